@@ -1,0 +1,26 @@
+/* file.h - whole files and directories, durably. Errors: ERR_NOT_FOUND (ENOENT), ERR_DISK_FULL (ENOSPC, EDQUOT), ERR_IO. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+/* file_read(): the whole of a regular file, refused past max bytes (ERR_IO) and when it is not a regular file. */
+RC file_read(const char *path, size_t max, struct buf *out, struct err *e);
+/* file_write_atomic(): temp file beside it, fsync, rename, fsync of the directory. Old content intact on any failure. */
+RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e);
+RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e);
+RC file_write_fd(int fd, struct slice content, struct err *e); /* all of it, through EINTR and short writes */
+RC dir_make(const char *path, mode_t mode, struct err *e);     /* with parents; an existing directory is fine */
+RC dir_sync(const char *path, struct err *e);
+bool path_exists(const char *path);
+bool path_same_device(const char *a, const char *b);           /* false when either cannot be examined */
+/* file_err(): turn errno value sys into an error about path. */
+RC file_err(struct err *e, int sys, const char *what, const char *path);
+void fd_close(int fd);                                          /* negative is fine */
+void fd_closep(int *fd);                                        /* AUTO(fd_closep) int fd = -1; */
+
+#endif

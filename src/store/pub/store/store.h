@@ -1,0 +1,124 @@
+/* store.h - ordered keys and values, transactional, durable, sealed.
+ *
+ * Model    A store has four spaces (column families). A table is an 8-byte ident, big-endian, at the head of each key of its space;
+ *          idents come from store_new_ident() and are never reused. Keys are ordered by bytes.
+ *          A transaction is snapshot isolation: reads see the snapshot taken at begin plus own writes; a write to a key that another transaction
+ *          holds, or changed since, fails at once with ERR_WRITE_CONFLICT.
+ * Durable  store_commit(.., STORE_SYNC) returns after the journal is on disk, by group commit; STORE_NOSYNC after the write.
+ * Sealed   Everything in the directory is encrypted and authenticated (docs/formats/store.md). Damage is ERR_CORRUPT, ERR_TORN, ERR_STALE, ERR_WRONG_KEY or
+ *          ERR_FOREIGN_FILE; never wrong data.
+ * Threads  A store is shared [any]. A transaction, a cursor: one thread at a time, not bound to one thread.
+ * Order    Close cursors and transactions before store_close().
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct keyring;
+struct store;
+struct store_txn;
+struct store_cursor;
+struct store_snapshot;
+
+enum store_space { STORE_META, STORE_RECORDS, STORE_INDEXES, STORE_OPLOG, STORE_SPACE_NR };
+enum store_durability { STORE_NOSYNC, STORE_SYNC };
+enum { STORE_IDENT_LEN = 8, STORE_ID_LEN = 16 };
+
+struct store_config {
+    const char *dir;
+    struct keyring *keyring;    /* referenced */
+    int64_t cache_bytes;        /* block cache */
+    int64_t memtable_bytes;
+    int64_t max_txn_bytes;      /* a larger transaction fails with ERR_LOC(257) TransactionTooLarge */
+    int64_t anchor_interval_us, anchor_bytes; /* the journal's anchor is renewed at the latest after so much */
+    int64_t reserve_bytes;      /* free room below which writes are refused with ERR_DISK_FULL */
+    bool create;                /* make a new store in an empty directory */
+    bool null_cipher;           /* only a build linked with the null cipher accepts this */
+};
+
+/* store_open(): takes the directory lock first (ERR_DIRECTORY_BUSY), then authenticates every small file and the anchor. */
+RC store_open(const struct store_config *c, struct store **out, struct err *e);
+/* store_close(): syncs the journal; flushes nothing else. NULL is fine. */
+RC store_close(struct store *s, struct err *e);
+void store_id(const struct store *s, uint8_t out[STORE_ID_LEN]);
+RC store_new_ident(struct store *s, uint64_t *out, struct err *e);
+
+/* Transactions. store_abort() accepts NULL and finished ones; both end the handle. */
+RC store_begin(struct store *s, struct store_txn **out, struct err *e);
+RC store_commit(struct store_txn **t, enum store_durability d, struct err *e); /* *t is NULL afterwards in any case */
+void store_abort(struct store_txn **t);
+/* store_savepoint() / store_rollback(): undo the writes since the newest savepoint. */
+void store_savepoint(struct store_txn *t);
+RC store_rollback(struct store_txn *t, struct err *e);
+
+/* store_get(): *value borrows from the cursor-like pin and is valid until the next call with the same t or store_pin_release().
+ * Errors: ERR_NOT_FOUND. */
+struct store_pin { void *impl[4]; };
+RC store_get(struct store_txn *t, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
+void store_pin_release(struct store_pin *pin); /* zeroed pins are fine */
+/* store_get_for_update(): also locks the key until the end, present or not (a unique index's probe). */
+RC store_get_for_update(struct store_txn *t, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
+RC store_put(struct store_txn *t, enum store_space sp, struct slice key, struct slice value, struct err *e);
+RC store_del(struct store_txn *t, enum store_space sp, struct slice key, struct err *e);
+
+/* Cursors read t's snapshot and writes (or, with t NULL, a snapshot: store_snapshot()). Bounds are borrowed until close:
+ * lower inclusive, upper exclusive; an empty slice is open. A new cursor stands before the first entry: call store_cursor_first() or _last() or _seek(). */
+struct store_cursor_opts {
+    enum store_space space;
+    struct slice lower, upper;
+    bool fill_cache;      /* false for a long scan that nobody repeats */
+    bool long_scan;       /* read ahead */
+};
+RC store_cursor_open(struct store *s, struct store_txn *t, struct store_snapshot *snap, const struct store_cursor_opts *o,
+                     struct store_cursor **out, struct err *e);
+void store_cursor_close(struct store_cursor *c);
+void store_cursor_closep(struct store_cursor **c);
+/* Each sets *valid to false at the end. key and value are valid until the cursor moves or closes. */
+RC store_cursor_first(struct store_cursor *c, bool *valid, struct err *e);
+RC store_cursor_last(struct store_cursor *c, bool *valid, struct err *e);
+RC store_cursor_seek(struct store_cursor *c, struct slice key, bool *valid, struct err *e);          /* first >= key */
+RC store_cursor_seek_for_prev(struct store_cursor *c, struct slice key, bool *valid, struct err *e); /* last <= key */
+RC store_cursor_next(struct store_cursor *c, bool *valid, struct err *e);
+RC store_cursor_prev(struct store_cursor *c, bool *valid, struct err *e);
+struct slice store_cursor_key(const struct store_cursor *c);
+struct slice store_cursor_value(const struct store_cursor *c);
+
+/* Snapshots for reads outside of a transaction. */
+struct store_snapshot *store_snapshot(struct store *s);
+void store_snapshot_release(struct store_snapshot *snap);
+RC store_snapshot_get(struct store *s, struct store_snapshot *snap, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
+
+/* store_drop_range(): delete every key in [lower, upper) of a space, durably, outside of transactions (a dropped table). */
+RC store_drop_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper, struct err *e);
+/* store_checkpoint(): a consistent copy in an empty directory (hard links where it can), with its own anchor; [long]. */
+RC store_checkpoint(struct store *s, const char *dir, struct err *e);
+RC store_sync(struct store *s, struct err *e);   /* journal to disk, no flush */
+RC store_flush(struct store *s, struct err *e);  /* memtables to files */
+RC store_resume(struct store *s, struct err *e); /* after ERR_DISK_FULL, once there is room; also tried by itself */
+
+struct store_stats {
+    uint64_t data_bytes, journal_bytes, memtable_bytes, cache_bytes, n_files, free_bytes;
+    bool read_only;      /* writes are refused at present (disk full, I/O error) */
+};
+void store_stats(struct store *s, struct store_stats *out);
+/* store_range_size(): estimate of bytes on disk and of keys in [lower, upper). */
+void store_range_size(struct store *s, enum store_space sp, struct slice lower, struct slice upper, uint64_t *bytes);
+
+/* Census: what is on disk under each key generation, from the headers of the files. */
+struct store_census_row { uint32_t gen; uint64_t n_files, bytes; };
+RC store_census(struct store *s, struct store_census_row *rows, int max, int *n, struct err *e);
+
+/* Spill: an unnamed, sealed temporary file (O_TMPFILE) under the process's spill key; written once from the front, then read from the front, as often as needed. */
+struct store_spill;
+RC store_spill_new(struct store *s, struct store_spill **out, struct err *e);
+RC store_spill_write(struct store_spill *sp, struct slice bytes, struct err *e);
+RC store_spill_rewind(struct store_spill *sp, struct err *e);   /* ends writing */
+RC store_spill_read(struct store_spill *sp, void *out, size_t len, size_t *got, struct err *e); /* *got < len only at the end */
+void store_spill_free(struct store_spill *sp);
+
+#endif
