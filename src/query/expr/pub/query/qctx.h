@@ -1,0 +1,22 @@
+/* qctx.h - what a query is parsed and evaluated in: memory, variables, time, limits. One per request; one thread at a time. */
+#ifndef QUERY_QCTX_H
+#define QUERY_QCTX_H
+
+#include "bsonx/bval.h"
+
+enum { QUERY_DEPTH_MAX = 200 };
+
+struct qctx {
+    struct arena *arena;      /* parsed nodes and everything that lives as long as the request */
+    struct arena *scratch;    /* per document; the executor rewinds it between documents */
+    struct bdoc let;          /* variables of the command's `let`, values already evaluated; BDOC_EMPTY if none */
+    int64_t now_ms;           /* $$NOW */
+    uint64_t deadline_us;     /* monotonic; 0 = none: long evaluations call qctx_check() */
+    bool *interrupted;        /* set by killOp or a closing connection; may be NULL */
+    int depth;                /* parser's nesting guard */
+};
+
+/* qctx_check(): ERR_MAX_TIME_MS_EXPIRED, ERR_INTERRUPTED or ERR_EXCEEDED_MEMORY_LIMIT. Cheap: call it in every loop that input can lengthen. */
+RC qctx_check(const struct qctx *q, struct err *e);
+
+#endif
