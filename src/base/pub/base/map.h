@@ -1,7 +1,7 @@
 /* map.h - a hash map from bytes to a pointer, keyed SipHash so that clients cannot choose collisions.
  *
- * Keys are copied, values are the caller's. Not for several threads at once. Iteration order is unspecified; deleting the
- * current entry while iterating is allowed, inserting is not.
+ * Keys are copied, values are the caller's. Not for several threads at once. Iteration order is unspecified; the map must not
+ * change while it is iterated.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
