@@ -1,0 +1,55 @@
+# The commands of everyday work. CMake and Ninja do the building; this file only names what to ask them for.
+#
+#   make               build everything into build/ (release with debug information)
+#   make check-quick   build, then the unit tests
+#   make test          everything that CI runs (./test sets the machine up first)
+#   make fmt | lint | lint-all
+#   make fuzz T=wire [TIME=60]
+#   make bench         measured figures, RATIO lines at the end
+#   make stop          end what ./run started
+#   make clean
+
+JOBS ?= $(shell nproc)
+BUILD ?= build
+TIME ?= 60
+
+.PHONY: all configure check-quick test fmt lint lint-all fuzz bench stop lock clean
+
+all: configure
+	@ninja -C $(BUILD) -j $(JOBS)
+
+# Ninja runs CMake again by itself when a CMakeLists.txt changes, so this is needed only once.
+configure: $(BUILD)/build.ninja
+$(BUILD)/build.ninja:
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo
+
+check-quick: all
+	@ctest --test-dir $(BUILD) -L unit -j $(JOBS) --output-on-failure
+
+test:
+	@.venv/bin/python scripts/test-all
+
+fmt:
+	@tools/fmt
+
+lint: configure
+	@.venv/bin/python tools/lint --changed
+
+lint-all: configure
+	@.venv/bin/python tools/lint --all
+
+fuzz:
+	@.venv/bin/python tools/fuzz --time $(TIME) $(T)
+
+bench: all
+	@$(BUILD)/bin/coffer-bench
+
+stop:
+	@$(BUILD)/bin/coffer down
+
+# The lock file of the Python tools, made anew from scripts/requirements.in.
+lock:
+	@tools/lock-python
+
+clean:
+	@rm -rf build build-asan build-tsan build-fuzz
