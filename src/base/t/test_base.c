@@ -1,0 +1,194 @@
+/* Errors, settings, log, files, fault points. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/settings.h"
+
+static void the_first_error_wins(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    char name[24];
+    assert_true(err_set(&e, ERR_BAD_VALUE, "a.c", 1, "first %d", 1).failed);
+    assert_true(err_set(&e, ERR_INTERNAL, "b.c", 2, "second").failed);
+    assert_int_equal(e.code, ERR_BAD_VALUE);
+    assert_string_equal(e.msg, "first 1");
+    err_wrap(&e, "while testing");
+    assert_string_equal(e.msg, "while testing: first 1");
+    assert_string_equal(err_code_name(ERR_LOC(40323), name, sizeof(name)), "Location40323");
+    assert_string_equal(err_code_name(ERR_BAD_VALUE, name, sizeof(name)), "BadValue");
+    err_reset(&e);
+    assert_false(err_is(&e));
+}
+
+static const struct setting_def defs[] = {
+    { "port", SET_T_I64, "27017", 0, 65535, 0, "where to listen" },
+    { "interval", SET_T_DURATION_MS, "15s", 1, 3600000, SET_RUNTIME, "how often" },
+    { "cache", SET_T_BYTES, "64MB", 0, INT64_MAX, 0, "how much" },
+    { "verbose", SET_T_BOOL, "false", 0, 1, 0, "more" },
+    { "name", SET_T_STR, "", 0, 0, 0, "who" },
+    { "password", SET_T_I64, "0", 0, 9, SET_SECRET, "secret" },
+};
+
+static void settings_from_flags(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct settings *s = settings_new(defs, ARRAY_LEN(defs));
+    char *argv[] = { "p", "--port=0", "--interval", "150ms", "--verbose", "--cache=2GB", "--name", "x y", "rest" };
+    int rest;
+    bool help, version;
+    CHECK_RC_OK(settings_parse_args(s, ARRAY_LEN(argv), argv, &rest, &help, &version, &e), &e);
+    assert_int_equal(rest, 8);
+    assert_int_equal(settings_i64(s, 0), 0);
+    assert_int_equal(settings_us(s, 1), 150000);
+    assert_int_equal(settings_i64(s, 2), 2ll << 30);
+    assert_true(settings_bool(s, 3));
+    assert_string_equal(settings_str(s, 4), "x y");
+    assert_true(settings_is_default(s, 5));
+    CHECK_RC_FAILS(settings_set(s, "port", "70000", &e), &e, ERR_CONFIG);
+    CHECK_RC_FAILS(settings_set(s, "port", "12x", &e), &e, ERR_CONFIG);
+    CHECK_RC_FAILS(settings_set(s, "interval", "5 parsecs", &e), &e, ERR_CONFIG);
+    CHECK_RC_FAILS(settings_set(s, "cache", "9999999999TB", &e), &e, ERR_CONFIG);
+    CHECK_RC_FAILS(settings_set(s, "nothing", "1", &e), &e, ERR_CONFIG);
+    assert_int_equal(settings_i64(s, 0), 0);
+    assert_true(settings_set(s, "password", "hunter2", &e).failed);
+    assert_null(strstr(e.msg, "hunter2"));
+    settings_free(s);
+}
+
+static char *temp_dir(void)
+{
+    static char path[64];
+    snprintf(path, sizeof(path), "/tmp/coffer-base-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+static void settings_from_a_file(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    char *dir = temp_dir();
+    AUTO(mem_freep) char *path = mem_printf("%s/c", dir);
+    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("# comment\n\nport = 1234\r\n name=n\nverbose = on"), &e), &e);
+    struct settings *s = settings_new(defs, ARRAY_LEN(defs));
+    CHECK_RC_OK(settings_load_file(s, path, &e), &e);
+    assert_int_equal(settings_i64(s, 0), 1234);
+    assert_string_equal(settings_str(s, 4), "n");
+    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("port = 1\nport 2\n"), &e), &e);
+    assert_true(settings_load_file(s, path, &e).failed);
+    assert_non_null(strstr(e.msg, "line 2"));
+    settings_free(s);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* Each failing step of an atomic write leaves the old content and no temporary file. */
+static void atomic_write_survives_every_failure(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    char *dir = temp_dir();
+    AUTO(mem_freep) char *path = mem_printf("%s/f", dir);
+    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("old"), &e), &e);
+    for (uint64_t n = 1;; n++) {
+        err_reset(&e);
+        fault_fail_nth(n);
+        rc_t rc = file_write_atomic(path, 0600, SLICE_LIT("new"), &e);
+        bool fired = fault_total() >= n;
+        fault_disarm_all();
+        assert_int_equal(rc.failed, fired);
+        struct buf b = BUF_INIT;
+        struct err e2 = { 0 };
+        CHECK_RC_OK(file_read(path, 100, &b, &e2), &e2);
+        /* The last step, the directory's sync, comes after the rename: then either content is right. */
+        assert_true(slice_eq_str(buf_view(&b), "old") || slice_eq_str(buf_view(&b), "new"));
+        buf_fini(&b);
+        if (!fired)
+            break;
+        assert_int_equal(e.code, ERR_IO);
+    }
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0); /* fails when a temporary file was left */
+}
+
+static void odd_files_are_refused(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct buf b = BUF_INIT;
+    char *dir = temp_dir();
+    AUTO(mem_freep) char *link_path = mem_printf("%s/zero", dir);
+    assert_int_equal(symlink("/dev/zero", link_path), 0);
+    CHECK_RC_FAILS(file_read(link_path, 100, &b, &e), &e, ERR_IO);
+    CHECK_RC_FAILS(file_read(dir, 100, &b, &e), &e, ERR_IO);
+    unlink(link_path);
+    CHECK_RC_FAILS(file_read(link_path, 100, &b, &e), &e, ERR_NOT_FOUND);
+    CHECK_RC_OK(file_write_atomic(link_path, 0600, SLICE_LIT("12345"), &e), &e);
+    CHECK_RC_FAILS(file_read(link_path, 4, &b, &e), &e, ERR_IO);
+    buf_fini(&b);
+    unlink(link_path);
+    rmdir(dir);
+}
+
+static void the_log_never_prints_what_a_user_sent(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/coffer-log-XXXXXX";
+    int fd = mkstemp(path);
+    struct err e = { 0 };
+    log_init(&(struct log_config){ .fd = fd, .min_level = LOG_DEBUG, .json = true, .program = "test" });
+    log_event(EV_STARTING, KV_USER("query", SLICE_LIT("canary-in-query")), KV_STR("path", "a \"b\"\n"), KV_I64("n", -5));
+    assert_true(err_set(&e, ERR_BAD_VALUE, __FILE__, __LINE__, "canary-in-message").failed);
+    log_err(EV_REQUEST_FAILED, &e, NULL, 0);
+    log_init(&(struct log_config){ .fd = 2, .min_level = LOG_INFO, .program = "test" });
+    struct buf b = BUF_INIT;
+    struct err e2 = { 0 };
+    CHECK_RC_OK(file_read(path, 1 << 20, &b, &e2), &e2);
+    const char *text = buf_cstr(&b);
+    assert_null(strstr(text, "canary"));
+    assert_non_null(strstr(text, "\"path\":\"a \\\"b\\\"\\u000a\""));
+    assert_non_null(strstr(text, "\"n\":-5"));
+    assert_non_null(strstr(text, "\"codeName\":\"BadValue\""));
+    buf_fini(&b);
+    close(fd);
+    unlink(path);
+}
+
+static void faults_fire_as_armed(void **state)
+{
+    (void)state;
+    assert_int_equal(fault_hit("x"), 0);
+    fault_arm("x", "ENOSPC", 1, 2);
+    assert_int_equal(fault_hit("x"), 0);
+    assert_int_equal(fault_hit("y"), 0);
+    assert_int_equal(fault_hit("x"), ENOSPC);
+    assert_int_equal(fault_hit("x"), ENOSPC);
+    assert_int_equal(fault_hit("x"), 0);
+    assert_int_equal(fault_count("x"), 4);
+    fault_disarm_all();
+    assert_int_equal(fault_hit("x"), 0);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(the_first_error_wins),
+    cmocka_unit_test(settings_from_flags),
+    cmocka_unit_test(settings_from_a_file),
+    cmocka_unit_test(atomic_write_survives_every_failure),
+    cmocka_unit_test(odd_files_are_refused),
+    cmocka_unit_test(the_log_never_prints_what_a_user_sent),
+    cmocka_unit_test(faults_fire_as_armed),
+};
+
+TEST_MAIN(tests)
