@@ -17,6 +17,14 @@
 #include "base/err.h"
 
 enum setting_type { SET_T_BOOL, SET_T_I64, SET_T_STR, SET_T_DURATION_MS, SET_T_BYTES };
+/* The rows of cofferd, as indexes: SETTING(identifier, ...) in tables/settings.def. */
+enum setting_id {
+#define SETTING(id, type, name, def, min, max, flags, doc) id,
+#include "settings.def"
+#undef SETTING
+    SETTING_NR
+};
+
 enum setting_flags { SET_RUNTIME = 1, SET_SECRET = 2, SET_PATH = 4 };
 
 struct setting_def {
