@@ -1,0 +1,337 @@
+/* http_server.c - the life of a server: socket, libmicrohttpd's callbacks, workers, orderly stop.
+ *
+ *   first callback      headers are here: route it, refuse what can be refused now
+ *   with upload data    collect the body, at most max_body
+ *   final callback      suspend the connection, queue the request, a worker runs the handler and resumes it
+ *   once more           queue the answer; PHASE_ANSWERED
+ *   completed           everything of the request is wiped and released
+ *
+ * A refused request that carries a body is answered at once and its connection closed, so that nothing of the body is ever
+ * read as a next request. One without a body is answered at its end: the connection stays open, which a client that is
+ * challenged with 401 relies on.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "http_priv.h"
+
+enum { DRAIN_MAX = 1 << 20 };
+
+static size_t keep_undecoded(void *cls, struct MHD_Connection *conn, char *s)
+{
+    (void)cls;
+    (void)conn;
+    return strlen(s);
+}
+
+/* libmicrohttpd reports what clients did wrong; nobody has to act on that. */
+static void drop_message(void *cls, const char *fmt, va_list ap)
+{
+    (void)cls;
+    (void)fmt;
+    (void)ap;
+}
+
+static void wipe_body(void *p)
+{
+    struct buf *b = p;
+
+    buf_wipe(b);
+    mem_free(b);
+}
+
+/* Hands the reply to libmicrohttpd. The body moves into the response, which wipes it. */
+static enum MHD_Result send_reply(struct http_request *q, bool close_after)
+{
+    struct http_reply *r = &q->reply;
+    struct buf *body = NEW(struct buf);
+
+    *body = r->body;
+    r->body = BUF_INIT;
+    struct MHD_Response *resp = MHD_create_response_from_buffer_with_free_callback_cls(body->len, body->p, wipe_body, body);
+    if (!resp) {
+        wipe_body(body);
+        return MHD_NO;
+    }
+    if (r->content_type)
+        MHD_add_response_header(resp, "Content-Type", r->content_type);
+    MHD_add_response_header(resp, "Cache-Control", "no-store");
+    MHD_add_response_header(resp, "X-Content-Type-Options", "nosniff");
+    if (close_after)
+        MHD_add_response_header(resp, "Connection", "close");
+    for (int i = 0; i < r->n_headers; i++)
+        MHD_add_response_header(resp, r->headers[i].name, r->headers[i].value);
+    enum MHD_Result rc = MHD_queue_response(q->conn, (unsigned)r->status, resp);
+    MHD_destroy_response(resp);
+    q->phase = PHASE_ANSWERED;
+    return rc;
+}
+
+static bool announces_body(struct MHD_Connection *conn, uint64_t *len)
+{
+    const char *cl = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
+
+    *len = 0;
+    if (MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Transfer-Encoding"))
+        return true;
+    if (!cl)
+        return false;
+    *len = strtoull(cl, NULL, 10); /* libmicrohttpd has refused what is not a number */
+    return *len > 0;
+}
+
+static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connection *conn, const char *url,
+                                      const char *method, void **slot)
+{
+    struct http_request *q = http__request_new(s, conn, url);
+    uint64_t len;
+
+    *slot = q;
+    mutex_lock(&s->lock);
+    s->n_live++;
+    bool stopping = s->stopping;
+    mutex_unlock(&s->lock);
+
+    http__route(q, method);
+    q->has_body = announces_body(conn, &len);
+    if (stopping && !q->refusal) {
+        q->refusal = 503;
+        q->refusal_why = "the server is stopping";
+    }
+    if (len > s->max_body && !q->refusal) {
+        q->refusal = 413;
+        q->refusal_why = "the request body is too large";
+    }
+    if (q->refusal && q->has_body) {
+        http__refuse(q, q->refusal, q->refusal_why);
+        return send_reply(q, true);
+    }
+    return MHD_YES;
+}
+
+/* Past the limit nothing is kept; a client that goes on and on is cut off. */
+static enum MHD_Result body_callback(struct http_server *s, struct http_request *q, const char *data, size_t *len)
+{
+    if (q->refusal || *len > s->max_body - q->body.len) {
+        if (!q->refusal) {
+            q->refusal = 413;
+            q->refusal_why = "the request body is too large";
+        }
+        q->drained += *len;
+        if (q->drained > DRAIN_MAX)
+            return MHD_NO;
+    } else {
+        if (!q->body.cap)
+            buf_reserve(&q->body, MIN(s->max_body, (size_t)16384)); /* growing would leave copies behind */
+        buf_push(&q->body, data, *len);
+    }
+    *len = 0;
+    return MHD_YES;
+}
+
+static enum MHD_Result final_callback(struct http_server *s, struct http_request *q)
+{
+    if (q->refusal) {
+        http__refuse(q, q->refusal, q->refusal_why);
+        return send_reply(q, q->drained > 0);
+    }
+    /* Suspend first: a quick worker may resume the connection before this function returns. */
+    MHD_suspend_connection(q->conn);
+    mutex_lock(&s->lock);
+    bool full = s->n_queued >= s->max_queued || s->stopping;
+    if (!full) {
+        q->phase = PHASE_WORKING;
+        list_push_back(&s->queue, &q->queued);
+        s->n_queued++;
+        cond_signal(&s->work);
+    }
+    mutex_unlock(&s->lock);
+    if (full) {
+        http__refuse(q, 503, "the server is busy");
+        http_reply_header(&q->reply, "Retry-After", "1");
+        q->phase = PHASE_DONE;
+        MHD_resume_connection(q->conn);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *len, void **slot)
+{
+    struct http_server *s = cls;
+    struct http_request *q = *slot;
+
+    (void)version;
+    if (!q)
+        return first_callback(s, conn, url, method, slot);
+    INVARIANT(q->magic == HTTP_REQUEST_MAGIC);
+    if (q->phase == PHASE_DONE)
+        return send_reply(q, false);
+    if (q->phase != PHASE_BODY)
+        return MHD_YES;
+    if (*len > 0)
+        return body_callback(s, q, data, len);
+    return final_callback(s, q);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *conn, void **slot, enum MHD_RequestTerminationCode why)
+{
+    struct http_server *s = cls;
+    struct http_request *q = *slot;
+
+    (void)conn;
+    (void)why;
+    if (!q)
+        return;
+    *slot = NULL;
+    http__request_free(q);
+    mutex_lock(&s->lock);
+    s->n_live--;
+    cond_broadcast(&s->idle);
+    mutex_unlock(&s->lock);
+}
+
+static void *worker(void *arg)
+{
+    struct http_server *s = arg;
+
+    mutex_lock(&s->lock);
+    for (;;) {
+        while (list_empty(&s->queue) && !s->stopping)
+            cond_wait(&s->work, &s->lock);
+        if (list_empty(&s->queue))
+            break;
+        struct http_request *q = CONTAINER_OF(s->queue.next, struct http_request, queued);
+        list_remove(&q->queued);
+        s->n_queued--;
+        mutex_unlock(&s->lock);
+
+        q->route->fn(q, &q->reply);
+        if (q->reply.status == 0)
+            http__refuse(q, 500, "the request was not answered");
+        q->phase = PHASE_DONE;
+        MHD_resume_connection(q->conn);
+        mutex_lock(&s->lock);
+    }
+    mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static RC open_socket(struct http_server *s, const struct http_server_config *c, struct err *e)
+{
+    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(c->port) };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(c->port) };
+    bool is_v6 = strchr(c->address, ':') != NULL;
+    struct sockaddr *sa = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+    socklen_t len = is_v6 ? sizeof v6 : sizeof v4;
+    int on = 1;
+
+    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, c->address, is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr) != 1)
+        FAIL(e, ERR_CONFIG, "\"%s\" is not a numeric address", c->address);
+    s->listen_fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s->listen_fd < 0)
+        return file_err(e, errno, "could not open a socket for", c->address);
+    (void)setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(s->listen_fd, sa, len) != 0 || listen(s->listen_fd, 128) != 0) {
+        int sys = errno;
+        FAIL(e, ERR_IO, "could not listen on %s port %u: %s", c->address, c->port, strerror(sys));
+    }
+    if (getsockname(s->listen_fd, sa, &len) != 0)
+        return file_err(e, errno, "could not examine the socket of", c->address);
+    s->port = ntohs(is_v6 ? v6.sin6_port : v4.sin_port);
+    return RC_OK;
+}
+
+static RC start_daemon(struct http_server *s, const struct http_server_config *c, struct err *e)
+{
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)c->cert_pem },
+        { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)c->key_pem },
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" },
+        { MHD_OPTION_END, 0, NULL },
+    };
+    struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+
+    if (s->tls)
+        flags |= MHD_USE_TLS;
+    s->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, drop_message, NULL,
+        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_undecoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->connection_memory ? c->connection_memory : (size_t)32768,
+        MHD_OPTION_CONNECTION_LIMIT, c->max_connections ? c->max_connections : 256u,
+        MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s ? c->idle_timeout_s : 30u, MHD_OPTION_ARRAY,
+        s->tls ? tls : none, MHD_OPTION_END);
+    if (!s->daemon)
+        FAIL(e, ERR_CONFIG, s->tls ? "could not start the HTTPS server: is the certificate's key the right one?" : "could not start the HTTP server");
+    return RC_OK;
+}
+
+RC http_server_start(const struct http_server_config *c, struct http_server **out, struct err *e)
+{
+    *out = NULL;
+    if (!c->cert_pem != !c->key_pem)
+        FAIL(e, ERR_CONFIG, "a certificate and its key belong together");
+    struct http_server *s = NEW(struct http_server);
+    s->sites = c->sites;
+    s->n_sites = c->n_sites;
+    s->max_body = c->max_body ? c->max_body : 65536;
+    s->max_queued = c->max_queued ? c->max_queued : 128;
+    s->tls = c->cert_pem != NULL;
+    s->listen_fd = -1;
+    mutex_init(&s->lock);
+    cond_init(&s->work);
+    cond_init(&s->idle);
+    list_init(&s->queue);
+    if (open_socket(s, c, e).failed || start_daemon(s, c, e).failed) {
+        fd_close(s->listen_fd);
+        s->listen_fd = -1;
+        http_server_stop(s, 0);
+        return RC_FAILED;
+    }
+    s->n_workers = c->workers ? c->workers : 4;
+    s->workers = NEW_ARRAY(pthread_t, s->n_workers);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        s->workers[i] = thread_start("http-worker", worker, s);
+    *out = s;
+    return RC_OK;
+}
+
+uint16_t http_server_port(const struct http_server *s) { return s->port; }
+
+void http_server_stop(struct http_server *s, unsigned grace_ms)
+{
+    if (!s)
+        return;
+    if (s->daemon) {
+        int fd = MHD_quiesce_daemon(s->daemon);
+        uint64_t deadline = clock_mono_us() + (uint64_t)grace_ms * 1000;
+        mutex_lock(&s->lock);
+        while (s->n_live > 0)
+            if (!cond_wait_until(&s->idle, &s->lock, deadline))
+                break;
+        s->stopping = true;
+        cond_broadcast(&s->work);
+        mutex_unlock(&s->lock);
+        /* Workers finish what is queued and resume each connection: none is suspended when the daemon stops. */
+        for (unsigned i = 0; i < s->n_workers; i++)
+            thread_join(s->workers[i]);
+        MHD_stop_daemon(s->daemon);
+        fd_close(fd);
+    }
+    mem_free(s->workers);
+    cond_fini(&s->work);
+    cond_fini(&s->idle);
+    mutex_fini(&s->lock);
+    mem_free(s);
+}
