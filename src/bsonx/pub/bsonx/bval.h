@@ -55,7 +55,8 @@ struct bdoc {
 #define BVAL_MISSING ((struct bval){ .type = BT_MISSING })
 #define BDOC_EMPTY ((struct bdoc){ .p = (const uint8_t *)"\x05\0\0\0", .len = 5 })
 
-/* Validation (compatibility 6): lengths, terminators, UTF-8 of keys and strings, known types, nesting. ERR_INVALID_BSON; ERR_OVERFLOW past max_depth. */
+/* Validation (compatibility 6): lengths, terminators, UTF-8 of keys and strings, known types, nesting. ERR_INVALID_BSON; ERR_OVERFLOW past max_depth.
+ * The document at p must fit in len bytes and may be followed by others: out->len is its own length. */
 RC bdoc_validate(const void *p, size_t len, int max_depth, struct bdoc *out, struct err *e);
 
 /* Iteration in document order. */
@@ -99,7 +100,7 @@ bool bval_truthy(struct bval v);                            /* compatibility 15 
 bool bval_to_i64(struct bval v, int64_t *out);
 double bval_to_double(struct bval v);                       /* nearest double of any number */
 const char *btype_name(enum btype t);                       /* "int", "object", "missing": as $type prints; static */
-int btype_alias(struct slice name);                         /* type number of "objectId" ...; -2 unknown ("number" is the matcher's) */
+int btype_alias(struct slice name);                         /* type number of "objectId" ...; -1 minKey, -2 unknown ("number" is the matcher's) */
 
 /* Order and equality of compatibility 6 (all types, numbers across types, NaN equal to itself and lowest). */
 int bval_canonical(enum btype t);                           /* rank of the type in the order */

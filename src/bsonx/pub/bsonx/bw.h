@@ -20,6 +20,7 @@ struct bw {
 
 void bw_init(struct bw *w, struct buf *buf);   /* starts at buf's present end */
 struct bdoc bw_finish(struct bw *w);           /* view into the buf, valid until it changes */
+struct bdoc bw_done_arena(struct bw *w, struct arena *a); /* the finished document, copied to a */
 size_t bw_size(const struct bw *w);            /* bytes so far */
 
 /* name NULL inside an array. */
