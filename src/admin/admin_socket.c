@@ -1,0 +1,305 @@
+/* admin_socket.c - the administration socket: accepts, checks who asks, runs one operation a line.
+ *
+ * It stands apart from the data plane on purpose: no event loop, no BSON from the network, no users. It must answer when nothing else does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+
+struct admin_server {
+    int fd, wake[2];
+    char *path;
+    const struct admin_op *ops;
+    int n_ops;
+    void *ctx;
+    pthread_t thread;
+    atomic_bool stopping;
+    struct mutex lock;
+    struct cond idle;
+    int n_connections; /* guarded by lock */
+};
+
+struct connection {
+    struct admin_server *server;
+    int fd;
+};
+
+static RC socket_address(const char *path, struct sockaddr_un *out, struct err *e)
+{
+    memset(out, 0, sizeof(*out));
+    out->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof(out->sun_path))
+        FAIL(e, ERR_CONFIG, "the path of the administration socket, \"%s\", is longer than %zu bytes", path, sizeof(out->sun_path) - 1);
+    memcpy(out->sun_path, path, strlen(path));
+    return RC_OK;
+}
+
+/* Wait until fd is readable or the server stops; false on a time-out, a stop or an error. */
+static bool wait_readable(int fd, int wake_fd, int timeout_ms)
+{
+    struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake_fd, .events = POLLIN } };
+    int n;
+    do {
+        n = poll(p, 2, timeout_ms);
+    } while (n < 0 && errno == EINTR);
+    return n > 0 && !p[1].revents && (p[0].revents & (POLLIN | POLLHUP));
+}
+
+/* One line without its end; false when the peer left, was too slow or sent too much. */
+static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line, int timeout_ms)
+{
+    buf_clear(line);
+    for (;;) {
+        uint8_t *end = pending->len ? memchr(pending->p, '\n', pending->len) : NULL;
+        if (end) {
+            size_t n = (size_t)(end - pending->p);
+            buf_push(line, pending->p, n);
+            memmove(pending->p, end + 1, pending->len - n - 1);
+            pending->len -= n + 1;
+            return true;
+        }
+        if (pending->len >= ADMIN_LINE_MAX || !wait_readable(fd, wake_fd, timeout_ms))
+            return false;
+        buf_reserve(pending, 4096);
+        ssize_t got = recv(fd, pending->p + pending->len, 4096, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        pending->len += (size_t)got;
+    }
+}
+
+static bool send_all(int fd, struct slice s)
+{
+    while (s.len) {
+        ssize_t n = send(fd, s.p, s.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        s.p += n;
+        s.len -= (size_t)n;
+    }
+    return true;
+}
+
+static RC run_op(struct admin_server *s, struct arena *a, struct buf *line, struct bw *w, struct err *e)
+{
+    struct bdoc request;
+    TRY(bdoc_from_json(a, buf_cstr(line), &request, e));
+    struct bval op = bdoc_get(request, "op");
+    if (op.type != BT_STRING)
+        FAIL(e, ERR_BAD_VALUE, "the request has no text field \"op\"");
+    for (int i = 0; i < s->n_ops; i++) {
+        if (slice_eq_str(bval_str(op), s->ops[i].name))
+            return s->ops[i].run(s->ctx, request, w, e);
+    }
+    FAIL(e, ERR_COMMAND_NOT_FOUND, "there is no operation of that name");
+}
+
+static void answer(struct admin_server *s, struct buf *line, struct buf *out)
+{
+    AUTO(arena_freep) struct arena *a = arena_new((size_t)4 << 20);
+    AUTO(buf_fini) struct buf doc = BUF_INIT;
+    struct err e = { 0 };
+    struct bw w;
+    bw_init(&w, &doc);
+    bw_bool(&w, "ok", true);
+    if (run_op(s, a, line, &w, &e).failed) {
+        char name[24];
+        buf_clear(&doc);
+        bw_init(&w, &doc);
+        bw_bool(&w, "ok", false);
+        bw_i32(&w, "code", e.code);
+        bw_str(&w, "codeName", err_code_name(e.code, name, sizeof(name)));
+        bw_str(&w, "error", e.msg);
+        bw_str(&w, "advice", err_advice(e.code));
+        log_err(EV_ADMIN_FAILED, &e, NULL, 0);
+        err_reset(&e);
+    }
+    bval_to_json(bval_of_doc(bw_finish(&w), BT_DOCUMENT), out);
+    buf_push_u8(out, '\n');
+}
+
+static bool peer_may_administer(int fd)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+        return false;
+    return who.uid == 0 || who.uid == geteuid();
+}
+
+static void *serve(void *arg)
+{
+    struct connection *c = arg;
+    struct admin_server *s = c->server;
+    AUTO(buf_fini) struct buf pending = BUF_INIT;
+    AUTO(buf_fini) struct buf line = BUF_INIT;
+    AUTO(buf_fini) struct buf out = BUF_INIT;
+    while (!atomic_load(&s->stopping) && read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
+        buf_clear(&out);
+        answer(s, &line, &out);
+        if (!send_all(c->fd, buf_view(&out)))
+            break;
+    }
+    close(c->fd);
+    mem_free(c);
+    mutex_lock(&s->lock);
+    s->n_connections--;
+    cond_broadcast(&s->idle);
+    mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static void start_connection(struct admin_server *s, int fd)
+{
+    mutex_lock(&s->lock);
+    bool room = s->n_connections < ADMIN_CONNECTIONS_MAX;
+    if (room)
+        s->n_connections++;
+    mutex_unlock(&s->lock);
+    if (!room || !peer_may_administer(fd)) {
+        log_event(EV_ADMIN_REFUSED, KV_STR("why", room ? "not root and not the node's user" : "too many connections"));
+        close(fd);
+        if (room) {
+            mutex_lock(&s->lock);
+            s->n_connections--;
+            mutex_unlock(&s->lock);
+        }
+        return;
+    }
+    /* A peer that does not read its answer must not hold the thread for ever. */
+    struct timeval limit = { .tv_sec = ADMIN_IDLE_MS / 1000 };
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    struct connection *c = NEW(struct connection);
+    c->server = s;
+    c->fd = fd;
+    pthread_detach(thread_start("admin-conn", serve, c));
+}
+
+static void *accept_loop(void *arg)
+{
+    struct admin_server *s = arg;
+    while (!atomic_load(&s->stopping)) {
+        if (!wait_readable(s->fd, s->wake[0], -1))
+            continue;
+        int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            start_connection(s, fd);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+            clock_sleep_us(100000);
+    }
+    return NULL;
+}
+
+static RC bind_socket(const char *path, int *out, struct err *e)
+{
+    struct sockaddr_un addr;
+    TRY(socket_address(path, &addr, e));
+    AUTO(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return file_err(e, errno, "make the socket", path);
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+        FAIL(e, ERR_DIRECTORY_BUSY, "another process listens on the administration socket \"%s\"", path);
+    unlink(path);
+    mode_t old = umask(0177);
+    int rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+    int sys = errno;
+    umask(old);
+    if (rc < 0)
+        return file_err(e, sys, "bind", path);
+    if (listen(fd, ADMIN_CONNECTIONS_MAX) < 0)
+        return file_err(e, errno, "listen on", path);
+    *out = fd;
+    fd = -1;
+    return RC_OK;
+}
+
+RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx, struct admin_server **out, struct err *e)
+{
+    *out = NULL;
+    int fd;
+    TRY(bind_socket(path, &fd, e));
+    struct admin_server *s = NEW(struct admin_server);
+    *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops, .n_ops = n_ops, .ctx = ctx };
+    mutex_init(&s->lock);
+    cond_init(&s->idle);
+    INVARIANT(pipe2(s->wake, O_CLOEXEC) == 0);
+    s->thread = thread_start("admin", accept_loop, s);
+    *out = s;
+    return RC_OK;
+}
+
+void admin_close(struct admin_server *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->stopping, true);
+    /* The byte is never read: every waiter sees it. */
+    INVARIANT(write(s->wake[1], "x", 1) == 1);
+    thread_join(s->thread);
+    mutex_lock(&s->lock);
+    while (s->n_connections)
+        cond_wait(&s->idle, &s->lock);
+    mutex_unlock(&s->lock);
+    unlink(s->path);
+    close(s->fd);
+    close(s->wake[0]);
+    close(s->wake[1]);
+    cond_fini(&s->idle);
+    mutex_fini(&s->lock);
+    mem_free(s->path);
+    mem_free(s);
+}
+
+/* The answer's own error, as an error of ours. */
+static RC raise_answer(struct bdoc d, struct err *e)
+{
+    struct bval ok = bdoc_get(d, "ok");
+    if (ok.type == BT_BOOL && bval_bool(ok))
+        return RC_OK;
+    int64_t code;
+    struct bval text = bdoc_get(d, "error");
+    if (!bval_to_i64(bdoc_get(d, "code"), &code))
+        code = ERR_INTERNAL;
+    struct slice t = text.type == BT_STRING ? bval_str(text) : SLICE_LIT("the node answered without a reason");
+    FAIL(e, (enum err_code)code, "%.*s", (int)t.len, (const char *)t.p);
+}
+
+RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a, struct bdoc *out, struct err *e)
+{
+    *out = BDOC_EMPTY;
+    struct sockaddr_un addr;
+    TRY(socket_address(path, &addr, e));
+    AUTO(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return file_err(e, errno, "make the socket", path);
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+        FAIL(e, ERR_NOT_FOUND, "no node listens on \"%s\": %s", path, strerror(errno));
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    bval_to_json(bval_of_doc(request, BT_DOCUMENT), &text);
+    buf_push_u8(&text, '\n');
+    AUTO(buf_fini) struct buf pending = BUF_INIT;
+    AUTO(buf_fini) struct buf line = BUF_INIT;
+    if (!send_all(fd, buf_view(&text)))
+        FAIL(e, ERR_IO, "the node on \"%s\" closed the connection", path);
+    if (!read_line(fd, -1, &pending, &line, (int)MIN(timeout_ms, (uint64_t)INT32_MAX)))
+        FAIL(e, ERR_TIMEOUT, "the node on \"%s\" did not answer", path);
+    TRY(bdoc_from_json(a, buf_cstr(&line), out, e));
+    return raise_answer(*out, e);
+}

@@ -1,0 +1,34 @@
+/* admin.h - administration of one node over a Unix socket, also while it is sealed.
+ *
+ * Protocol A line of JSON for a request, {"op": "status"}, and a line of JSON for the answer, {"ok": true, ...} or
+ *          {"ok": false, "code": N, "codeName": "...", "error": "..."}. Several requests may follow each other on one connection.
+ * Access   Peer credentials (SO_PEERCRED): root and the node's own user, nobody else. The socket is mode 0600 as well.
+ * Limits   ADMIN_LINE_MAX bytes a line, ADMIN_CONNECTIONS_MAX connections, ADMIN_IDLE_MS between bytes.
+ * Threads  A thread a connection; operations are called from those threads, several at once.
+ */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include "bsonx/bw.h"
+
+enum { ADMIN_LINE_MAX = 65536, ADMIN_CONNECTIONS_MAX = 8, ADMIN_IDLE_MS = 10000 };
+
+/* One operation: args is the request document; fields of the answer go to w. */
+struct admin_op {
+    const char *name;
+    const char *help;
+    RC (*run)(void *ctx, struct bdoc args, struct bw *w, struct err *e);
+};
+
+struct admin_server;
+
+/* admin_listen(): replaces a socket file that nobody listens on; ERR_DIRECTORY_BUSY when somebody does. ops outlives the server. */
+RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx, struct admin_server **out, struct err *e);
+/* admin_close(): stops accepting, ends the connections (an operation under way is waited for), removes the socket file. NULL is fine. */
+void admin_close(struct admin_server *s);
+
+/* admin_call(): the client's side: one request, one answer in a. Errors: ERR_NOT_FOUND (nobody listens), ERR_TIMEOUT, ERR_IO; an answer with
+ * ok false is an error with its code and message. */
+RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a, struct bdoc *answer, struct err *e);
+
+#endif

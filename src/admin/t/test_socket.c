@@ -1,0 +1,117 @@
+/* The administration socket, client and server in one process. */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/mem.h"
+
+static char dir[64], path[80];
+
+static RC op_echo(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    (void)e;
+    (*(int *)ctx)++;
+    bw_val(w, "said", bdoc_get(args, "say"));
+    return RC_OK;
+}
+
+static RC op_fail(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    (void)ctx;
+    (void)args;
+    bw_str(w, "half", "written");
+    FAIL(e, ERR_KEY_DENIED, "the vault said no");
+}
+
+static const struct admin_op ops[] = { { "echo", "repeat", op_echo }, { "fail", "refuse", op_fail } };
+
+static RC call(struct arena *a, const char *json, struct bdoc *out, struct err *e)
+{
+    struct bdoc request;
+    TRY(bdoc_from_json(a, json, &request, e));
+    return admin_call(path, request, 5000, a, out, e);
+}
+
+static void operations_answer(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    int calls = 0;
+    struct admin_server *s;
+    struct bdoc out;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    CHECK_RC_OK(admin_listen(path, ops, 2, &calls, &s, &e), &e);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    CHECK_RC_OK(call(a, "{\"op\": \"echo\", \"say\": \"hi\\n\"}", &out, &e), &e);
+    assert_true(slice_eq_str(bval_str(bdoc_get(out, "said")), "hi\n"));
+    assert_int_equal(calls, 1);
+    CHECK_RC_FAILS(call(a, "{\"op\": \"fail\"}", &out, &e), &e, ERR_KEY_DENIED);
+    assert_true(bval_is_missing(bdoc_get(out, "half")));
+    CHECK_RC_FAILS(call(a, "{\"op\": \"none\"}", &out, &e), &e, ERR_COMMAND_NOT_FOUND);
+    CHECK_RC_FAILS(call(a, "{\"op\": 5}", &out, &e), &e, ERR_BAD_VALUE);
+    struct admin_server *second;
+    CHECK_RC_FAILS(admin_listen(path, ops, 2, &calls, &second, &e), &e, ERR_DIRECTORY_BUSY);
+    assert_null(second);
+    admin_close(s);
+    CHECK_RC_FAILS(call(a, "{\"op\": \"echo\"}", &out, &e), &e, ERR_NOT_FOUND);
+}
+
+static int connect_raw(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    memcpy(addr.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
+}
+
+static void bad_input_ends_only_its_connection(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    int calls = 0;
+    struct admin_server *s;
+    struct bdoc out;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    CHECK_RC_OK(admin_listen(path, ops, 2, &calls, &s, &e), &e);
+    char junk[70000], answer[4096];
+    int fd = connect_raw();
+    assert_int_equal(send(fd, "{]\n", 3, 0), 3);
+    ssize_t n = recv(fd, answer, sizeof(answer) - 1, 0);
+    assert_true(n > 0);
+    answer[n] = '\0';
+    assert_non_null(strstr(answer, "\"ok\""));
+    assert_non_null(strstr(answer, "false"));
+    close(fd);
+    fd = connect_raw();
+    memset(junk, 'x', sizeof(junk));
+    (void)!send(fd, junk, sizeof(junk), MSG_NOSIGNAL);
+    assert_true(recv(fd, answer, sizeof(answer), 0) <= 0); /* a line too long ends the connection */
+    close(fd);
+    CHECK_RC_OK(call(a, "{\"op\": \"echo\"}", &out, &e), &e);
+    admin_close(s);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(operations_answer),
+    cmocka_unit_test(bad_input_ends_only_its_connection),
+};
+
+int main(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/coffer-admin-XXXXXX");
+    if (!mkdtemp(dir))
+        return 1;
+    snprintf(path, sizeof(path), "%s/s", dir);
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    rmdir(dir);
+    return rc;
+}
