@@ -34,7 +34,7 @@ struct admin_server {
 
 struct connection {
     struct admin_server *server;
-    int fd;
+    int fd = -1;
 };
 
 static RC socket_address(const char *path, struct sockaddr_un *out, struct err *e)
@@ -233,7 +233,7 @@ static RC bind_socket(const char *path, int *out, struct err *e)
 RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx, struct admin_server **out, struct err *e)
 {
     *out = NULL;
-    int fd;
+    int fd = -1;
     TRY(bind_socket(path, &fd, e));
     struct admin_server *s = NEW(struct admin_server);
     *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops, .n_ops = n_ops, .ctx = ctx };
