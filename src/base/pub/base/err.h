@@ -40,7 +40,7 @@ typedef struct {
  * ERR_COFFER_FIRST. A MongoDB code that has no name of its own is written ERR_LOC(40323) and shows as "Location40323". */
 enum err_code {
     ERR_NONE = 0,
-#define ERR(id, number, name, http, advice) id = number,
+#define ERR(id, number, name, http, advice) id = (number),
 #include "errors.def"
 #undef ERR
     ERR_CODE_MAX = INT32_MAX

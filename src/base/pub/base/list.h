@@ -23,8 +23,10 @@ static inline void list_remove(struct list *e)
 {
     e->prev->next = e->next; e->next->prev = e->prev; list_init(e);
 }
+/* NOLINTBEGIN(bugprone-macro-parentheses): these names are declared here, not used */
 #define LIST_FOR(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
 #define LIST_FOR_SAFE(it, nx, head)                                                                \
     for (struct list *it = (head)->next, *nx = it->next; it != (head); it = nx, nx = it->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif
