@@ -24,7 +24,7 @@ set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_EXTENSIONS ON)
 
-set(COFFER_WARN -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wimplicit-fallthrough)
+set(COFFER_WARN -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wimplicit-fallthrough -Wno-format-truncation) # fixed buffers cut to fit on purpose
 set(COFFER_WARN_C -Wstrict-prototypes -Wmissing-prototypes)
 set(COFFER_STRICT base crypto store wire keys) # these also get -Wconversion
 

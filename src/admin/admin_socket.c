@@ -34,7 +34,7 @@ struct admin_server {
 
 struct connection {
     struct admin_server *server;
-    int fd = -1;
+    int fd;
 };
 
 static RC socket_address(const char *path, struct sockaddr_un *out, struct err *e)

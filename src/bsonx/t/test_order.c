@@ -139,7 +139,7 @@ static void decimals_against_doubles(void **state)
             printed[n++] = '.';
         size_t digits = strcspn(full, "e");
         memset(printed + n, '0', digits - n);
-        strcpy(printed + digits, text + strcspn(text, "e"));
+        snprintf(printed + digits, sizeof(printed) - digits, "%s", text + strcspn(text, "e"));
         int want = 0;
         if (strcmp(printed + digits, full + digits) == 0) {
             want = memcmp(printed, full, digits);
