@@ -252,6 +252,13 @@ static void misuse_panics(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* The sanitizers' mlock() does nothing and succeeds. */
+#if defined(COFFER_ASAN) || defined(COFFER_TSAN)
+enum { MLOCK_IS_REAL = 0 };
+#else
+enum { MLOCK_IS_REAL = 1 };
+#endif
+
 static void no_locked_memory(void *arg)
 {
     struct rlimit none = { 0, 0 };
@@ -278,11 +285,14 @@ static void init_faults(void *arg)
 static void no_silent_fallback(void **state)
 {
     static const char *const points[] = { "secret.mlock", "secret.madvise", "crypto.random" };
-    int status = in_child(no_locked_memory, NULL);
+    int status;
 
     (void)state;
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    if (MLOCK_IS_REAL) {
+        status = in_child(no_locked_memory, NULL);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
         status = in_child(init_faults, (void *)(uintptr_t)points[i]);
         assert_true(WIFEXITED(status));
@@ -306,7 +316,7 @@ static void mapping_flags(void **state)
             inside = at >= lo && at < hi;
         if (inside && strncmp(line, "VmFlags:", 8) == 0) {
             seen = true;
-            assert_non_null(strstr(line, " lo"));
+            assert_true(!MLOCK_IS_REAL || strstr(line, " lo"));
             assert_non_null(strstr(line, " dd"));
             assert_non_null(strstr(line, " wf"));
         }
