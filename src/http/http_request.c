@@ -206,6 +206,11 @@ const char *http_param(const struct http_request *q, int i)
     return q->params[i];
 }
 
+const char *http_param_or(const struct http_request *q, int i, const char *otherwise)
+{
+    return i < q->n_params ? q->params[i] : otherwise;
+}
+
 struct query_find {
     struct http_request *q;
     const char *name;

@@ -80,6 +80,8 @@ const char *http_host(const struct http_request *q);        /* lower case, witho
 const char *http_host_port(const struct http_request *q);   /* as sent */
 /* http_param(): the i-th "{}" of the pattern, decoded; "" when the segment was empty. */
 const char *http_param(const struct http_request *q, int i);
+/* http_param_or(): the same, or otherwise when the pattern has no i-th "{}". */
+const char *http_param_or(const struct http_request *q, int i, const char *otherwise);
 const char *http_query(const struct http_request *q, const char *name);  /* decoded, names too; NULL when absent */
 const char *http_header(const struct http_request *q, const char *name); /* NULL when absent */
 /* http_bearer(): the token after "Authorization: Bearer ", or an empty slice. */

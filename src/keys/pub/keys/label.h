@@ -18,6 +18,7 @@ enum key_label {
     LABEL_CANARY = 12,      /* HMAC of the probe canary */
     LABEL_PIN = 13,         /* pin outside the data directory */
     LABEL_VAULT_KEY = 14,   /* a private key at rest in the embedded vault */
+    LABEL_VAULT_STATE = 15, /* the embedded vault's state file */
 };
 
 #endif

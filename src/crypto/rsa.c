@@ -1,0 +1,259 @@
+/* rsa.c - RSA over OpenSSL's EVP. See crypto/rsa.h. */
+#include "crypto/rsa.h"
+
+#include <malloc.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "crypto/kdf.h"
+#include "crypto/secret.h"
+
+static void pkey_freep(EVP_PKEY **k) { EVP_PKEY_free(*k); }
+static void pctx_freep(EVP_PKEY_CTX **c) { EVP_PKEY_CTX_free(*c); }
+static void bn_freep(BIGNUM **b) { BN_free(*b); }
+
+#define AUTO_PKEY AUTO(pkey_freep) EVP_PKEY
+#define AUTO_PCTX AUTO(pctx_freep) EVP_PKEY_CTX
+
+static RC library_failed(struct err *e, const char *what)
+{
+    unsigned long code = ERR_get_error();
+
+    ERR_clear_error();
+    FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
+}
+
+static void *wiping_malloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return malloc(n);
+}
+
+static void wiping_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (p)
+        mem_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+static void *wiping_realloc(void *p, size_t n, const char *file, int line)
+{
+    size_t old = p ? malloc_usable_size(p) : 0;
+
+    if (p && n > 0 && n <= old)
+        return p;
+    void *q = n ? malloc(n) : NULL;
+    if (p && (q || n == 0)) {
+        if (q)
+            memcpy(q, p, old);
+        wiping_free(p, file, line);
+    }
+    return q;
+}
+
+RC crypto_wiping_allocators(struct err *e)
+{
+    if (CRYPTO_set_mem_functions(wiping_malloc, wiping_realloc, wiping_free) != 1)
+        FAIL(e, ERR_CRYPTO, "OpenSSL was used before its memory could be made to wipe itself");
+    return RC_OK;
+}
+
+static RC parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)
+{
+    const unsigned char *p = secret_view(der);
+
+    *out = d2i_PrivateKey(EVP_PKEY_RSA, NULL, &p, (long)secret_len(der));
+    if (!*out)
+        return library_failed(e, "read a private RSA key");
+    return RC_OK;
+}
+
+RC rsa_generate(int bits, struct secret **private_der, struct err *e)
+{
+    AUTO(secret_freep) struct secret *s = NULL;
+
+    *private_der = NULL;
+    if (bits != 2048 && bits != 3072 && bits != 4096)
+        FAIL(e, ERR_BAD_VALUE, "an RSA key has 2048, 3072 or 4096 bits");
+    AUTO_PKEY *k = EVP_RSA_gen((size_t)bits);
+    if (!k)
+        return library_failed(e, "make an RSA key");
+    int len = i2d_PrivateKey(k, NULL);
+    if (len <= 0)
+        return library_failed(e, "encode a private RSA key");
+    TRY(secret_new((size_t)len, &s, e));
+    unsigned char *p = secret_bytes(s);
+    if (i2d_PrivateKey(k, &p) != len)
+        return library_failed(e, "encode a private RSA key");
+    *private_der = TAKE(s);
+    return RC_OK;
+}
+
+static bool number_of(const EVP_PKEY *k, const char *name, uint8_t *out, uint32_t max, uint32_t *len)
+{
+    AUTO(bn_freep) BIGNUM *b = NULL;
+
+    if (EVP_PKEY_get_bn_param(k, name, &b) != 1 || BN_num_bytes(b) > (int)max)
+        return false;
+    *len = (uint32_t)BN_bn2bin(b, out);
+    return true;
+}
+
+RC rsa_public_of(const struct secret *private_der, struct rsa_public *out, struct err *e)
+{
+    AUTO_PKEY *k = NULL;
+
+    memset(out, 0, sizeof *out);
+    TRY(parse_private(private_der, &k, e));
+    if (!number_of(k, OSSL_PKEY_PARAM_RSA_N, out->n, RSA_BYTES_MAX, &out->n_len) ||
+        !number_of(k, OSSL_PKEY_PARAM_RSA_E, out->e, RSA_EXPONENT_MAX, &out->e_len))
+        return library_failed(e, "read the public half of an RSA key");
+    return RC_OK;
+}
+
+int rsa_bits(const struct rsa_public *k)
+{
+    int bits = (int)k->n_len * 8;
+
+    if (k->n_len == 0)
+        return 0;
+    for (uint8_t top = k->n[0]; !(top & 0x80) && bits > 0; top = (uint8_t)(top << 1))
+        bits--;
+    return bits;
+}
+
+static EVP_PKEY *build(EVP_PKEY_CTX *ctx, OSSL_PARAM_BLD *bld, BIGNUM *n, BIGNUM *x)
+{
+    EVP_PKEY *k = NULL;
+    OSSL_PARAM *params = NULL;
+
+    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) == 1 &&
+        (params = OSSL_PARAM_BLD_to_param(bld)) && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &k, EVP_PKEY_PUBLIC_KEY, params);
+    OSSL_PARAM_free(params);
+    return k;
+}
+
+static RC parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e)
+{
+    int bits = rsa_bits(k);
+
+    *out = NULL;
+    if (k->n_len > RSA_BYTES_MAX || k->e_len == 0 || k->e_len > RSA_EXPONENT_MAX || bits < 2048 || bits > 4096)
+        FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key of 2048 to 4096 bits");
+    if (!(k->n[k->n_len - 1] & 1) || !(k->e[k->e_len - 1] & 1) || (k->e_len == 1 && k->e[0] < 3))
+        FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key");
+    AUTO(bn_freep) BIGNUM *n = BN_bin2bn(k->n, (int)k->n_len, NULL);
+    AUTO(bn_freep) BIGNUM *x = BN_bin2bn(k->e, (int)k->e_len, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    if (n && x && ctx && bld)
+        *out = build(ctx, bld, n, x);
+    OSSL_PARAM_BLD_free(bld);
+    if (!*out)
+        return library_failed(e, "read a public RSA key");
+    return RC_OK;
+}
+
+RC rsa_public_sha256(const struct rsa_public *k, uint8_t out[32], struct err *e)
+{
+    AUTO_PKEY *key = NULL;
+    unsigned char *der = NULL;
+
+    memset(out, 0, 32);
+    TRY(parse_public(k, &key, e));
+    int len = i2d_PUBKEY(key, &der);
+    if (len <= 0)
+        return library_failed(e, "encode a public RSA key");
+    struct slice part = SLICE(der, len);
+    rc_t rc = sha256(&part, 1, out, e);
+    OPENSSL_free(der);
+    return rc;
+}
+
+uint32_t rsa_plain_max(const struct rsa_public *k, enum rsa_pad pad)
+{
+    uint32_t overhead = pad == RSA_PAD_OAEP_SHA256 ? 66 : pad == RSA_PAD_OAEP_SHA1 ? 42 : 11; /* RFC 8017 7.1.1, 7.2.1 */
+
+    return k->n_len > overhead ? k->n_len - overhead : 0;
+}
+
+static bool set_padding(EVP_PKEY_CTX *ctx, enum rsa_pad pad)
+{
+    const EVP_MD *md = pad == RSA_PAD_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
+
+    if (pad == RSA_PAD_PKCS1)
+        return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1;
+    return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 &&
+           EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1;
+}
+
+RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out, struct err *e)
+{
+    AUTO_PKEY *key = NULL;
+    uint8_t cipher[RSA_BYTES_MAX];
+    size_t len = sizeof cipher;
+
+    if (plain.len == 0 || plain.len > rsa_plain_max(k, pad))
+        FAIL(e, ERR_BAD_VALUE, "the value to encrypt has 1 to %u bytes under this key and algorithm", rsa_plain_max(k, pad));
+    TRY(parse_public(k, &key, e));
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 || !set_padding(ctx, pad) ||
+        EVP_PKEY_encrypt(ctx, cipher, &len, plain.p, plain.len) != 1)
+        return library_failed(e, "encrypt with an RSA key");
+    buf_push(out, cipher, len);
+    return RC_OK;
+}
+
+RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher, struct secret **plain, struct err *e)
+{
+    AUTO_PKEY *key = NULL;
+    uint8_t out[RSA_BYTES_MAX];
+    size_t len = sizeof out;
+
+    *plain = NULL;
+    TRY(parse_private(private_der, &key, e));
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    if (!ctx || EVP_PKEY_decrypt_init(ctx) != 1 || !set_padding(ctx, pad))
+        return library_failed(e, "prepare an RSA decryption");
+    if (EVP_PKEY_get_size(key) > (int)sizeof out)
+        FAIL(e, ERR_BAD_VALUE, "the value cannot be decrypted with this key");
+    bool ok = EVP_PKEY_decrypt(ctx, out, &len, cipher.p, cipher.len) == 1 && len > 0;
+    rc_t rc = RC_OK;
+    if (ok)
+        rc = secret_from(out, len, plain, e);
+    mem_wipe(out, sizeof out);
+    ERR_clear_error();
+    if (!ok)
+        FAIL(e, ERR_BAD_VALUE, "the value cannot be decrypted with this key");
+    return rc;
+}
+
+RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature, struct err *e)
+{
+    AUTO_PKEY *key = NULL;
+    uint8_t out[RSA_BYTES_MAX];
+    size_t len = sizeof out;
+
+    TRY(parse_private(private_der, &key, e));
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out && EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestSign(md, out, &len, message.p, message.len) == 1;
+    EVP_MD_CTX_free(md);
+    if (!ok)
+        return library_failed(e, "sign with an RSA key");
+    buf_push(signature, out, len);
+    return RC_OK;
+}

@@ -1,0 +1,177 @@
+/* x509.c - an authority and server certificates. See crypto/x509.h. */
+#include "crypto/x509.h"
+
+#include <arpa/inet.h>
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "crypto/kdf.h"
+#include "crypto/secret.h"
+
+enum { HOUR_S = 3600, DAY_S = 86400 };
+
+static void pkey_freep(EVP_PKEY **k) { EVP_PKEY_free(*k); }
+static void cert_freep(X509 **x) { X509_free(*x); }
+static void bio_freep(BIO **b) { BIO_free(*b); }
+
+static RC library_failed(struct err *e, const char *what)
+{
+    unsigned long code = ERR_get_error();
+
+    ERR_clear_error();
+    FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
+}
+
+static bool set_serial(X509 *x)
+{
+    uint8_t bytes[16];
+    struct err ignored = { 0 };
+
+    if (random_bytes(bytes, sizeof bytes, &ignored).failed)
+        return false;
+    bytes[0] &= 0x7f; /* RFC 5280 4.1.2.2: positive */
+    bytes[0] |= 0x01;
+    BIGNUM *b = BN_bin2bn(bytes, sizeof bytes, NULL);
+    bool ok = b && BN_to_ASN1_INTEGER(b, X509_get_serialNumber(x)) != NULL;
+    BN_free(b);
+    return ok;
+}
+
+static bool add_ext(X509 *x, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+
+    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+    X509V3_set_ctx_nodb(&ctx);
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    bool ok = ext && X509_add_ext(x, ext, -1) == 1;
+    X509_EXTENSION_free(ext);
+    return ok;
+}
+
+static bool set_basics(X509 *x, EVP_PKEY *key, const char *common_name, int days)
+{
+    X509_NAME *name = X509_get_subject_name(x);
+
+    return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && X509_set_pubkey(x, key) == 1 &&
+           X509_gmtime_adj(X509_getm_notBefore(x), -HOUR_S) && X509_time_adj_ex(X509_getm_notAfter(x), days, 0, NULL) &&
+           X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"CofferDB", -1, -1, 0) == 1 &&
+           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)common_name, -1, -1, 0) == 1;
+}
+
+static RC push_pem(X509 *x, struct buf *out, struct err *e)
+{
+    AUTO(bio_freep) BIO *b = BIO_new(BIO_s_mem());
+    char *p;
+
+    if (!b || PEM_write_bio_X509(b, x) != 1)
+        return library_failed(e, "write a certificate");
+    long len = BIO_get_mem_data(b, &p);
+    buf_push(out, p, (size_t)len);
+    return RC_OK;
+}
+
+RC x509_make_ca(const char *common_name, int days, struct secret **key_der, struct buf *cert_pem, struct err *e)
+{
+    AUTO(secret_freep) struct secret *s = NULL;
+
+    *key_der = NULL;
+    AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+    AUTO(cert_freep) X509 *x = X509_new();
+    if (!key || !x || !set_basics(x, key, common_name, days) || X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
+        !add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+        !add_ext(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") ||
+        !add_ext(x, x, NID_subject_key_identifier, "hash") || X509_sign(x, key, EVP_sha256()) == 0)
+        return library_failed(e, "make a certificate authority");
+    int len = i2d_PrivateKey(key, NULL);
+    if (len <= 0)
+        return library_failed(e, "encode an authority's key");
+    TRY(secret_new((size_t)len, &s, e));
+    unsigned char *p = secret_bytes(s);
+    if (i2d_PrivateKey(key, &p) != len)
+        return library_failed(e, "encode an authority's key");
+    TRY(push_pem(x, cert_pem, e));
+    *key_der = TAKE(s);
+    return RC_OK;
+}
+
+static bool add_names(X509 *x, const struct x509_leaf *spec)
+{
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    bool ok = names != NULL;
+
+    for (int i = 0; ok && i < spec->n_dns + spec->n_ips; i++) {
+        bool is_dns = i < spec->n_dns;
+        const char *text = is_dns ? spec->dns[i] : spec->ips[i - spec->n_dns];
+        GENERAL_NAME *n = a2i_GENERAL_NAME(NULL, NULL, NULL, is_dns ? GEN_DNS : GEN_IPADD, text, 0);
+        ok = n && sk_GENERAL_NAME_push(names, n) > 0;
+        if (!ok)
+            GENERAL_NAME_free(n);
+    }
+    ok = ok && X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
+    GENERAL_NAMES_free(names);
+    return ok;
+}
+
+static RC read_cert(struct slice pem, X509 **out, struct err *e)
+{
+    AUTO(bio_freep) BIO *b = BIO_new_mem_buf(pem.p, (int)pem.len);
+
+    *out = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+    if (!*out)
+        return library_failed(e, "read a certificate");
+    return RC_OK;
+}
+
+RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem, const struct x509_leaf *spec, struct buf *cert_pem,
+                  struct buf *key_pem, struct err *e)
+{
+    AUTO(cert_freep) X509 *ca = NULL;
+    const unsigned char *der = secret_view(ca_key_der);
+    char *p;
+
+    TRY(read_cert(ca_cert_pem, &ca, e));
+    AUTO(pkey_freep) EVP_PKEY *ca_key = d2i_PrivateKey(EVP_PKEY_EC, NULL, &der, (long)secret_len(ca_key_der));
+    AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+    AUTO(cert_freep) X509 *x = X509_new();
+    if (!ca_key || X509_check_private_key(ca, ca_key) != 1)
+        return library_failed(e, "use the authority's key: it does not belong to its certificate");
+    if (!key || !x || !set_basics(x, key, spec->common_name, spec->days) ||
+        X509_set_issuer_name(x, X509_get_subject_name(ca)) != 1 || !add_names(x, spec) ||
+        !add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") ||
+        !add_ext(x, ca, NID_key_usage, "critical,digitalSignature") ||
+        !add_ext(x, ca, NID_ext_key_usage, "serverAuth") ||
+        !add_ext(x, ca, NID_subject_key_identifier, "hash") ||
+        !add_ext(x, ca, NID_authority_key_identifier, "keyid:always") || X509_sign(x, ca_key, EVP_sha256()) == 0)
+        return library_failed(e, "make a server certificate");
+    AUTO(bio_freep) BIO *b = BIO_new(BIO_s_secmem());
+    if (!b || PEM_write_bio_PKCS8PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) != 1)
+        return library_failed(e, "write a server's key");
+    TRY(push_pem(x, cert_pem, e));
+    long len = BIO_get_mem_data(b, &p);
+    buf_reserve(key_pem, (size_t)len + 1);
+    buf_push(key_pem, p, (size_t)len);
+    return RC_OK;
+}
+
+RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e)
+{
+    AUTO(cert_freep) X509 *x = NULL;
+    struct tm tm;
+
+    *unix_s = 0;
+    TRY(read_cert(cert_pem, &x, e));
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1)
+        return library_failed(e, "read a certificate's dates");
+    *unix_s = (int64_t)timegm(&tm);
+    return RC_OK;
+}

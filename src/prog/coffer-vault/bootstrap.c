@@ -1,0 +1,142 @@
+/* bootstrap.c - see bootstrap.h. */
+#include "bootstrap.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "kmsg/json.h"
+#include "vault/vault.h"
+
+enum { DEFAULT_BITS = 3072, ITEM_MAX = 256 };
+
+char *bootstrap_path(const struct settings *s, enum vault_setting which, const char *suffix)
+{
+    const char *set = settings_str(s, which);
+
+    return *set ? mem_strdup(set) : mem_printf("%s%s", settings_str(s, VS_STATE_DIR), suffix);
+}
+
+/* "name:rest" of a list with commas between; false at its end. Spaces around an item are not kept. */
+static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX], bool *more, struct err *e)
+{
+    const char *p = *list + strspn(*list, ", ");
+    size_t len = strcspn(p, ",");
+
+    *more = *p != 0;
+    *list = p + len;
+    while (len > 0 && p[len - 1] == ' ')
+        len--;
+    if (len >= ITEM_MAX)
+        FAIL(e, ERR_CONFIG, "an item of a bootstrap list is too long");
+    memcpy(name, p, len);
+    name[len] = 0;
+    char *colon = strchr(name, ':');
+    rest[0] = 0;
+    if (colon) {
+        *colon = 0;
+        memcpy(rest, colon + 1, strlen(colon + 1) + 1);
+    }
+    return RC_OK;
+}
+
+static RC make_keys(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    const char *list = settings_str(s, VS_BOOTSTRAP_KEYS);
+    char name[ITEM_MAX], bits_text[ITEM_MAX];
+    bool more;
+
+    for (;;) {
+        int64_t bits = DEFAULT_BITS;
+        TRY(next_item(&list, name, bits_text, &more, e));
+        if (!more)
+            return RC_OK;
+        if (*bits_text && !text_i64(slice_str(bits_text), &bits))
+            FAIL(e, ERR_CONFIG, "bootstrap-keys: \"%s\" is not a number of bits", bits_text);
+        TRY(vault_ensure_key(v, settings_str(s, VS_VAULT_NAME), name, (int)bits, e));
+    }
+}
+
+static char *credential_file(const struct settings *s, const char *identity)
+{
+    AUTO(mem_freep) char *dir = bootstrap_path(s, VS_CREDENTIAL_DIR, ".credentials");
+
+    return mem_printf("%s/%s", dir, identity);
+}
+
+/* A credential whose file is gone is replaced: only its hash is kept. */
+static RC make_identity(const struct settings *s, struct vault_service *v, const char *name, const char *role, struct err *e)
+{
+    AUTO(buf_wipe) struct buf secret = BUF_INIT;
+    AUTO(mem_freep) char *file = credential_file(s, name);
+
+    TRY(vault_ensure_identity(v, name, /* renew= */ !path_exists(file), &secret, e));
+    if (secret.len > 0)
+        TRY(file_write_atomic(file, 0600, buf_view(&secret), e));
+    if (!*role)
+        FAIL(e, ERR_CONFIG, "bootstrap-identities: \"%s\" has no role: write %s:ROLE", name, name);
+    return vault_grant(v, settings_str(s, VS_VAULT_NAME), name, role, e);
+}
+
+static RC make_identities(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    AUTO(mem_freep) char *dir = bootstrap_path(s, VS_CREDENTIAL_DIR, ".credentials");
+    const char *list = settings_str(s, VS_BOOTSTRAP_IDENTITIES);
+    char name[ITEM_MAX], role[ITEM_MAX];
+    bool more;
+
+    for (;;) {
+        TRY(next_item(&list, name, role, &more, e));
+        if (!more)
+            return RC_OK;
+        TRY(dir_make(dir, 0700, e));
+        TRY(make_identity(s, v, name, role, e));
+    }
+}
+
+RC bootstrap_make(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    TRY(vault_ensure_vault(v, settings_str(s, VS_VAULT_NAME), e));
+    TRY(make_keys(s, v, e));
+    return make_identities(s, v, e);
+}
+
+/* The description of the service, with the files of this installation added. */
+static RC write_facts(const struct settings *s, struct vault_service *v, const char *ca_file, const char *path, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(kjson_freep) json_t *facts = NULL;
+    const char *name;
+    json_t *one;
+
+    TRY(vault_describe(v, &text, e));
+    TRY(kjson_load(buf_view(&text), KJSON_DEPTH_MAX, &facts, e));
+    json_object_set_new(facts, "caFile", json_string(ca_file));
+    json_object_foreach (json_object_get(facts, "identities"), name, one) {
+        AUTO(mem_freep) char *file = credential_file(s, name);
+        if (path_exists(file))
+            json_object_set_new(one, "secretFile", json_string(file));
+    }
+    buf_clear(&text);
+    kjson_dump(facts, &text);
+    buf_push_u8(&text, '\n');
+    return file_write_atomic(path, 0600, buf_view(&text), e);
+}
+
+RC bootstrap_tell(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    AUTO(mem_freep) char *ca_file = bootstrap_path(s, VS_CA_FILE, ".ca.pem");
+    const char *facts = settings_str(s, VS_FACTS_FILE), *port_file = settings_str(s, VS_PORT_FILE);
+
+    TRY(file_write_atomic(ca_file, 0644, vault_ca_pem(v), e));
+    if (*facts)
+        TRY(write_facts(s, v, ca_file, facts, e));
+    if (*port_file) {
+        AUTO(buf_fini) struct buf text = BUF_INIT;
+        buf_printf(&text, "%u\n", vault_port(v));
+        TRY(file_write_atomic(port_file, 0644, buf_view(&text), e));
+    }
+    return RC_OK;
+}

@@ -1,0 +1,24 @@
+/* bootstrap.h - what the settings ask to be there before clients come, and what is told to whoever started us. Idempotent. */
+#ifndef COFFER_VAULT_BOOTSTRAP_H
+#define COFFER_VAULT_BOOTSTRAP_H
+
+#include "base/err.h"
+#include "base/settings.h"
+
+struct vault_service;
+
+enum vault_setting {
+#define SETTING(id, type, name, def, min, max, flags, doc) id,
+#include "vault_settings.def"
+#undef SETTING
+    VS_NR
+};
+
+/* bootstrap_path(): the setting, or state-dir with suffix appended; mem_free() it. */
+char *bootstrap_path(const struct settings *s, enum vault_setting which, const char *suffix);
+/* bootstrap_make(): vault, keys, identities, roles, credentials. */
+RC bootstrap_make(const struct settings *s, struct vault_service *v, struct err *e);
+/* bootstrap_tell(): CA file, facts file, port file, in this order: the port file says that all is there. */
+RC bootstrap_tell(const struct settings *s, struct vault_service *v, struct err *e);
+
+#endif

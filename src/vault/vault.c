@@ -1,0 +1,488 @@
+/* vault.c - the life of the service: open or make the state, listen, and what a first installation needs. See vault.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "crypto/kdf.h"
+#include "crypto/secret.h"
+#include "crypto/x509.h"
+#include "kmsg/json.h"
+#include "vault_priv.h"
+
+enum { CA_DAYS = 3650, CA_RENEW_DAYS = 30, LEAF_DAYS = 397, STOP_GRACE_MS = 3000, HEADER_SECRET_DIGITS = 64 };
+
+static RC lock_dir(struct vault_service *s, struct err *e)
+{
+    AUTO(mem_freep) char *path = mem_printf("%s/lock", s->state_dir);
+
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return file_err(e, errno, "open", path);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        FAIL(e, ERR_DIRECTORY_BUSY, "another process holds the vault's directory \"%s\"", s->state_dir);
+    return RC_OK;
+}
+
+static RC make_ca(struct vault_service *s, struct err *e)
+{
+    AUTO(secret_freep) struct secret *der = NULL;
+    AUTO(buf_fini) struct buf context = BUF_INIT;
+
+    buf_clear(&s->ca_pem);
+    buf_clear(&s->ca_sealed);
+    TRY(x509_make_ca("CofferDB local authority", CA_DAYS, &der, &s->ca_pem, e));
+    vault__key_context(&context, "", "authority", "");
+    return vault__seal_key(s, buf_view(&context), der, &s->ca_sealed, e);
+}
+
+static RC make_state(struct vault_service *s, const struct vault_config *c, struct err *e)
+{
+    struct signer *k;
+
+    TRY(random_bytes(s->store_id, sizeof s->store_id, e));
+    TRY(vault__pin_first(s, e));
+    if (c->tenant && *c->tenant)
+        (void)snprintf(s->tenant, sizeof s->tenant, "%s", c->tenant);
+    else
+        TRY(vault__random_uuid(s->tenant, e));
+    TRY(make_ca(s, e));
+    TRY(vault__signer_new(s, &k, e));
+    s->signers[s->n_signers++] = k;
+    mutex_lock(&s->lock);
+    rc_t rc = vault__state_save(s, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static RC read_state(struct vault_service *s, const struct vault_config *c, struct err *e)
+{
+    AUTO(buf_wipe) struct buf text = BUF_INIT;
+    int64_t ends;
+
+    TRY(vault__file_load(s, c->adopt, &text, e));
+    TRY(vault__state_load(s, buf_view(&text), e));
+    if (c->tenant && *c->tenant && strcasecmp(c->tenant, s->tenant) != 0)
+        FAIL(e, ERR_CONFIG, "the vault's tenant is %s, not %s", s->tenant, c->tenant);
+    TRY(x509_expires(buf_view(&s->ca_pem), &ends, e));
+    if (ends > clock_real_s() + (int64_t)CA_RENEW_DAYS * 86400)
+        return RC_OK;
+    TRY(make_ca(s, e));
+    mutex_lock(&s->lock);
+    rc_t rc = vault__state_save(s, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static bool is_under(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+static bool valid_tenant(const char *t)
+{
+    return strlen(t) == UUID_LEN && strspn(t, "0123456789abcdefABCDEF-") == UUID_LEN;
+}
+
+static RC open_state(struct vault_service *s, const struct vault_config *c, struct err *e)
+{
+    if (is_under(c->root_key_file, c->state_dir))
+        FAIL(e, ERR_CONFIG, "the root key file must not lie in the vault's directory: who copies one would have both");
+    if (c->tenant && *c->tenant && !valid_tenant(c->tenant))
+        FAIL(e, ERR_CONFIG, "\"%s\" is not a tenant id: a UUID is", c->tenant);
+    TRY(dir_make(s->state_dir, 0700, e));
+    TRY(lock_dir(s, e));
+    bool fresh = !path_exists(s->state_file);
+    TRY(vault__root_open(s, c->root_key_file, fresh && !path_exists(s->pin_file), e));
+    return fresh ? make_state(s, c, e) : read_state(s, c, e);
+}
+
+RC vault_open(const struct vault_config *c, struct vault_service **out, struct err *e)
+{
+    struct vault_service *s = NEW(struct vault_service);
+
+    *out = NULL;
+    mutex_init(&s->lock);
+    s->lock_fd = -1;
+    s->address = mem_strdup(c->address);
+    s->want_port = c->port;
+    s->want_token_port = c->token_port;
+    s->state_dir = mem_strdup(c->state_dir);
+    s->state_file = mem_printf("%s/vault.state", c->state_dir);
+    s->pin_file = mem_printf("%s.pin", c->root_key_file);
+    s->domain = mem_strdup(c->domain);
+    s->login_host = mem_strdup(c->login_host);
+    s->region = mem_strdup(c->region);
+    s->wildcard = mem_printf("*.%s", c->domain);
+    s->audience = mem_printf("https://%s", c->domain);
+    s->token_lifetime_s = c->token_lifetime_s;
+    s->n_token_uids = c->n_token_uids;
+    s->token_uids = c->n_token_uids ? mem_dup(c->token_uids, (size_t)c->n_token_uids * sizeof(uint32_t)) : NULL;
+    s->identities = NEW_ARRAY(struct identity *, IDENTITIES_MAX);
+    s->vaults = NEW_ARRAY(struct keyvault *, VAULTS_MAX);
+    if (open_state(s, c, e).failed) {
+        vault_close(s);
+        return RC_FAILED;
+    }
+    s->issuer = mem_printf("https://%s/%s/", s->login_host, s->tenant);
+    *out = s;
+    return RC_OK;
+}
+
+void vault_close(struct vault_service *s)
+{
+    if (!s)
+        return;
+    http_server_stop(s->https, STOP_GRACE_MS);
+    http_server_stop(s->tokens, STOP_GRACE_MS);
+    vault__state_free(s);
+    secret_free(s->root);
+    fd_close(s->lock_fd);
+    mem_free(s->address);
+    mem_free(s->state_dir);
+    mem_free(s->state_file);
+    mem_free(s->pin_file);
+    mem_free(s->domain);
+    mem_free(s->login_host);
+    mem_free(s->region);
+    mem_free(s->wildcard);
+    mem_free(s->audience);
+    mem_free(s->issuer);
+    mem_free(s->token_uids);
+    mutex_fini(&s->lock);
+    mem_free(s);
+}
+
+void vault_closep(struct vault_service **s)
+{
+    vault_close(*s);
+    *s = NULL;
+}
+
+/* ---- serving ---- */
+
+static RC make_leaf(struct vault_service *s, struct buf *cert, struct buf *key, struct err *e)
+{
+    AUTO(secret_freep) struct secret *ca = NULL;
+    AUTO(buf_fini) struct buf context = BUF_INIT;
+    const char *dns[] = { s->wildcard, s->domain, s->login_host, "localhost" };
+    const char *ips[] = { "127.0.0.1", "::1" };
+    struct x509_leaf spec = {
+        .common_name = s->domain, .dns = dns, .n_dns = (int)ARRAY_LEN(dns), .ips = ips, .n_ips = (int)ARRAY_LEN(ips), .days = LEAF_DAYS,
+    };
+
+    vault__key_context(&context, "", "authority", "");
+    TRY(vault__unseal_key(s, buf_view(&context), buf_view(&s->ca_sealed), &ca, e));
+    TRY(x509_make_leaf(ca, buf_view(&s->ca_pem), &spec, cert, key, e));
+    return RC_OK;
+}
+
+static void set_sites(struct vault_service *s)
+{
+    static const char *const loopback[] = { "127.0.0.1", "localhost", "[::1]" };
+    struct http_site rest = {
+        .routes = vault__rest_routes, .n_routes = vault__n_rest_routes, .ctx = s, .on_error = vault__rest_on_error,
+    };
+    struct http_site tokens = {
+        .routes = vault__token_routes, .n_routes = vault__n_token_routes, .ctx = s, .on_error = vault__token_on_error,
+    };
+
+    s->sites[0] = rest;
+    s->sites[0].host = s->wildcard;
+    s->sites[1] = (struct http_site){
+        .host = s->login_host, .routes = vault__login_routes, .n_routes = vault__n_login_routes, .ctx = s, .on_error = vault__token_on_error,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(loopback); i++) {
+        s->sites[2 + i] = rest;
+        s->sites[2 + i].host = loopback[i];
+        s->token_sites[i] = tokens;
+        s->token_sites[i].host = loopback[i];
+    }
+}
+
+RC vault_serve(struct vault_service *s, struct err *e)
+{
+    AUTO(buf_fini) struct buf cert = BUF_INIT;
+    AUTO(buf_wipe) struct buf key = BUF_INIT;
+
+    TRY(make_leaf(s, &cert, &key, e));
+    set_sites(s);
+    struct http_server_config c = {
+        .address = s->address, .port = s->want_port, .cert_pem = buf_cstr(&cert), .key_pem = buf_cstr(&key), .sites = s->sites, .n_sites = 5,
+    };
+    TRY(http_server_start(&c, &s->https, e));
+    struct http_server_config t = {
+        .address = "127.0.0.1", .port = s->want_token_port, .sites = s->token_sites, .n_sites = 3, .workers = 2, .max_body = 1024,
+    };
+    return http_server_start(&t, &s->tokens, e);
+}
+
+uint16_t vault_port(const struct vault_service *s) { return s->https ? http_server_port(s->https) : s->want_port; }
+uint16_t vault_token_port(const struct vault_service *s) { return s->tokens ? http_server_port(s->tokens) : s->want_token_port; }
+struct slice vault_ca_pem(const struct vault_service *s) { return buf_view(&s->ca_pem); }
+const char *vault_tenant(const struct vault_service *s) { return s->tenant; }
+
+/* ---- what a first installation needs ---- */
+
+static RC ensure_vault_locked(struct vault_service *s, const char *vault, struct err *e) TS_REQUIRES(s->lock)
+{
+    if (vault__find_vault(s, vault))
+        return RC_OK;
+    if (!vault__valid_vault_name(vault))
+        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a vault's name: 3 to 24 letters, digits and hyphens, a letter first", vault);
+    if (s->n_vaults >= VAULTS_MAX)
+        FAIL(e, ERR_BAD_VALUE, "there are %d vaults: no more fit", VAULTS_MAX);
+    s->vaults[s->n_vaults++] = vault__vault_new(vault, s->region);
+    if (vault__state_save(s, e).failed) {
+        vault__vault_free(s->vaults[--s->n_vaults]);
+        return RC_FAILED;
+    }
+    return RC_OK;
+}
+
+RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e)
+{
+    mutex_lock(&s->lock);
+    rc_t rc = ensure_vault_locked(s, vault, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static RC publish_locked(struct vault_service *s, const char *vault, const char *key, struct key_version **v, struct err *e)
+    TS_REQUIRES(s->lock)
+{
+    struct keyvault *kv = vault__find_vault(s, vault);
+
+    if (!kv)
+        FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
+    vault__put_version(kv, key, TAKE(*v));
+    if (vault__state_save(s, e).failed) {
+        vault__drop_newest(kv, key);
+        return RC_FAILED;
+    }
+    return RC_OK;
+}
+
+RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits, struct err *e)
+{
+    struct key_version *v = NULL;
+
+    mutex_lock(&s->lock);
+    struct keyvault *kv = vault__find_vault(s, vault);
+    bool there = kv && vault__find_key(kv, key);
+    mutex_unlock(&s->lock);
+    if (there)
+        return RC_OK;
+    if (!kv)
+        FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
+    if (!vault__valid_key_name(key))
+        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a key's name: 1 to 127 letters, digits and hyphens", key);
+    TRY(vault__make_version(s, vault, key, bits, &v, e));
+    mutex_lock(&s->lock);
+    rc_t rc = publish_locked(s, vault, key, &v, e);
+    mutex_unlock(&s->lock);
+    vault__version_free(v);
+    return rc;
+}
+
+static RC new_header_secret(struct identity *p, struct buf *header_secret, struct err *e)
+{
+    char text[HEADER_SECRET_DIGITS + 1];
+    struct slice part = SLICE(text, HEADER_SECRET_DIGITS);
+
+    rc_t rc = vault__random_hex(text, HEADER_SECRET_DIGITS, e);
+    if (!rc.failed)
+        rc = sha256(&part, 1, p->secret_sha256, e);
+    if (!rc.failed)
+        buf_push(header_secret, text, HEADER_SECRET_DIGITS);
+    mem_wipe(text, sizeof text);
+    return rc;
+}
+
+static RC identity_new(struct vault_service *s, const char *name, struct identity **out, struct err *e)
+{
+    struct identity *p = NEW(struct identity);
+
+    *out = NULL;
+    p->name = mem_strdup(name);
+    p->resource_id = mem_printf("/subscriptions/%s/resourcegroups/coffer/providers/Microsoft.ManagedIdentity/userAssignedIdentities/%s", s->tenant, name);
+    if (vault__random_uuid(p->client_id, e).failed || vault__random_uuid(p->object_id, e).failed) {
+        vault__identity_free(p);
+        return RC_FAILED;
+    }
+    *out = p;
+    return RC_OK;
+}
+
+static RC ensure_identity_locked(struct vault_service *s, const char *name, bool renew, struct buf *header_secret, struct err *e)
+    TS_REQUIRES(s->lock)
+{
+    struct identity *p = vault__find_identity(s, name);
+    bool fresh = !p;
+    uint8_t was[32];
+
+    if (p && !renew)
+        return RC_OK;
+    if (!vault__valid_key_name(name))
+        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not an identity's name: 1 to 127 letters, digits and hyphens", name);
+    if (fresh && s->n_identities >= IDENTITIES_MAX)
+        FAIL(e, ERR_BAD_VALUE, "there are %d identities: no more fit", IDENTITIES_MAX);
+    if (fresh) {
+        TRY(identity_new(s, name, &p, e));
+        s->identities[s->n_identities++] = p;
+    }
+    memcpy(was, p->secret_sha256, sizeof was);
+    if (new_header_secret(p, header_secret, e).failed || vault__state_save(s, e).failed) {
+        memcpy(p->secret_sha256, was, sizeof was);
+        if (fresh)
+            vault__identity_free(s->identities[--s->n_identities]);
+        buf_wipe(header_secret);
+        return RC_FAILED;
+    }
+    return RC_OK;
+}
+
+RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew, struct buf *header_secret, struct err *e)
+{
+    mutex_lock(&s->lock);
+    rc_t rc = ensure_identity_locked(s, name, renew, header_secret, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static int assignment_at(const struct keyvault *kv, const char *object_id, const struct vault_role *role)
+{
+    for (int i = 0; i < kv->n_assignments; i++)
+        if (kv->assignments[i].role == role && strcasecmp(kv->assignments[i].object_id, object_id) == 0)
+            return i;
+    return -1;
+}
+
+static RC assign_locked(struct vault_service *s, const char *vault, const char *identity, const char *role_name, bool give, struct err *e)
+    TS_REQUIRES(s->lock)
+{
+    struct keyvault *kv = vault__find_vault(s, vault);
+    struct identity *p = vault__find_identity(s, identity);
+    const struct vault_role *role = vault__role(role_name);
+
+    if (!kv || !p || !role)
+        FAIL(e, ERR_NOT_FOUND, "there is no %s \"%s\"", !kv ? "vault" : !p ? "identity" : "role", !kv ? vault : !p ? identity : role_name);
+    int at = assignment_at(kv, p->object_id, role);
+    if (give == (at >= 0))
+        return RC_OK;
+    if (give && kv->n_assignments >= ASSIGNMENTS_MAX)
+        FAIL(e, ERR_BAD_VALUE, "the vault has %d role assignments: no more fit", ASSIGNMENTS_MAX);
+    size_t bytes = (size_t)kv->n_assignments * sizeof(struct assignment);
+    struct assignment *next = mem_alloc(bytes + sizeof(struct assignment)), *was = kv->assignments;
+    int n_was = kv->n_assignments;
+    if (n_was)
+        memcpy(next, was, bytes);
+    if (give) {
+        next[n_was].role = role;
+        memcpy(next[n_was].object_id, p->object_id, sizeof p->object_id);
+    } else {
+        next[at] = next[n_was - 1];
+    }
+    kv->assignments = next;
+    kv->n_assignments = n_was + (give ? 1 : -1);
+    if (vault__state_save(s, e).failed) {
+        kv->assignments = was;
+        kv->n_assignments = n_was;
+        mem_free(next);
+        return RC_FAILED;
+    }
+    mem_free(was);
+    return RC_OK;
+}
+
+RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e)
+{
+    mutex_lock(&s->lock);
+    rc_t rc = assign_locked(s, vault, identity, role, true, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e)
+{
+    mutex_lock(&s->lock);
+    rc_t rc = assign_locked(s, vault, identity, role, false, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static RC forget_locked(struct vault_service *s, const char *name, struct err *e) TS_REQUIRES(s->lock)
+{
+    int at = 0;
+
+    while (at < s->n_identities && strcasecmp(s->identities[at]->name, name) != 0)
+        at++;
+    if (at == s->n_identities)
+        return RC_OK;
+    struct identity *p = s->identities[at];
+    s->identities[at] = s->identities[s->n_identities - 1];
+    s->n_identities--;
+    if (vault__state_save(s, e).failed) {
+        s->n_identities++;
+        s->identities[at] = p;
+        return RC_FAILED;
+    }
+    vault__identity_free(p);
+    return RC_OK;
+}
+
+RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e)
+{
+    mutex_lock(&s->lock);
+    rc_t rc = forget_locked(s, name, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
+static json_t *vault_facts(struct vault_service *s, const struct keyvault *kv)
+{
+    AUTO(mem_freep) char *url = mem_printf("https://%s.%s:%u", kv->name, s->domain, vault_port(s));
+    json_t *keys = json_object();
+
+    for (int i = 0; i < kv->n_keys; i++) {
+        const struct vkey *k = kv->keys[i];
+        AUTO(mem_freep) char *key = mem_printf("%s/keys/%s", url, k->name);
+        AUTO(mem_freep) char *kid = mem_printf("%s/%s", key, k->versions[k->n_versions - 1]->id);
+        json_object_set_new(keys, k->name, json_pack("{s:s,s:s}", "url", key, "kid", kid));
+    }
+    return json_pack("{s:s,s:s,s:o}", "url", url, "region", kv->region, "keys", keys);
+}
+
+RC vault_describe(struct vault_service *s, struct buf *out, struct err *e)
+{
+    AUTO(mem_freep) char *tokens = mem_printf("http://127.0.0.1:%u", vault_token_port(s));
+    AUTO(mem_freep) char *app = mem_printf("%s/msi/token", tokens);
+    AUTO(mem_freep) char *imds = mem_printf("%s/metadata/identity/oauth2/token", tokens);
+
+    if (!s->https || !s->tokens)
+        FAIL(e, ERR_NOT_YET_INITIALIZED, "the vault does not serve yet");
+    json_t *vaults = json_object(), *people = json_object();
+    mutex_lock(&s->lock);
+    for (int i = 0; i < s->n_vaults; i++)
+        json_object_set_new(vaults, s->vaults[i]->name, vault_facts(s, s->vaults[i]));
+    for (int i = 0; i < s->n_identities; i++) {
+        const struct identity *p = s->identities[i];
+        json_object_set_new(people, p->name, json_pack("{s:s,s:s,s:s}", "clientId", p->client_id, "objectId", p->object_id, "resourceId",
+                                                       p->resource_id));
+    }
+    mutex_unlock(&s->lock);
+    AUTO(kjson_freep) json_t *all =
+        json_pack("{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:i,s:i}", "tenantId", s->tenant, "audience", s->audience, "vaults", vaults, "identities", people,
+                  "tokenAuthority", tokens, "imdsEndpoint", imds, "appServiceEndpoint", app, "port", vault_port(s), "tokenPort", vault_token_port(s));
+    INVARIANT(all != NULL);
+    kjson_dump(all, out);
+    return RC_OK;
+}

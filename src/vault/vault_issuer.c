@@ -1,0 +1,253 @@
+/* vault_issuer.c - tokens for managed identities: the two shapes that the SDKs know, and the public half of the token service.
+ *
+ *   IMDS         GET /metadata/identity/oauth2/token[/]?api-version&resource[&client_id|object_id|msi_res_id], "Metadata: true"
+ *   App Service  GET /msi/token?api-version=2019-08-01&resource[&client_id|...], "X-IDENTITY-HEADER: <credential>"
+ *
+ * What protects them: both are served on a loopback address of their own port, to no Host but loopback names (a web page that
+ * rebinds its name gets 404), and refuse forwarded requests. The App Service shape asks for a credential that belongs to one
+ * identity and gives tokens for that identity alone. The IMDS shape has no credential, as at the reference service, so the
+ * local user at the other end of the connection must be our own, root, or one on the list in the settings.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/kdf.h"
+#include "kmsg/json.h"
+#include "vault_priv.h"
+
+enum { PROC_NET_MAX = 16 << 20 };
+
+static void token_error(struct http_reply *r, int status, const char *error, const char *description)
+{
+    AUTO(kjson_freep) json_t *j = json_pack("{s:s,s:s}", "error", error, "error_description", description);
+
+    http_reply_json(r, status, j);
+}
+
+void vault__token_on_error(struct http_request *q, struct http_reply *r, int status, const char *why)
+{
+    (void)q;
+    token_error(r, status, status == 404 ? "not_found" : "invalid_request", why);
+}
+
+/* "0100007F:9AA7 0100007F:8D18" as the kernel prints the client's end of the connection in /proc/net/tcp. */
+bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, uint32_t *uid)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(fd_closep) int fd = -1;
+    struct err e = { 0 };
+    char want[64];
+
+    if (!peer || !local || peer->sa_family != AF_INET || local->sa_family != AF_INET)
+        return false;
+    const struct sockaddr_in *p = (const struct sockaddr_in *)peer, *l = (const struct sockaddr_in *)local;
+    (void)snprintf(want, sizeof want, " %08X:%04X %08X:%04X 01 ", p->sin_addr.s_addr, ntohs(p->sin_port), l->sin_addr.s_addr, ntohs(l->sin_port));
+    FILE *f = fopen("/proc/net/tcp", "re");
+    if (!f)
+        return false;
+    fd = dup(fileno(f));
+    fclose(f);
+    if (fd < 0 || file_read_fd(fd, PROC_NET_MAX, &text, &e).failed)
+        return false;
+    const char *row = strstr(buf_cstr(&text), want);
+    unsigned found;
+    /* after the state: tx:rx tr:when retrnsmt uid */
+    if (!row || sscanf(row + strlen(want), "%*x:%*x %*x:%*x %*x %u", &found) != 1)
+        return false;
+    *uid = found;
+    return true;
+}
+
+static bool peer_is_served(struct vault_service *s, struct http_request *q)
+{
+    uint32_t uid;
+
+    if (!vault__peer_uid(http_peer(q), http_local(q), &uid))
+        return false;
+    if (uid == 0 || uid == geteuid())
+        return true;
+    for (int i = 0; i < s->n_token_uids; i++)
+        if (s->token_uids[i] == uid)
+            return true;
+    return false;
+}
+
+/* One selector at most; NULL with *several when there are more. */
+static const char *selector(struct http_request *q, const char **which, bool *several)
+{
+    static const char *const names[][2] = {
+        { "client_id", "client" }, { "clientid", "client" },   { "object_id", "object" }, { "principal_id", "object" },
+        { "msi_res_id", "resource" }, { "mi_res_id", "resource" },
+    };
+    const char *found = NULL;
+
+    *several = false;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *v = http_query(q, names[i][0]);
+        if (!v)
+            continue;
+        if (found)
+            *several = true;
+        found = v;
+        *which = names[i][1];
+    }
+    return found;
+}
+
+static const struct identity *pick(struct vault_service *s, const char *which, const char *value)
+{
+    if (!value) /* the only one there is: the reference service does the same */
+        return s->n_identities == 1 ? s->identities[0] : NULL;
+    if (strcmp(which, "client") == 0)
+        return vault__identity_by_client(s, value);
+    if (strcmp(which, "object") == 0)
+        return vault__identity_by_object(s, value);
+    for (int i = 0; i < s->n_identities; i++)
+        if (strcasecmp(s->identities[i]->resource_id, value) == 0)
+            return s->identities[i];
+    return NULL;
+}
+
+/* With a slash at the end or without: clients differ. */
+static bool same_resource(const char *asked, const char *ours)
+{
+    size_t a = strlen(asked), o = strlen(ours);
+
+    if (a > 0 && asked[a - 1] == '/')
+        a--;
+    return a == o && strncasecmp(asked, ours, o) == 0;
+}
+
+static void answer_token(struct http_reply *r, struct vault_service *s, const struct identity *who, const struct buf *token, int64_t now_s)
+{
+    char lifetime[24], until[24], from[24];
+
+    (void)snprintf(lifetime, sizeof lifetime, "%u", s->token_lifetime_s);
+    (void)snprintf(until, sizeof until, "%lld", (long long)(now_s + s->token_lifetime_s));
+    (void)snprintf(from, sizeof from, "%lld", (long long)now_s);
+    AUTO(kjson_freep) json_t *j = json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p, token->len,
+                                            "refresh_token", "", "expires_in", lifetime, "expires_on", until, "not_before", from, "resource",
+                                            s->audience, "token_type", "Bearer", "client_id", who->client_id);
+    http_reply_json(r, 200, j);
+}
+
+/* credential: NULL at the IMDS endpoint, whose callers were let in already. */
+static void issue(struct vault_service *s, struct http_request *q, struct http_reply *r, const uint8_t *credential)
+{
+    AUTO(buf_wipe) struct buf token = BUF_INIT;
+    struct err e = { 0 };
+    const char *resource = http_query(q, "resource"), *which = NULL;
+    bool several;
+    const char *value = selector(q, &which, &several);
+    int64_t now_s = clock_real_s();
+
+    if (!http_query(q, "api-version"))
+        return token_error(r, 400, "invalid_request", "Required query variable 'api-version' is missing");
+    if (!resource || !*resource)
+        return token_error(r, 400, "invalid_request", "Required query variable 'resource' is missing");
+    if (several)
+        return token_error(r, 400, "invalid_request", "Only one of client_id, object_id and msi_res_id may be given");
+    if (!same_resource(resource, s->audience))
+        return token_error(r, 400, "invalid_resource", "AADSTS500011: The resource principal was not found in the tenant.");
+
+    mutex_lock(&s->lock);
+    const struct identity *who = pick(s, which, value);
+    if (credential) {
+        const struct identity *owner = NULL;
+        for (int i = 0; i < s->n_identities; i++)
+            if (ct_equal(s->identities[i]->secret_sha256, credential, 32))
+                owner = s->identities[i];
+        who = !value || who == owner ? owner : NULL;
+    }
+    if (!who)
+        token_error(r, 400, "invalid_request", "Identity not found");
+    else if (vault__token_issue(s, who, s->audience, now_s, &token, &e).failed)
+        token_error(r, 500, "server_error", "the token could not be made");
+    else
+        answer_token(r, s, who, &token, now_s);
+    if (who)
+        log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name), KV_STR("endpoint", credential ? "app-service" : "imds"));
+    mutex_unlock(&s->lock);
+    if (err_is(&e))
+        log_err(EV_VAULT_FAILED, &e, NULL, 0);
+}
+
+static bool forwarded(struct http_request *q)
+{
+    return http_header(q, "X-Forwarded-For") || http_header(q, "Forwarded") || http_header(q, "X-Forwarded-Host") || http_header(q, "Via");
+}
+
+static void imds_token(struct http_request *q, struct http_reply *r)
+{
+    struct vault_service *s = http_ctx(q);
+    const char *metadata = http_header(q, "Metadata");
+
+    if (!metadata || strcasecmp(metadata, "true") != 0)
+        return token_error(r, 400, "bad_request_102", "Required metadata header not specified");
+    if (forwarded(q))
+        return token_error(r, 403, "forbidden", "Forwarded requests are refused");
+    if (!peer_is_served(s, q))
+        return token_error(r, 403, "forbidden", "This local user may not ask for tokens here: use the App Service endpoint");
+    issue(s, q, r, NULL);
+}
+
+static void app_service_token(struct http_request *q, struct http_reply *r)
+{
+    struct vault_service *s = http_ctx(q);
+    const char *secret = http_header(q, "X-IDENTITY-HEADER");
+    uint8_t hash[SHA256_LEN];
+    struct err e = { 0 };
+    bool known = false;
+
+    if (!secret)
+        secret = http_header(q, "Secret"); /* 2017-09-01 */
+    struct slice part = slice_str(secret);
+    if (forwarded(q))
+        return token_error(r, 403, "forbidden", "Forwarded requests are refused");
+    if (!secret || sha256(&part, 1, hash, &e).failed)
+        return token_error(r, 401, "unauthorized_client", "The identity header is missing");
+    mutex_lock(&s->lock);
+    for (int i = 0; i < s->n_identities; i++)
+        known |= ct_equal(s->identities[i]->secret_sha256, hash, SHA256_LEN);
+    mutex_unlock(&s->lock);
+    if (!known) /* a credential whose identity was deleted ends here too */
+        return token_error(r, 401, "unauthorized_client", "The identity header is not known here");
+    issue(s, q, r, hash);
+}
+
+const struct http_route vault__token_routes[] = {
+    { HTTP_GET, "/metadata/identity/oauth2/token", imds_token, NULL },
+    { HTTP_GET, "/metadata/identity/oauth2/token/", imds_token, NULL },
+    { HTTP_GET, "/", imds_token, NULL }, /* for clients that are given the whole URL of the endpoint */
+    { HTTP_GET, "/msi/token", app_service_token, NULL },
+    { HTTP_GET, "/msi/token/", app_service_token, NULL },
+};
+const int vault__n_token_routes = (int)ARRAY_LEN(vault__token_routes);
+
+/* ---- the public half: who signs ---- */
+
+static void jwks(struct http_request *q, struct http_reply *r)
+{
+    struct vault_service *s = http_ctx(q);
+
+    mutex_lock(&s->lock);
+    AUTO(kjson_freep) json_t *j = vault__jwks(s);
+    mutex_unlock(&s->lock);
+    http_reply_json(r, 200, j);
+}
+
+const struct http_route vault__login_routes[] = {
+    { HTTP_GET, "/{}/discovery/v2.0/keys", jwks, NULL },
+    { HTTP_GET, "/{}/discovery/keys", jwks, NULL },
+};
+const int vault__n_login_routes = (int)ARRAY_LEN(vault__login_routes);

@@ -1,0 +1,229 @@
+/* vault_priv.h - what the files of the embedded vault share. */
+#ifndef VAULT_PRIV_H
+#define VAULT_PRIV_H
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "base/thread.h"
+#include "crypto/rsa.h"
+#include "http/http_server.h"
+#include "vault/vault.h"
+
+struct secret;
+
+enum {
+    VAULT_NAME_MAX = 24,      /* a vault's name: 3 to 24 letters, digits, hyphens */
+    KEY_NAME_MAX = 127,
+    VERSION_LEN = 32,         /* hex digits */
+    UUID_LEN = 36,
+    TAGS_MAX = 15,
+    TAG_TEXT_MAX = 256,
+    VERSIONS_MAX = 500,       /* of one key: what the reference service can back up */
+    KEYS_MAX = 10000,         /* of one vault */
+    IDENTITIES_MAX = 1000,
+    ASSIGNMENTS_MAX = 2000,   /* of one vault */
+    VAULTS_MAX = 64,
+    SIGNERS_MAX = 4,
+    STATE_BYTES_MAX = 256 << 20,
+    RECOVERABLE_DAYS = 90,
+};
+
+/* What a key may be used for, a bit each; names in vault_keys.c. */
+enum key_op { OP_ENCRYPT = 1, OP_DECRYPT = 2, OP_SIGN = 4, OP_VERIFY = 8, OP_WRAP = 16, OP_UNWRAP = 32, OP_RSA_ALL = 63 };
+
+struct tag {
+    char *name, *value;
+};
+
+struct key_version {
+    char id[VERSION_LEN + 1];
+    struct rsa_public pub;
+    struct buf sealed; /* the private key: vault__seal_key() */
+    bool enabled;
+    int64_t nbf, exp; /* Unix seconds; 0 = none */
+    int64_t created, updated;
+    unsigned ops; /* enum key_op bits */
+    struct tag tags[TAGS_MAX];
+    int n_tags;
+};
+
+struct vkey {
+    char name[KEY_NAME_MAX + 1];
+    struct key_version **versions; /* oldest first */
+    int n_versions;
+};
+
+struct assignment {
+    char object_id[UUID_LEN + 1];
+    const struct vault_role *role;
+};
+
+struct keyvault {
+    char name[VAULT_NAME_MAX + 1];
+    char *region;
+    struct vkey **keys; /* by name, ascending */
+    int n_keys;
+    struct assignment *assignments;
+    int n_assignments;
+};
+
+struct identity {
+    char *name;
+    char client_id[UUID_LEN + 1], object_id[UUID_LEN + 1];
+    char *resource_id; /* ARM id */
+    uint8_t secret_sha256[32]; /* of the App Service header */
+};
+
+struct signer {
+    char kid[44]; /* base64url of the SHA-256 of the public key */
+    struct buf sealed;
+    struct rsa_public pub;
+    int64_t created;
+};
+
+struct vault_service {
+    struct mutex lock; /* guards everything below but what is set once in vault_open() and vault_serve() */
+
+    /* set once */
+    char *address, *state_dir, *state_file, *pin_file, *domain, *login_host, *region, *wildcard, *audience, *issuer;
+    uint16_t want_port, want_token_port;
+    uint32_t token_lifetime_s;
+    uint32_t *token_uids;
+    int n_token_uids;
+    int lock_fd;
+    struct secret *root;
+    struct buf ca_pem, ca_sealed;
+    struct http_server *https, *tokens;
+    struct http_site sites[8], token_sites[4];
+
+    uint8_t store_id[16];
+    uint64_t counter;
+    char tenant[UUID_LEN + 1];
+    struct signer *signers[SIGNERS_MAX]; /* the last one signs */
+    int n_signers;
+    struct identity **identities;
+    int n_identities;
+    struct keyvault **vaults;
+    int n_vaults;
+};
+
+/* ---- vault_seal.c: the root key, single sealed objects, the sealed file, the pin ---- */
+RC vault__root_open(struct vault_service *s, const char *path, bool may_create, struct err *e);
+/* vault__seal_key(): plain sealed for the place named by context (docs/formats/vault.md 3). */
+RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain, struct buf *out, struct err *e);
+RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice sealed, struct secret **out, struct err *e);
+/* vault__pin_first(): before the first save of a new state; refuses when the pin remembers one that is gone. */
+RC vault__pin_first(struct vault_service *s, struct err *e);
+/* vault__file_save(): counter + 1, whole file, then the pin. s->counter is raised on success only. */
+RC vault__file_save(struct vault_service *s, struct slice plain, struct err *e);
+RC vault__file_load(struct vault_service *s, bool adopt, struct buf *plain, struct err *e);
+
+/* ---- vault_state.c: the state as JSON ---- */
+RC vault__state_save(struct vault_service *s, struct err *e) TS_REQUIRES(s->lock);
+RC vault__state_load(struct vault_service *s, struct slice text, struct err *e);
+void vault__state_free(struct vault_service *s);
+
+/* ---- vault_keys.c: keys, versions, identities in memory ---- */
+struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
+struct vkey *vault__find_key(const struct keyvault *v, const char *name);
+struct key_version *vault__find_version(const struct vkey *k, const char *version); /* "" = newest */
+struct identity *vault__find_identity(struct vault_service *s, const char *name);
+struct identity *vault__identity_by_client(struct vault_service *s, const char *client_id);
+struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id);
+struct keyvault *vault__vault_new(const char *name, const char *region);
+void vault__vault_free(struct keyvault *v);
+void vault__version_free(struct key_version *v);
+void vault__identity_free(struct identity *i);
+void vault__tags_free(struct tag *tags, int n);
+/* vault__put_version(): takes v as the newest version of the key, made if need be. */
+void vault__put_version(struct keyvault *kv, const char *key, struct key_version *v);
+/* vault__drop_newest(): takes back what vault__put_version() did. */
+void vault__drop_newest(struct keyvault *kv, const char *key);
+RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits, struct key_version **out, struct err *e);
+/* vault__key_context(): what a version's private key is bound to. */
+void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version);
+bool vault__valid_vault_name(const char *s);
+bool vault__valid_key_name(const char *s);
+RC vault__random_hex(char *out, int n_digits, struct err *e);
+RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e);
+const char *vault__op_name(unsigned op_bit);
+unsigned vault__op_bit(const char *name); /* 0 when unknown */
+
+/* ---- vault_rbac.c: roles ---- */
+enum vault_perm {
+    PERM_GET, PERM_LIST, PERM_CREATE, PERM_UPDATE, PERM_IMPORT, PERM_DELETE, PERM_RECOVER, PERM_PURGE, PERM_BACKUP,
+    PERM_RESTORE, PERM_ENCRYPT, PERM_DECRYPT, PERM_WRAP, PERM_UNWRAP, PERM_SIGN, PERM_VERIFY, PERM_ROTATE,
+    PERM_GET_POLICY, PERM_SET_POLICY, PERM_RELEASE, PERM_NR
+};
+struct vault_role {
+    const char *name, *short_name, *id;
+    uint32_t perms; /* 1 << enum vault_perm */
+};
+const struct vault_role *vault__role(const char *name_or_short_or_id);
+const char *vault__perm_action(enum vault_perm p); /* "Microsoft.KeyVault/vaults/keys/read" */
+bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p);
+
+/* ---- vault_token.c: RS256 tokens ---- */
+struct token_claims {
+    char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1];
+};
+RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience, int64_t now_s, struct buf *out,
+                      struct err *e) TS_REQUIRES(s->lock);
+/* vault__token_check(): signature, algorithm, issuer, tenant, audience and dates. why is the sentence of the 401 answer. */
+bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s, struct token_claims *out, char *why, size_t why_len);
+RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e);
+void vault__signer_free(struct signer *k);
+json_t *vault__jwks(struct vault_service *s) TS_REQUIRES(s->lock);
+
+/* ---- vault_rest.c: one entrance for every operation on keys ---- */
+struct rest_call {
+    struct vault_service *s;
+    struct http_request *q;
+    struct http_reply *r;
+    const struct vault_op *op;
+    const char *vault;     /* its name */
+    const char *key, *version; /* from the path; "" when the route has none */
+    struct token_claims who;
+    char request_id[UUID_LEN + 1];
+    int status;
+};
+struct vault_op {
+    const char *name; /* as in an audit record: "KeyWrap" */
+    enum vault_perm perm;
+    void (*run)(struct rest_call *c);
+    unsigned use;     /* crypto operations: the enum key_op bit */
+};
+extern const struct http_route vault__rest_routes[];
+extern const int vault__n_rest_routes;
+void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void vault__rest_internal(struct rest_call *c, const struct err *e); /* 500, and the error is logged */
+void vault__rest_answer(struct rest_call *c, int status, json_t *body); /* takes body */
+void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status, const char *why);
+/* vault__rest_base(): "https://main.vault.localhost:8443" in the request's arena. */
+const char *vault__rest_base(struct rest_call *c);
+json_t *vault__attributes_json(const struct key_version *v);
+json_t *vault__bundle_json(const char *base, const char *key, const struct key_version *v);
+void vault__not_found(struct rest_call *c);
+
+/* vault_rest_keys.c and vault_rest_crypto.c: the handlers */
+void vault__key_create(struct rest_call *c);
+void vault__key_get(struct rest_call *c);
+void vault__key_update(struct rest_call *c);
+void vault__key_list(struct rest_call *c);
+void vault__key_list_versions(struct rest_call *c);
+void vault__key_seal(struct rest_call *c);   /* wrapkey, encrypt */
+void vault__key_unseal(struct rest_call *c); /* unwrapkey, decrypt */
+
+/* ---- vault_issuer.c: the token endpoints ---- */
+extern const struct http_route vault__token_routes[];
+extern const int vault__n_token_routes;
+extern const struct http_route vault__login_routes[];
+extern const int vault__n_login_routes;
+void vault__token_on_error(struct http_request *q, struct http_reply *r, int status, const char *why);
+/* vault__peer_uid(): the local user at the other end of a loopback TCP connection. */
+struct sockaddr;
+bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, uint32_t *uid);
+
+#endif

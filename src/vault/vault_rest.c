@@ -1,0 +1,246 @@
+/* vault_rest.c - the entrance of every operation on keys: token, api-version, permission, then the handler, then the record of it.
+ *
+ * The order matters: a request without a good token learns nothing but where tokens come from; the body is looked at last. A new
+ * operation is a row in the two tables at the end.
+ */
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "kmsg/json.h"
+#include "vault_priv.h"
+
+static json_t *error_json(const char *code, const char *inner, const char *text)
+{
+    if (inner)
+        return json_pack("{s:{s:s,s:s,s:{s:s}}}", "error", "code", code, "message", text, "innererror", "code", inner);
+    return json_pack("{s:{s:s,s:s}}", "error", "code", code, "message", text);
+}
+
+void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (!utf8_valid(slice_str(text))) /* cut in the middle, or a name that a client made up */
+        (void)snprintf(text, sizeof text, "The request is malformed.");
+    AUTO(kjson_freep) json_t *j = error_json(code, inner, text);
+    c->status = status;
+    http_reply_json(c->r, status, j);
+}
+
+void vault__rest_internal(struct rest_call *c, const struct err *e)
+{
+    log_err(EV_VAULT_FAILED, e, (const struct kv[]){ KV_STR("operation", c->op ? c->op->name : ""), KV_STR("requestId", c->request_id) }, 2);
+    vault__rest_error(c, 500, "InternalServerError", NULL, "An unexpected error occurred.");
+}
+
+void vault__rest_answer(struct rest_call *c, int status, json_t *body)
+{
+    INVARIANT(body != NULL);
+    c->status = status;
+    http_reply_json(c->r, status, body);
+    json_decref(body);
+}
+
+void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status, const char *why)
+{
+    const char *code = status == 404   ? "NotFound"
+                       : status == 405 ? "MethodNotAllowed"
+                       : status == 413 ? "RequestEntityTooLarge"
+                       : status == 503 ? "ServiceUnavailable"
+                       : status >= 500 ? "InternalServerError"
+                                       : "BadParameter";
+    AUTO(kjson_freep) json_t *j = error_json(code, NULL, why);
+
+    (void)q;
+    http_reply_json(r, status, j);
+}
+
+const char *vault__rest_base(struct rest_call *c)
+{
+    return arena_printf(http_arena(c->q), "https://%s.%s:%u", c->vault, c->s->domain, vault_port(c->s));
+}
+
+void vault__not_found(struct rest_call *c)
+{
+    vault__rest_error(c, 404, "KeyNotFound", NULL,
+                      "A key with (name/id) %s%s%s was not found in this key vault. If you recently deleted this key you may be able to "
+                      "recover it using the correct recovery command.",
+                      c->key, *c->version ? "/" : "", c->version);
+}
+
+/* "main" of "main.vault.localhost"; other names of this machine mean the first vault. */
+static const char *vault_of_host(struct vault_service *s, struct http_request *q)
+{
+    const char *host = http_host(q);
+    size_t hl = strlen(host), dl = strlen(s->domain);
+
+    if (hl > dl + 1 && host[hl - dl - 1] == '.' && strcasecmp(host + hl - dl, s->domain) == 0)
+        return arena_strndup(http_arena(q), host, hl - dl - 1);
+    return "";
+}
+
+static void challenge(struct rest_call *c, const char *why)
+{
+    struct vault_service *s = c->s;
+    /* key-vault.md 6: a space after each comma, none inside a value, no slash at the end of the tenant's path. */
+    const char *text = arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"", s->login_host,
+                                    vault_port(s), s->tenant, s->audience);
+
+    vault__rest_error(c, 401, "Unauthorized", NULL, "%s", why);
+    http_reply_header(c->r, "WWW-Authenticate", text);
+}
+
+static bool version_is_known(const char *v)
+{
+    static const char *const dated[] = {
+        "2025-06-01-preview", "2025-07-01", "2026-01-01-preview", "2026-03-01-preview", "2026-04-01", "2026-05-01-preview", "2026-07-01-preview",
+    };
+
+    /* 7.0 to 7.6, and their previews: 7.6-preview, 7.6-preview.2 */
+    if (v[0] == '7' && v[1] == '.' && v[2] >= '0' && v[2] <= '6') {
+        const char *p = v + 3;
+        if (*p == 0)
+            return true;
+        if (strncmp(p, "-preview", 8) != 0)
+            return false;
+        p += 8;
+        return *p == 0 || (*p == '.' && isdigit((unsigned char)p[1]) && p[2] == 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(dated); i++)
+        if (strcmp(v, dated[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool check_api_version(struct rest_call *c)
+{
+    const char *v = http_query(c->q, "api-version");
+
+    if (!v || !*v) {
+        vault__rest_error(c, 400, "BadParameter", NULL, "The required query parameter api-version is missing.");
+        return false;
+    }
+    if (!version_is_known(v)) {
+        vault__rest_error(c, 400, "BadParameter", NULL, "The specified version is not recognized.");
+        return false;
+    }
+    http_reply_header(c->r, "x-ms-keyvault-service-version", "coffer-vault/" COFFER_VERSION);
+    return true;
+}
+
+static bool check_permission(struct rest_call *c)
+{
+    struct vault_service *s = c->s;
+
+    mutex_lock(&s->lock);
+    struct keyvault *kv = *c->vault ? vault__find_vault(s, c->vault) : s->n_vaults > 0 ? s->vaults[0] : NULL;
+    const char *region = kv ? arena_strdup(http_arena(c->q), kv->region) : "";
+    bool known = vault__identity_by_object(s, c->who.object_id) != NULL; /* a deleted one keeps its token until it expires */
+    bool allowed = kv && known && vault__allowed(kv, c->who.object_id, c->op->perm);
+    c->vault = kv ? arena_strdup(http_arena(c->q), kv->name) : c->vault;
+    mutex_unlock(&s->lock);
+    if (!kv) {
+        vault__rest_error(c, 404, "VaultNotFound", NULL, "There is no key vault of this name.");
+        return false;
+    }
+    http_reply_header(c->r, "x-ms-keyvault-region", region);
+    if (allowed)
+        return true;
+    vault__rest_error(c, 403, "Forbidden", "ForbiddenByRbac",
+                      "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions "
+                      "were changed recently, please observe propagation time.\r\nCaller: appid=%s;oid=%s;iss=%s\r\nAction: '%s'\r\n"
+                      "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
+                      "Vault: %s;location=%s\r\n",
+                      c->who.client_id, c->who.object_id, s->issuer, vault__perm_action(c->op->perm), c->vault, *c->key ? "/keys/" : "", c->key,
+                      c->vault, region);
+    return false;
+}
+
+static bool check_path(struct rest_call *c)
+{
+    if (*c->key && !vault__valid_key_name(c->key)) {
+        vault__rest_error(c, 400, "BadParameter", NULL, "The request URI contains an invalid name.");
+        return false;
+    }
+    for (const char *p = c->version; *p; p++)
+        if (!isxdigit((unsigned char)*p) || p - c->version >= VERSION_LEN) {
+            vault__rest_error(c, 400, "BadParameter", NULL, "The request URI contains an invalid version.");
+            return false;
+        }
+    return true;
+}
+
+/* One line for each operation. Names of keys are the operator's, what is no name is a client's and stays out; nothing of a body or
+ * a token is in it. */
+static void record(const struct rest_call *c, uint64_t started_us)
+{
+    bool sound = !*c->key || vault__valid_key_name(c->key);
+
+    log_event(EV_VAULT_OPERATION, KV_STR("operation", c->op->name), KV_STR("vault", c->vault), KV_STR("key", sound ? c->key : "(invalid)"),
+              KV_STR("version", sound && strlen(c->version) <= VERSION_LEN ? c->version : "(invalid)"), KV_I64("status", c->status), KV_STR("principal", c->who.object_id),
+              KV_STR("requestId", c->request_id), KV_U64("microseconds", clock_mono_us() - started_us));
+}
+
+static void enter(struct http_request *q, struct http_reply *r)
+{
+    const struct vault_op *op = http_route_arg(q);
+    struct rest_call c = { .s = http_ctx(q), .q = q, .r = r, .op = op, .key = "", .version = "" };
+    uint64_t started_us = clock_mono_us();
+    struct err e = { 0 };
+    char why[256];
+
+    c.vault = vault_of_host(c.s, q);
+    c.key = http_param_or(q, 0, "");
+    c.version = http_param_or(q, 1, "");
+    if (vault__random_uuid(c.request_id, &e).failed) {
+        vault__rest_internal(&c, &e);
+        return;
+    }
+    http_reply_header(r, "x-ms-request-id", c.request_id);
+    const char *client_id = http_header(q, "x-ms-client-request-id");
+    if (client_id && strlen(client_id) <= 64)
+        http_reply_header(r, "x-ms-client-request-id", client_id);
+
+    if (!vault__token_check(c.s, http_bearer(q), clock_real_s(), &c.who, why, sizeof why))
+        challenge(&c, why);
+    else if (check_api_version(&c) && check_path(&c) && check_permission(&c))
+        op->run(&c);
+    record(&c, started_us);
+}
+
+static const struct vault_op op_create = { "KeyCreate", PERM_CREATE, vault__key_create, 0 };
+static const struct vault_op op_get = { "KeyGet", PERM_GET, vault__key_get, 0 };
+static const struct vault_op op_update = { "KeyUpdate", PERM_UPDATE, vault__key_update, 0 };
+static const struct vault_op op_list = { "KeyList", PERM_LIST, vault__key_list, 0 };
+static const struct vault_op op_versions = { "KeyListVersions", PERM_LIST, vault__key_list_versions, 0 };
+static const struct vault_op op_wrap = { "KeyWrap", PERM_WRAP, vault__key_seal, OP_WRAP };
+static const struct vault_op op_unwrap = { "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, OP_UNWRAP };
+static const struct vault_op op_encrypt = { "KeyEncrypt", PERM_ENCRYPT, vault__key_seal, OP_ENCRYPT };
+static const struct vault_op op_decrypt = { "KeyDecrypt", PERM_DECRYPT, vault__key_unseal, OP_DECRYPT };
+
+/* The first route that fits is taken: literal segments stand before "{}". */
+const struct http_route vault__rest_routes[] = {
+    { HTTP_GET, "/keys", enter, &op_list },
+    { HTTP_GET, "/keys/", enter, &op_list },
+    { HTTP_GET, "/keys/{}/versions", enter, &op_versions },
+    { HTTP_GET, "/keys/{}/versions/", enter, &op_versions },
+    { HTTP_POST, "/keys/{}/create", enter, &op_create },
+    { HTTP_GET, "/keys/{}", enter, &op_get },
+    { HTTP_GET, "/keys/{}/{}", enter, &op_get },
+    { HTTP_PATCH, "/keys/{}", enter, &op_update },
+    { HTTP_PATCH, "/keys/{}/{}", enter, &op_update },
+    { HTTP_POST, "/keys/{}/{}/wrapkey", enter, &op_wrap },
+    { HTTP_POST, "/keys/{}/{}/unwrapkey", enter, &op_unwrap },
+    { HTTP_POST, "/keys/{}/{}/encrypt", enter, &op_encrypt },
+    { HTTP_POST, "/keys/{}/{}/decrypt", enter, &op_decrypt },
+};
+const int vault__n_rest_routes = (int)ARRAY_LEN(vault__rest_routes);
