@@ -26,44 +26,85 @@ struct store_cursor;
 struct store_snapshot;
 
 enum store_space { STORE_META, STORE_RECORDS, STORE_INDEXES, STORE_OPLOG, STORE_SPACE_NR };
-enum store_durability { STORE_NOSYNC, STORE_SYNC };
-enum { STORE_IDENT_LEN = 8, STORE_ID_LEN = 16 };
+enum store_durability {
+    STORE_NOSYNC,
+    STORE_SYNC
+}; /* STORE_NOSYNC reaches the disk within anchor_interval_us */
+enum {
+    STORE_IDENT_LEN = 8,
+    STORE_ID_LEN = 16,
+    STORE_IDENT_FIRST =
+        1024, /* store_new_ident() starts here; 1 to 1023 are for tables whose ident is fixed in the code; 0 is the store's own */
+};
+
+/* What the store noticed and its owner should log. The store itself logs nothing; text is file names, sizes and causes, never keys or values. */
+enum store_event {
+    STORE_EV_TORN_TAIL,     /* open: the unacknowledged end of a journal was cut off */
+    STORE_EV_LEFTOVER,      /* open: an unfinished file of a crash was removed */
+    STORE_EV_READ_ONLY,     /* writes are refused from now on: room or disk */
+    STORE_EV_WRITABLE,      /* and accepted again */
+    STORE_EV_FATAL,         /* the engine stopped: close and open again */
+    STORE_EV_ANCHOR_FAILED, /* the anchor could not be renewed; it is tried again */
+    STORE_EV_ENGINE, /* the engine wrote an error to its log: only the constant part of the text */
+    STORE_EV_NR,
+};
+typedef void (*store_event_fn)(void *arg, enum store_event ev,
+                               const char *text); /* [any thread]; must not call the store */
 
 struct store_config {
     const char *dir;
-    struct keyring *keyring;    /* referenced */
-    int64_t cache_bytes;        /* block cache */
+    struct keyring *keyring; /* referenced */
+    int64_t cache_bytes;     /* block cache */
     int64_t memtable_bytes;
-    int64_t max_txn_bytes;      /* a larger transaction fails with ERR_LOC(257) TransactionTooLarge */
-    int64_t anchor_interval_us, anchor_bytes; /* the journal's anchor is renewed at the latest after so much */
-    int64_t reserve_bytes;      /* free room below which writes are refused with ERR_DISK_FULL */
-    bool create;                /* make a new store in an empty directory */
-    bool null_cipher;           /* only a build linked with the null cipher accepts this */
+    int64_t max_txn_bytes; /* a larger transaction fails with ERR_LOC(257) TransactionTooLarge */
+    int64_t anchor_interval_us,
+        anchor_bytes;       /* the journal's anchor is renewed at the latest after so much */
+    int64_t reserve_bytes;  /* free room below which writes are refused with ERR_DISK_FULL */
+    int64_t journal_keep_s; /* closed journals are kept so long in archive/; 0 = not at all */
+    uint64_t
+        envelope_seq; /* of the key envelope at hand: older than the anchor remembers is ERR_ENVELOPE_STALE; 0 = not compared */
+    bool create; /* make a new store when the directory holds none; else that is ERR_NOT_FOUND */
+    bool null_cipher;        /* only a build linked with the null cipher accepts this */
+    store_event_fn on_event; /* may be NULL */
+    void *event_arg;
 };
 
-/* store_open(): takes the directory lock first (ERR_DIRECTORY_BUSY), then authenticates every small file and the anchor. */
+/* store_open(): takes the directory lock first (ERR_DIRECTORY_BUSY), then refuses foreign files, authenticates the anchor, every small file, every journal and
+ * every header, and cuts off a torn tail. Nothing is written before all that has passed.
+ * Errors: ERR_CORRUPT, ERR_STALE, ERR_WRONG_KEY, ERR_MISSING_GENERATION, ERR_FOREIGN_FILE, ERR_UNKNOWN_FORMAT, ERR_ENVELOPE_STALE, ERR_CONFIG. */
 RC store_open(const struct store_config *c, struct store **out, struct err *e);
-/* store_close(): syncs the journal; flushes nothing else. NULL is fine. */
+/* store_close(): syncs the journal; flushes nothing else. The handle is gone even when it fails. NULL is fine. */
 RC store_close(struct store *s, struct err *e);
 void store_id(const struct store *s, uint8_t out[STORE_ID_LEN]);
+/* store_pin_envelope(): remember, durably, that the key envelope has reached seq: an older one is refused from now on. */
+RC store_pin_envelope(struct store *s, uint64_t seq, struct err *e);
 RC store_new_ident(struct store *s, uint64_t *out, struct err *e);
 
-/* Transactions. store_abort() accepts NULL and finished ones; both end the handle. */
+/* Transactions. store_abort() accepts NULL and finished ones; both end the handle. Errors of writes: ERR_WRITE_CONFLICT, ERR_LOC(257)
+ * (max_txn_bytes), ERR_DISK_FULL, ERR_IO, ERR_ENGINE_FATAL. A transaction that only reads costs more than store_snapshot(): prefer that. */
 RC store_begin(struct store *s, struct store_txn **out, struct err *e);
-RC store_commit(struct store_txn **t, enum store_durability d, struct err *e); /* *t is NULL afterwards in any case */
+RC store_commit(struct store_txn **t, enum store_durability d,
+                struct err *e); /* *t is NULL afterwards in any case */
 void store_abort(struct store_txn **t);
-/* store_savepoint() / store_rollback(): undo the writes since the newest savepoint. */
+/* store_savepoint() / store_rollback(): undo the writes since the newest savepoint, and forget it. store_savepoint_keep() forgets it and keeps the writes. */
 void store_savepoint(struct store_txn *t);
 RC store_rollback(struct store_txn *t, struct err *e);
+void store_savepoint_keep(struct store_txn *t);
 
-/* store_get(): *value borrows from the cursor-like pin and is valid until the next call with the same t or store_pin_release().
+/* store_get(): *value borrows from the pin (no copy) and is valid until the pin is used again or released, whatever becomes of t.
+ * A pin starts zeroed ("struct store_pin pin = { 0 };"); release it before store_close().
  * Errors: ERR_NOT_FOUND. */
-struct store_pin { void *impl[4]; };
-RC store_get(struct store_txn *t, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
+struct store_pin {
+    void *impl[20];
+};
+RC store_get(struct store_txn *t, enum store_space sp, struct slice key, struct store_pin *pin,
+             struct slice *value, struct err *e);
 void store_pin_release(struct store_pin *pin); /* zeroed pins are fine */
 /* store_get_for_update(): also locks the key until the end, present or not (a unique index's probe). */
-RC store_get_for_update(struct store_txn *t, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
-RC store_put(struct store_txn *t, enum store_space sp, struct slice key, struct slice value, struct err *e);
+RC store_get_for_update(struct store_txn *t, enum store_space sp, struct slice key,
+                        struct store_pin *pin, struct slice *value, struct err *e);
+RC store_put(struct store_txn *t, enum store_space sp, struct slice key, struct slice value,
+             struct err *e);
 RC store_del(struct store_txn *t, enum store_space sp, struct slice key, struct err *e);
 
 /* Cursors read t's snapshot and writes (or, with t NULL, a snapshot: store_snapshot()). Bounds are borrowed until close:
@@ -71,54 +112,70 @@ RC store_del(struct store_txn *t, enum store_space sp, struct slice key, struct 
 struct store_cursor_opts {
     enum store_space space;
     struct slice lower, upper;
-    bool fill_cache;      /* false for a long scan that nobody repeats */
-    bool long_scan;       /* read ahead */
+    bool fill_cache; /* false for a long scan that nobody repeats */
+    bool long_scan;  /* read ahead */
 };
-RC store_cursor_open(struct store *s, struct store_txn *t, struct store_snapshot *snap, const struct store_cursor_opts *o,
-                     struct store_cursor **out, struct err *e);
+/* A cursor sees the writes of t made before it was opened; whether it sees later ones is not said (collect, then write). */
+RC store_cursor_open(struct store *s, struct store_txn *t, struct store_snapshot *snap,
+                     const struct store_cursor_opts *o, struct store_cursor **out, struct err *e);
 void store_cursor_close(struct store_cursor *c);
 void store_cursor_closep(struct store_cursor **c);
 /* Each sets *valid to false at the end. key and value are valid until the cursor moves or closes. */
 RC store_cursor_first(struct store_cursor *c, bool *valid, struct err *e);
 RC store_cursor_last(struct store_cursor *c, bool *valid, struct err *e);
-RC store_cursor_seek(struct store_cursor *c, struct slice key, bool *valid, struct err *e);          /* first >= key */
-RC store_cursor_seek_for_prev(struct store_cursor *c, struct slice key, bool *valid, struct err *e); /* last <= key */
+RC store_cursor_seek(struct store_cursor *c, struct slice key, bool *valid,
+                     struct err *e); /* first >= key */
+RC store_cursor_seek_for_prev(struct store_cursor *c, struct slice key, bool *valid,
+                              struct err *e); /* last <= key */
 RC store_cursor_next(struct store_cursor *c, bool *valid, struct err *e);
 RC store_cursor_prev(struct store_cursor *c, bool *valid, struct err *e);
 struct slice store_cursor_key(const struct store_cursor *c);
 struct slice store_cursor_value(const struct store_cursor *c);
 
-/* Snapshots for reads outside of a transaction. */
+/* Snapshots for reads outside of a transaction. Cursors keep reading it after the release; release them before store_close(). */
 struct store_snapshot *store_snapshot(struct store *s);
 void store_snapshot_release(struct store_snapshot *snap);
-RC store_snapshot_get(struct store *s, struct store_snapshot *snap, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
+RC store_snapshot_get(struct store *s, struct store_snapshot *snap, enum store_space sp,
+                      struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
 
 /* store_drop_range(): delete every key in [lower, upper) of a space, durably, outside of transactions (a dropped table). */
-RC store_drop_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper, struct err *e);
-/* store_checkpoint(): a consistent copy in an empty directory (hard links where it can), with its own anchor; [long]. */
+RC store_drop_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
+                    struct err *e);
+/* store_checkpoint(): a consistent copy in a directory that does not exist yet (hard links where it can), encrypted as it is, with its own anchor;
+ * [long]. It opens like any store. A directory without ANCHOR is one that was not finished. */
 RC store_checkpoint(struct store *s, const char *dir, struct err *e);
-RC store_sync(struct store *s, struct err *e);   /* journal to disk, no flush */
-RC store_flush(struct store *s, struct err *e);  /* memtables to files */
-RC store_resume(struct store *s, struct err *e); /* after ERR_DISK_FULL, once there is room; also tried by itself */
+RC store_sync(struct store *s, struct err *e);  /* journal to disk, no flush */
+RC store_flush(struct store *s, struct err *e); /* memtables to files */
+RC store_resume(struct store *s,
+                struct err *e); /* after ERR_DISK_FULL, once there is room; also tried by itself */
 
 struct store_stats {
     uint64_t data_bytes, journal_bytes, memtable_bytes, cache_bytes, n_files, free_bytes;
-    bool read_only;      /* writes are refused at present (disk full, I/O error) */
+    uint64_t
+        anchor_counter; /* rises with each anchor written: publish it outside to notice an old image */
+    bool read_only;     /* writes are refused at present (disk full, I/O error) */
+    bool fatal;         /* the engine stopped: close and open again */
 };
 void store_stats(struct store *s, struct store_stats *out);
 /* store_range_size(): estimate of bytes on disk and of keys in [lower, upper). */
-void store_range_size(struct store *s, enum store_space sp, struct slice lower, struct slice upper, uint64_t *bytes);
+void store_range_size(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
+                      uint64_t *bytes);
 
-/* Census: what is on disk under each key generation, from the headers of the files. */
-struct store_census_row { uint32_t gen; uint64_t n_files, bytes; };
+/* Census: what is on disk under each key generation, from the headers of the files; archived journals included. store_census_dir() does the same for a
+ * checkpoint (a file hard-linked into it counts there too). Rows are ascending; ERR_EXCEEDED_MEMORY_LIMIT when max is too small. */
+struct store_census_row {
+    uint32_t gen;
+    uint64_t n_files, bytes;
+};
 RC store_census(struct store *s, struct store_census_row *rows, int max, int *n, struct err *e);
-
+RC store_census_dir(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e);
 /* Spill: an unnamed, sealed temporary file (O_TMPFILE) under the process's spill key; written once from the front, then read from the front, as often as needed. */
 struct store_spill;
 RC store_spill_new(struct store *s, struct store_spill **out, struct err *e);
 RC store_spill_write(struct store_spill *sp, struct slice bytes, struct err *e);
-RC store_spill_rewind(struct store_spill *sp, struct err *e);   /* ends writing */
-RC store_spill_read(struct store_spill *sp, void *out, size_t len, size_t *got, struct err *e); /* *got < len only at the end */
+RC store_spill_rewind(struct store_spill *sp, struct err *e); /* ends writing */
+RC store_spill_read(struct store_spill *sp, void *out, size_t len, size_t *got,
+                    struct err *e); /* *got < len only at the end */
 void store_spill_free(struct store_spill *sp);
 
 #endif
