@@ -17,9 +17,18 @@
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
 
-static void pkey_freep(EVP_PKEY **k) { EVP_PKEY_free(*k); }
-static void pctx_freep(EVP_PKEY_CTX **c) { EVP_PKEY_CTX_free(*c); }
-static void bn_freep(BIGNUM **b) { BN_free(*b); }
+static void pkey_freep(EVP_PKEY **k)
+{
+    EVP_PKEY_free(*k);
+}
+static void pctx_freep(EVP_PKEY_CTX **c)
+{
+    EVP_PKEY_CTX_free(*c);
+}
+static void bn_freep(BIGNUM **b)
+{
+    BN_free(*b);
+}
 
 #define AUTO_PKEY AUTO(pkey_freep) EVP_PKEY
 #define AUTO_PCTX AUTO(pctx_freep) EVP_PKEY_CTX
@@ -101,7 +110,8 @@ RC rsa_generate(int bits, struct secret **private_der, struct err *e)
     return RC_OK;
 }
 
-static bool number_of(const EVP_PKEY *k, const char *name, uint8_t *out, uint32_t max, uint32_t *len)
+static bool number_of(const EVP_PKEY *k, const char *name, uint8_t *out, uint32_t max,
+                      uint32_t *len)
 {
     AUTO(bn_freep) BIGNUM *b = NULL;
 
@@ -139,7 +149,8 @@ static EVP_PKEY *build(EVP_PKEY_CTX *ctx, OSSL_PARAM_BLD *bld, BIGNUM *n, BIGNUM
     EVP_PKEY *k = NULL;
     OSSL_PARAM *params = NULL;
 
-    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) == 1 &&
+    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) == 1 &&
         (params = OSSL_PARAM_BLD_to_param(bld)) && EVP_PKEY_fromdata_init(ctx) == 1)
         (void)EVP_PKEY_fromdata(ctx, &k, EVP_PKEY_PUBLIC_KEY, params);
     OSSL_PARAM_free(params);
@@ -151,7 +162,8 @@ static RC parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e
     int bits = rsa_bits(k);
 
     *out = NULL;
-    if (k->n_len > RSA_BYTES_MAX || k->e_len == 0 || k->e_len > RSA_EXPONENT_MAX || bits < 2048 || bits > 4096)
+    if (k->n_len > RSA_BYTES_MAX || k->e_len == 0 || k->e_len > RSA_EXPONENT_MAX || bits < 2048 ||
+        bits > 4096)
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key of 2048 to 4096 bits");
     if (!(k->n[k->n_len - 1] & 1) || !(k->e[k->e_len - 1] & 1) || (k->e_len == 1 && k->e[0] < 3))
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key");
@@ -185,7 +197,8 @@ RC rsa_public_sha256(const struct rsa_public *k, uint8_t out[32], struct err *e)
 
 uint32_t rsa_plain_max(const struct rsa_public *k, enum rsa_pad pad)
 {
-    uint32_t overhead = pad == RSA_PAD_OAEP_SHA256 ? 66 : pad == RSA_PAD_OAEP_SHA1 ? 42 : 11; /* RFC 8017 7.1.1, 7.2.1 */
+    /* RFC 8017 7.1.1, 7.2.1 */
+    uint32_t overhead = pad == RSA_PAD_OAEP_SHA256 ? 66 : pad == RSA_PAD_OAEP_SHA1 ? 42 : 11;
 
     return k->n_len > overhead ? k->n_len - overhead : 0;
 }
@@ -196,18 +209,21 @@ static bool set_padding(EVP_PKEY_CTX *ctx, enum rsa_pad pad)
 
     if (pad == RSA_PAD_PKCS1)
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1;
-    return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 &&
-           EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1;
+    return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
+           EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1;
 }
 
-RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out, struct err *e)
+RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out,
+               struct err *e)
 {
     AUTO_PKEY *key = NULL;
     uint8_t cipher[RSA_BYTES_MAX];
     size_t len = sizeof cipher;
 
     if (plain.len == 0 || plain.len > rsa_plain_max(k, pad))
-        FAIL(e, ERR_BAD_VALUE, "the value to encrypt has 1 to %u bytes under this key and algorithm", rsa_plain_max(k, pad));
+        FAIL(e, ERR_BAD_VALUE,
+             "the value to encrypt has 1 to %u bytes under this key and algorithm",
+             rsa_plain_max(k, pad));
     TRY(parse_public(k, &key, e));
     AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 || !set_padding(ctx, pad) ||
@@ -217,7 +233,8 @@ RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain,
     return RC_OK;
 }
 
-RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher, struct secret **plain, struct err *e)
+RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher,
+               struct secret **plain, struct err *e)
 {
     AUTO_PKEY *key = NULL;
     uint8_t out[RSA_BYTES_MAX];
@@ -241,7 +258,8 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
     return rc;
 }
 
-RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature, struct err *e)
+RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
+                   struct err *e)
 {
     AUTO_PKEY *key = NULL;
     uint8_t out[RSA_BYTES_MAX];
@@ -249,7 +267,8 @@ RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struc
 
     TRY(parse_private(private_der, &key, e));
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out && EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
+    bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out &&
+              EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
               EVP_DigestSign(md, out, &len, message.p, message.len) == 1;
     EVP_MD_CTX_free(md);
     if (!ok)

@@ -19,9 +19,18 @@
 
 enum { HOUR_S = 3600, DAY_S = 86400 };
 
-static void pkey_freep(EVP_PKEY **k) { EVP_PKEY_free(*k); }
-static void cert_freep(X509 **x) { X509_free(*x); }
-static void bio_freep(BIO **b) { BIO_free(*b); }
+static void pkey_freep(EVP_PKEY **k)
+{
+    EVP_PKEY_free(*k);
+}
+static void cert_freep(X509 **x)
+{
+    X509_free(*x);
+}
+static void bio_freep(BIO **b)
+{
+    BIO_free(*b);
+}
 
 static RC library_failed(struct err *e, const char *what)
 {
@@ -62,10 +71,13 @@ static bool set_basics(X509 *x, EVP_PKEY *key, const char *common_name, int days
 {
     X509_NAME *name = X509_get_subject_name(x);
 
-    return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && X509_set_pubkey(x, key) == 1 &&
-           X509_gmtime_adj(X509_getm_notBefore(x), -HOUR_S) && X509_time_adj_ex(X509_getm_notAfter(x), days, 0, NULL) &&
-           X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"CofferDB", -1, -1, 0) == 1 &&
-           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)common_name, -1, -1, 0) == 1;
+    return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
+           X509_set_pubkey(x, key) == 1 && X509_gmtime_adj(X509_getm_notBefore(x), -HOUR_S) &&
+           X509_time_adj_ex(X509_getm_notAfter(x), days, 0, NULL) &&
+           X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"CofferDB",
+                                      -1, -1, 0) == 1 &&
+           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)common_name,
+                                      -1, -1, 0) == 1;
 }
 
 static RC push_pem(X509 *x, struct buf *out, struct err *e)
@@ -80,14 +92,16 @@ static RC push_pem(X509 *x, struct buf *out, struct err *e)
     return RC_OK;
 }
 
-RC x509_make_ca(const char *common_name, int days, struct secret **key_der, struct buf *cert_pem, struct err *e)
+RC x509_make_ca(const char *common_name, int days, struct secret **key_der, struct buf *cert_pem,
+                struct err *e)
 {
     AUTO(secret_freep) struct secret *s = NULL;
 
     *key_der = NULL;
     AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
     AUTO(cert_freep) X509 *x = X509_new();
-    if (!key || !x || !set_basics(x, key, common_name, days) || X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
+    if (!key || !x || !set_basics(x, key, common_name, days) ||
+        X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
         !add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
         !add_ext(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") ||
         !add_ext(x, x, NID_subject_key_identifier, "hash") || X509_sign(x, key, EVP_sha256()) == 0)
@@ -132,15 +146,17 @@ static RC read_cert(struct slice pem, X509 **out, struct err *e)
     return RC_OK;
 }
 
-RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem, const struct x509_leaf *spec, struct buf *cert_pem,
-                  struct buf *key_pem, struct err *e)
+RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
+                  const struct x509_leaf *spec, struct buf *cert_pem, struct buf *key_pem,
+                  struct err *e)
 {
     AUTO(cert_freep) X509 *ca = NULL;
     const unsigned char *der = secret_view(ca_key_der);
     char *p;
 
     TRY(read_cert(ca_cert_pem, &ca, e));
-    AUTO(pkey_freep) EVP_PKEY *ca_key = d2i_PrivateKey(EVP_PKEY_EC, NULL, &der, (long)secret_len(ca_key_der));
+    AUTO(pkey_freep) EVP_PKEY *ca_key =
+        d2i_PrivateKey(EVP_PKEY_EC, NULL, &der, (long)secret_len(ca_key_der));
     AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
     AUTO(cert_freep) X509 *x = X509_new();
     if (!ca_key || X509_check_private_key(ca, ca_key) != 1)
@@ -151,7 +167,8 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem, con
         !add_ext(x, ca, NID_key_usage, "critical,digitalSignature") ||
         !add_ext(x, ca, NID_ext_key_usage, "serverAuth") ||
         !add_ext(x, ca, NID_subject_key_identifier, "hash") ||
-        !add_ext(x, ca, NID_authority_key_identifier, "keyid:always") || X509_sign(x, ca_key, EVP_sha256()) == 0)
+        !add_ext(x, ca, NID_authority_key_identifier, "keyid:always") ||
+        X509_sign(x, ca_key, EVP_sha256()) == 0)
         return library_failed(e, "make a server certificate");
     AUTO(bio_freep) BIO *b = BIO_new(BIO_s_secmem());
     if (!b || PEM_write_bio_PKCS8PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) != 1)

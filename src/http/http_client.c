@@ -16,7 +16,7 @@ enum { HEADERS_MAX = 32768, BODY_DEFAULT = 65536 };
 
 struct http_client {
     struct mutex lock;
-    CURL *easy;        /* guarded by lock */
+    CURL *easy; /* guarded by lock */
     char *ca_file;
     bool allow_http;
     long connect_timeout_ms;
@@ -29,9 +29,18 @@ struct transfer {
     bool too_big;
 };
 
-static void *wiping_malloc(size_t n) { return malloc(n); }
-static void *wiping_calloc(size_t n, size_t size) { return calloc(n, size); }
-static char *wiping_strdup(const char *s) { return strdup(s); }
+static void *wiping_malloc(size_t n)
+{
+    return malloc(n);
+}
+static void *wiping_calloc(size_t n, size_t size)
+{
+    return calloc(n, size);
+}
+static char *wiping_strdup(const char *s)
+{
+    return strdup(s);
+}
 static void wiping_free(void *p)
 {
     if (p)
@@ -55,14 +64,14 @@ static void *wiping_realloc(void *p, size_t n)
 RC http_client_global_init(bool wiping, struct err *e)
 {
     static const char *const names[] = {
-        "SSLKEYLOGFILE", "http_proxy",  "https_proxy", "HTTP_PROXY",  "HTTPS_PROXY", "all_proxy",
-        "ALL_PROXY",     "no_proxy",    "NO_PROXY",    "ftp_proxy",   "CURL_HOME",   "NETRC",
+        "SSLKEYLOGFILE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy",
+        "ALL_PROXY",     "no_proxy",   "NO_PROXY",    "ftp_proxy",  "CURL_HOME",   "NETRC",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         unsetenv(names[i]);
-    CURLcode rc = wiping ? curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free, wiping_realloc,
-                                                wiping_strdup, wiping_calloc)
+    CURLcode rc = wiping ? curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free,
+                                                wiping_realloc, wiping_strdup, wiping_calloc)
                          : curl_global_init(CURL_GLOBAL_DEFAULT);
     if (rc != CURLE_OK)
         FAIL(e, ERR_INTERNAL, "could not initialise the HTTP client: %s", curl_easy_strerror(rc));
@@ -105,8 +114,9 @@ void http_client_freep(struct http_client **c)
 const char *http_outcome_name(enum http_outcome o)
 {
     static const char *const names[] = {
-        [HTTP_OUT_ANSWER] = "answer",   [HTTP_OUT_DNS] = "DNS", [HTTP_OUT_TCP] = "TCP",     [HTTP_OUT_TLS] = "TLS",
-        [HTTP_OUT_TIMEOUT] = "timeout", [HTTP_OUT_BAD] = "bad", [HTTP_OUT_LOCAL] = "local",
+        [HTTP_OUT_ANSWER] = "answer", [HTTP_OUT_DNS] = "DNS",         [HTTP_OUT_TCP] = "TCP",
+        [HTTP_OUT_TLS] = "TLS",       [HTTP_OUT_TIMEOUT] = "timeout", [HTTP_OUT_BAD] = "bad",
+        [HTTP_OUT_LOCAL] = "local",
     };
     return names[o];
 }
@@ -154,7 +164,8 @@ static void read_retry_after(struct http_answer *a, const char *text)
     }
     time_t when = curl_getdate(text, NULL);
     if (when != (time_t)-1)
-        a->retry_after_s = MAX((int64_t)0, (int64_t)when - (a->date_s ? a->date_s : clock_real_s()));
+        a->retry_after_s =
+            MAX((int64_t)0, (int64_t)when - (a->date_s ? a->date_s : clock_real_s()));
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
@@ -188,24 +199,19 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 static enum http_outcome outcome_of(CURLcode rc)
 {
     switch (rc) {
-    case CURLE_OK:
-        return HTTP_OUT_ANSWER;
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return HTTP_OUT_DNS;
+    case CURLE_OK: return HTTP_OUT_ANSWER;
+    case CURLE_COULDNT_RESOLVE_HOST: return HTTP_OUT_DNS;
     case CURLE_COULDNT_CONNECT:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
-    case CURLE_PARTIAL_FILE:
-        return HTTP_OUT_TCP;
+    case CURLE_PARTIAL_FILE: return HTTP_OUT_TCP;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_SHUTDOWN_FAILED:
-        return HTTP_OUT_TLS;
-    case CURLE_OPERATION_TIMEDOUT:
-        return HTTP_OUT_TIMEOUT;
+    case CURLE_SSL_SHUTDOWN_FAILED: return HTTP_OUT_TLS;
+    case CURLE_OPERATION_TIMEDOUT: return HTTP_OUT_TIMEOUT;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CACERT_BADFILE:
@@ -213,10 +219,8 @@ static enum http_outcome outcome_of(CURLcode rc)
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_UNKNOWN_OPTION:
     case CURLE_NOT_BUILT_IN:
-    case CURLE_FAILED_INIT:
-        return HTTP_OUT_LOCAL;
-    default: /* not HTTP, too large, refused by a callback of ours */
-        return HTTP_OUT_BAD;
+    case CURLE_FAILED_INIT: return HTTP_OUT_LOCAL;
+    default: /* not HTTP, too large, refused by a callback of ours */ return HTTP_OUT_BAD;
     }
 }
 
@@ -227,7 +231,8 @@ static struct curl_slist *pin_localhost(const char *url)
     char *host = NULL, *port = NULL;
     CURLU *u = curl_url();
 
-    if (u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+    if (u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
         curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
         size_t len = strlen(host);
         if (len > 10 && strcasecmp(host + len - 10, ".localhost") == 0) {
@@ -321,7 +326,8 @@ static void perform(struct http_client *c, const struct http_call *q, struct tra
                curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
                curl_easy_setopt(c->easy, CURLOPT_RESOLVE, resolve) != CURLE_OK ||
                curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, why) != CURLE_OK ||
-               curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)((q->deadline_us - now + 999) / 1000)) != CURLE_OK) {
+               curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS,
+                                (long)((q->deadline_us - now + 999) / 1000)) != CURLE_OK) {
         a->outcome = HTTP_OUT_LOCAL;
     } else {
         CURLcode rc = curl_easy_perform(c->easy);
@@ -334,7 +340,10 @@ static void perform(struct http_client *c, const struct http_call *q, struct tra
         (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
         a->status = a->outcome == HTTP_OUT_ANSWER ? (int)status : 0;
         if (a->outcome != HTTP_OUT_ANSWER)
-            (void)snprintf(a->detail, sizeof a->detail, "%s", t->too_big ? "the answer is too large" : *why ? why : curl_easy_strerror(rc));
+            (void)snprintf(a->detail, sizeof a->detail, "%s",
+                           t->too_big ? "the answer is too large"
+                           : *why     ? why
+                                      : curl_easy_strerror(rc));
     }
     (void)curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, NULL);
     (void)curl_easy_setopt(c->easy, CURLOPT_RESOLVE, NULL);
@@ -348,7 +357,8 @@ void http_client_call(struct http_client *c, const struct http_call *q, struct h
     *a = HTTP_ANSWER_INIT;
     struct transfer t = { .a = a, .max_body = q->max_body ? q->max_body : BODY_DEFAULT };
 
-    buf_reserve(&a->body, t.max_body); /* whole at once: an answer with key bytes in it never moves */
+    /* whole at once: an answer with key bytes in it never moves */
+    buf_reserve(&a->body, t.max_body);
     mutex_lock(&c->lock);
     perform(c, q, &t);
     mutex_unlock(&c->lock);

@@ -35,10 +35,10 @@ struct http_request {
     struct list queued; /* in server->queue; guarded by server->lock */
     struct arena *arena;
     enum http_method method;
-    const char *path;              /* in the arena */
-    const char *host_port, *host;  /* in the arena */
-    const struct http_site *site;  /* NULL: no site fits */
-    const struct http_route *route;/* NULL: refused */
+    const char *path;                         /* in the arena */
+    const char *host_port, *host;             /* in the arena */
+    const struct http_site *site;             /* NULL: no site fits */
+    const struct http_route *route;           /* NULL: refused */
     struct slice raw_params[HTTP_PARAMS_MAX]; /* into path */
     const char *params[HTTP_PARAMS_MAX];      /* decoded, in the arena */
     int n_params;
@@ -65,17 +65,18 @@ struct http_server {
     pthread_t *workers;
     struct mutex lock;
     struct cond work, idle;
-    struct list queue;  /* guarded by lock */
-    unsigned n_queued;  /* guarded by lock */
-    unsigned n_live;    /* requests between their first callback and completion; guarded by lock */
-    bool stopping;      /* workers leave when the queue is empty; guarded by lock */
+    struct list queue; /* guarded by lock */
+    unsigned n_queued; /* guarded by lock */
+    unsigned n_live;   /* requests between their first callback and completion; guarded by lock */
+    bool stopping;     /* workers leave when the queue is empty; guarded by lock */
 };
 
 /* http__route(): fills site, route and parameters, or refusal. */
 void http__route(struct http_request *q, const char *method);
 /* http__refuse(): makes the reply of an answer that no handler gave. */
 void http__refuse(struct http_request *q, int status, const char *why);
-struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn, const char *url);
+struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn,
+                                       const char *url);
 void http__request_free(struct http_request *q);
 
 #endif

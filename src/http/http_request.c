@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "http_priv.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 
 enum { REQUEST_BUDGET = 1 << 20 };
 
@@ -55,7 +55,8 @@ static const char *decode(struct http_request *q, struct slice raw)
     return arena_strndup(q->arena, (const char *)b.p, b.len);
 }
 
-struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn, const char *url)
+struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn,
+                                       const char *url)
 {
     struct http_request *q = NEW(struct http_request);
 
@@ -190,15 +191,42 @@ void http__refuse(struct http_request *q, int status, const char *why)
         http_reply_body(r, "text/plain", slice_str(why));
 }
 
-void *http_ctx(const struct http_request *q) { return q->site->ctx; }
-const void *http_route_arg(const struct http_request *q) { return q->route ? q->route->arg : NULL; }
-struct arena *http_arena(struct http_request *q) { return q->arena; }
-enum http_method http_method(const struct http_request *q) { return q->method; }
-const char *http_path(const struct http_request *q) { return q->path; }
-const char *http_host(const struct http_request *q) { return q->host; }
-const char *http_host_port(const struct http_request *q) { return q->host_port; }
-struct slice http_body(const struct http_request *q) { return buf_view(&q->body); }
-bool http_is_tls(const struct http_request *q) { return q->server->tls; }
+void *http_ctx(const struct http_request *q)
+{
+    return q->site->ctx;
+}
+const void *http_route_arg(const struct http_request *q)
+{
+    return q->route ? q->route->arg : NULL;
+}
+struct arena *http_arena(struct http_request *q)
+{
+    return q->arena;
+}
+enum http_method http_method(const struct http_request *q)
+{
+    return q->method;
+}
+const char *http_path(const struct http_request *q)
+{
+    return q->path;
+}
+const char *http_host(const struct http_request *q)
+{
+    return q->host;
+}
+const char *http_host_port(const struct http_request *q)
+{
+    return q->host_port;
+}
+struct slice http_body(const struct http_request *q)
+{
+    return buf_view(&q->body);
+}
+bool http_is_tls(const struct http_request *q)
+{
+    return q->server->tls;
+}
 
 const char *http_param(const struct http_request *q, int i)
 {
@@ -217,8 +245,8 @@ struct query_find {
     const char *value;
 };
 
-static enum MHD_Result match_query(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_len,
-                                   const char *value, size_t value_len)
+static enum MHD_Result match_query(void *arg, enum MHD_ValueKind kind, const char *key,
+                                   size_t key_len, const char *value, size_t value_len)
 {
     struct query_find *f = arg;
     const char *name = decode(f->q, SLICE(key, key_len));
@@ -269,14 +297,16 @@ RC http_json(struct http_request *q, json_t **out, struct err *e)
 
 const struct sockaddr *http_peer(const struct http_request *q)
 {
-    const union MHD_ConnectionInfo *i = MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
     return i ? i->client_addr : NULL;
 }
 
 const struct sockaddr *http_local(const struct http_request *q)
 {
-    const union MHD_ConnectionInfo *i = MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct sockaddr_storage ss;
     socklen_t len = sizeof ss;
 
@@ -285,7 +315,10 @@ const struct sockaddr *http_local(const struct http_request *q)
     return arena_dup(q->arena, &ss, sizeof ss);
 }
 
-void http_reply_status(struct http_reply *r, int status) { r->status = status; }
+void http_reply_status(struct http_reply *r, int status)
+{
+    r->status = status;
+}
 
 void http_reply_header(struct http_reply *r, const char *name, const char *value)
 {

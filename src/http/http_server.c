@@ -57,7 +57,8 @@ static enum MHD_Result send_reply(struct http_request *q, bool close_after)
 
     *body = r->body;
     r->body = BUF_INIT;
-    struct MHD_Response *resp = MHD_create_response_from_buffer_with_free_callback_cls(body->len, body->p, wipe_body, body);
+    struct MHD_Response *resp =
+        MHD_create_response_from_buffer_with_free_callback_cls(body->len, body->p, wipe_body, body);
     if (!resp) {
         wipe_body(body);
         return MHD_NO;
@@ -89,8 +90,8 @@ static bool announces_body(struct MHD_Connection *conn, uint64_t *len)
     return *len > 0;
 }
 
-static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connection *conn, const char *url,
-                                      const char *method, void **slot)
+static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connection *conn,
+                                      const char *url, const char *method, void **slot)
 {
     struct http_request *q = http__request_new(s, conn, url);
     uint64_t len;
@@ -119,7 +120,8 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
 }
 
 /* Past the limit nothing is kept; a client that goes on and on is cut off. */
-static enum MHD_Result body_callback(struct http_server *s, struct http_request *q, const char *data, size_t *len)
+static enum MHD_Result body_callback(struct http_server *s, struct http_request *q,
+                                     const char *data, size_t *len)
 {
     if (q->refusal || *len > s->max_body - q->body.len) {
         if (!q->refusal) {
@@ -131,7 +133,8 @@ static enum MHD_Result body_callback(struct http_server *s, struct http_request 
             return MHD_NO;
     } else {
         if (!q->body.cap)
-            buf_reserve(&q->body, MIN(s->max_body, (size_t)16384)); /* growing would leave copies behind */
+            /* growing would leave copies behind */
+            buf_reserve(&q->body, MIN(s->max_body, (size_t)16384));
         buf_push(&q->body, data, *len);
     }
     *len = 0;
@@ -164,8 +167,9 @@ static enum MHD_Result final_callback(struct http_server *s, struct http_request
     return MHD_YES;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *len, void **slot)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *len, void **slot)
 {
     struct http_server *s = cls;
     struct http_request *q = *slot;
@@ -183,7 +187,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     return final_callback(s, q);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *conn, void **slot, enum MHD_RequestTerminationCode why)
+static void on_completed(void *cls, struct MHD_Connection *conn, void **slot,
+                         enum MHD_RequestTerminationCode why)
 {
     struct http_server *s = cls;
     struct http_request *q = *slot;
@@ -235,7 +240,8 @@ static RC open_socket(struct http_server *s, const struct http_server_config *c,
     socklen_t len = is_v6 ? sizeof v6 : sizeof v4;
     int on = 1;
 
-    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, c->address, is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr) != 1)
+    if (inet_pton(is_v6 ? AF_INET6 : AF_INET, c->address,
+                  is_v6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr) != 1)
         FAIL(e, ERR_CONFIG, "\"%s\" is not a numeric address", c->address);
     s->listen_fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->listen_fd < 0)
@@ -264,16 +270,21 @@ static RC start_daemon(struct http_server *s, const struct http_server_config *c
 
     if (s->tls)
         flags |= MHD_USE_TLS;
-    s->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, drop_message, NULL,
-        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_undecoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->connection_memory ? c->connection_memory : (size_t)32768,
-        MHD_OPTION_CONNECTION_LIMIT, c->max_connections ? c->max_connections : 256u,
-        MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s ? c->idle_timeout_s : 30u, MHD_OPTION_ARRAY,
-        s->tls ? tls : none, MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
+                         drop_message, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_UNESCAPE_CALLBACK,
+                         keep_undecoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         c->connection_memory ? c->connection_memory : (size_t)32768,
+                         MHD_OPTION_CONNECTION_LIMIT,
+                         c->max_connections ? c->max_connections : 256u,
+                         MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s ? c->idle_timeout_s : 30u,
+                         MHD_OPTION_ARRAY, s->tls ? tls : none, MHD_OPTION_END);
     if (!s->daemon)
-        FAIL(e, ERR_CONFIG, s->tls ? "could not start the HTTPS server: is the certificate's key the right one?" : "could not start the HTTP server");
+        FAIL(e, ERR_CONFIG,
+             s->tls ? "could not start the HTTPS server: is the certificate's key the right one?"
+                    : "could not start the HTTP server");
     return RC_OK;
 }
 
@@ -307,7 +318,10 @@ RC http_server_start(const struct http_server_config *c, struct http_server **ou
     return RC_OK;
 }
 
-uint16_t http_server_port(const struct http_server *s) { return s->port; }
+uint16_t http_server_port(const struct http_server *s)
+{
+    return s->port;
+}
 
 void http_server_stop(struct http_server *s, unsigned grace_ms)
 {

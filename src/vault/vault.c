@@ -13,10 +13,16 @@
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
 #include "crypto/x509.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum { CA_DAYS = 3650, CA_RENEW_DAYS = 30, LEAF_DAYS = 397, STOP_GRACE_MS = 3000, HEADER_SECRET_DIGITS = 64 };
+enum {
+    CA_DAYS = 3650,
+    CA_RENEW_DAYS = 30,
+    LEAF_DAYS = 397,
+    STOP_GRACE_MS = 3000,
+    HEADER_SECRET_DIGITS = 64
+};
 
 static RC lock_dir(struct vault_service *s, struct err *e)
 {
@@ -26,7 +32,8 @@ static RC lock_dir(struct vault_service *s, struct err *e)
     if (s->lock_fd < 0)
         return file_err(e, errno, "open", path);
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        FAIL(e, ERR_DIRECTORY_BUSY, "another process holds the vault's directory \"%s\"", s->state_dir);
+        FAIL(e, ERR_DIRECTORY_BUSY, "another process holds the vault's directory \"%s\"",
+             s->state_dir);
     return RC_OK;
 }
 
@@ -95,7 +102,9 @@ static bool valid_tenant(const char *t)
 static RC open_state(struct vault_service *s, const struct vault_config *c, struct err *e)
 {
     if (is_under(c->root_key_file, c->state_dir))
-        FAIL(e, ERR_CONFIG, "the root key file must not lie in the vault's directory: who copies one would have both");
+        FAIL(
+            e, ERR_CONFIG,
+            "the root key file must not lie in the vault's directory: who copies one would have both");
     if (c->tenant && *c->tenant && !valid_tenant(c->tenant))
         FAIL(e, ERR_CONFIG, "\"%s\" is not a tenant id: a UUID is", c->tenant);
     TRY(dir_make(s->state_dir, 0700, e));
@@ -125,7 +134,8 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
     s->audience = mem_printf("https://%s", c->domain);
     s->token_lifetime_s = c->token_lifetime_s;
     s->n_token_uids = c->n_token_uids;
-    s->token_uids = c->n_token_uids ? mem_dup(c->token_uids, (size_t)c->n_token_uids * sizeof(uint32_t)) : NULL;
+    s->token_uids =
+        c->n_token_uids ? mem_dup(c->token_uids, (size_t)c->n_token_uids * sizeof(uint32_t)) : NULL;
     s->identities = NEW_ARRAY(struct identity *, IDENTITIES_MAX);
     s->vaults = NEW_ARRAY(struct keyvault *, VAULTS_MAX);
     if (open_state(s, c, e).failed) {
@@ -176,7 +186,12 @@ static RC make_leaf(struct vault_service *s, struct buf *cert, struct buf *key, 
     const char *dns[] = { s->wildcard, s->domain, s->login_host, "localhost" };
     const char *ips[] = { "127.0.0.1", "::1" };
     struct x509_leaf spec = {
-        .common_name = s->domain, .dns = dns, .n_dns = (int)ARRAY_LEN(dns), .ips = ips, .n_ips = (int)ARRAY_LEN(ips), .days = LEAF_DAYS,
+        .common_name = s->domain,
+        .dns = dns,
+        .n_dns = (int)ARRAY_LEN(dns),
+        .ips = ips,
+        .n_ips = (int)ARRAY_LEN(ips),
+        .days = LEAF_DAYS,
     };
 
     vault__key_context(&context, "", "authority", "");
@@ -189,16 +204,26 @@ static void set_sites(struct vault_service *s)
 {
     static const char *const loopback[] = { "127.0.0.1", "localhost", "[::1]" };
     struct http_site rest = {
-        .routes = vault__rest_routes, .n_routes = vault__n_rest_routes, .ctx = s, .on_error = vault__rest_on_error,
+        .routes = vault__rest_routes,
+        .n_routes = vault__n_rest_routes,
+        .ctx = s,
+        .on_error = vault__rest_on_error,
     };
     struct http_site tokens = {
-        .routes = vault__token_routes, .n_routes = vault__n_token_routes, .ctx = s, .on_error = vault__token_on_error,
+        .routes = vault__token_routes,
+        .n_routes = vault__n_token_routes,
+        .ctx = s,
+        .on_error = vault__token_on_error,
     };
 
     s->sites[0] = rest;
     s->sites[0].host = s->wildcard;
     s->sites[1] = (struct http_site){
-        .host = s->login_host, .routes = vault__login_routes, .n_routes = vault__n_login_routes, .ctx = s, .on_error = vault__token_on_error,
+        .host = s->login_host,
+        .routes = vault__login_routes,
+        .n_routes = vault__n_login_routes,
+        .ctx = s,
+        .on_error = vault__token_on_error,
     };
     for (size_t i = 0; i < ARRAY_LEN(loopback); i++) {
         s->sites[2 + i] = rest;
@@ -216,28 +241,53 @@ RC vault_serve(struct vault_service *s, struct err *e)
     TRY(make_leaf(s, &cert, &key, e));
     set_sites(s);
     struct http_server_config c = {
-        .address = s->address, .port = s->want_port, .cert_pem = buf_cstr(&cert), .key_pem = buf_cstr(&key), .sites = s->sites, .n_sites = 5,
+        .address = s->address,
+        .port = s->want_port,
+        .cert_pem = buf_cstr(&cert),
+        .key_pem = buf_cstr(&key),
+        .sites = s->sites,
+        .n_sites = 5,
     };
     TRY(http_server_start(&c, &s->https, e));
     struct http_server_config t = {
-        .address = "127.0.0.1", .port = s->want_token_port, .sites = s->token_sites, .n_sites = 3, .workers = 2, .max_body = 1024,
+        .address = "127.0.0.1",
+        .port = s->want_token_port,
+        .sites = s->token_sites,
+        .n_sites = 3,
+        .workers = 2,
+        .max_body = 1024,
     };
     return http_server_start(&t, &s->tokens, e);
 }
 
-uint16_t vault_port(const struct vault_service *s) { return s->https ? http_server_port(s->https) : s->want_port; }
-uint16_t vault_token_port(const struct vault_service *s) { return s->tokens ? http_server_port(s->tokens) : s->want_token_port; }
-struct slice vault_ca_pem(const struct vault_service *s) { return buf_view(&s->ca_pem); }
-const char *vault_tenant(const struct vault_service *s) { return s->tenant; }
+uint16_t vault_port(const struct vault_service *s)
+{
+    return s->https ? http_server_port(s->https) : s->want_port;
+}
+uint16_t vault_token_port(const struct vault_service *s)
+{
+    return s->tokens ? http_server_port(s->tokens) : s->want_token_port;
+}
+struct slice vault_ca_pem(const struct vault_service *s)
+{
+    return buf_view(&s->ca_pem);
+}
+const char *vault_tenant(const struct vault_service *s)
+{
+    return s->tenant;
+}
 
 /* ---- what a first installation needs ---- */
 
-static RC ensure_vault_locked(struct vault_service *s, const char *vault, struct err *e) TS_REQUIRES(s->lock)
+static RC ensure_vault_locked(struct vault_service *s, const char *vault, struct err *e)
+    TS_REQUIRES(s->lock)
 {
     if (vault__find_vault(s, vault))
         return RC_OK;
     if (!vault__valid_vault_name(vault))
-        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a vault's name: 3 to 24 letters, digits and hyphens, a letter first", vault);
+        FAIL(e, ERR_BAD_VALUE,
+             "\"%s\" is not a vault's name: 3 to 24 letters, digits and hyphens, a letter first",
+             vault);
     if (s->n_vaults >= VAULTS_MAX)
         FAIL(e, ERR_BAD_VALUE, "there are %d vaults: no more fit", VAULTS_MAX);
     s->vaults[s->n_vaults++] = vault__vault_new(vault, s->region);
@@ -256,8 +306,8 @@ RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e)
     return rc;
 }
 
-static RC publish_locked(struct vault_service *s, const char *vault, const char *key, struct key_version **v, struct err *e)
-    TS_REQUIRES(s->lock)
+static RC publish_locked(struct vault_service *s, const char *vault, const char *key,
+                         struct key_version **v, struct err *e) TS_REQUIRES(s->lock)
 {
     struct keyvault *kv = vault__find_vault(s, vault);
 
@@ -271,7 +321,8 @@ static RC publish_locked(struct vault_service *s, const char *vault, const char 
     return RC_OK;
 }
 
-RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits, struct err *e)
+RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits,
+                    struct err *e)
 {
     struct key_version *v = NULL;
 
@@ -284,7 +335,8 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
     if (!kv)
         FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
     if (!vault__valid_key_name(key))
-        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a key's name: 1 to 127 letters, digits and hyphens", key);
+        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a key's name: 1 to 127 letters, digits and hyphens",
+             key);
     TRY(vault__make_version(s, vault, key, bits, &v, e));
     mutex_lock(&s->lock);
     rc_t rc = publish_locked(s, vault, key, &v, e);
@@ -307,13 +359,16 @@ static RC new_header_secret(struct identity *p, struct buf *header_secret, struc
     return rc;
 }
 
-static RC identity_new(struct vault_service *s, const char *name, struct identity **out, struct err *e)
+static RC identity_new(struct vault_service *s, const char *name, struct identity **out,
+                       struct err *e)
 {
     struct identity *p = NEW(struct identity);
 
     *out = NULL;
     p->name = mem_strdup(name);
-    p->resource_id = mem_printf("/subscriptions/%s/resourcegroups/coffer/providers/Microsoft.ManagedIdentity/userAssignedIdentities/%s", s->tenant, name);
+    p->resource_id = mem_printf(
+        "/subscriptions/%s/resourcegroups/coffer/providers/Microsoft.ManagedIdentity/userAssignedIdentities/%s",
+        s->tenant, name);
     if (vault__random_uuid(p->client_id, e).failed || vault__random_uuid(p->object_id, e).failed) {
         vault__identity_free(p);
         return RC_FAILED;
@@ -322,8 +377,8 @@ static RC identity_new(struct vault_service *s, const char *name, struct identit
     return RC_OK;
 }
 
-static RC ensure_identity_locked(struct vault_service *s, const char *name, bool renew, struct buf *header_secret, struct err *e)
-    TS_REQUIRES(s->lock)
+static RC ensure_identity_locked(struct vault_service *s, const char *name, bool renew,
+                                 struct buf *header_secret, struct err *e) TS_REQUIRES(s->lock)
 {
     struct identity *p = vault__find_identity(s, name);
     bool fresh = !p;
@@ -332,7 +387,8 @@ static RC ensure_identity_locked(struct vault_service *s, const char *name, bool
     if (p && !renew)
         return RC_OK;
     if (!vault__valid_key_name(name))
-        FAIL(e, ERR_BAD_VALUE, "\"%s\" is not an identity's name: 1 to 127 letters, digits and hyphens", name);
+        FAIL(e, ERR_BAD_VALUE,
+             "\"%s\" is not an identity's name: 1 to 127 letters, digits and hyphens", name);
     if (fresh && s->n_identities >= IDENTITIES_MAX)
         FAIL(e, ERR_BAD_VALUE, "there are %d identities: no more fit", IDENTITIES_MAX);
     if (fresh) {
@@ -350,7 +406,8 @@ static RC ensure_identity_locked(struct vault_service *s, const char *name, bool
     return RC_OK;
 }
 
-RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew, struct buf *header_secret, struct err *e)
+RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
+                         struct buf *header_secret, struct err *e)
 {
     mutex_lock(&s->lock);
     rc_t rc = ensure_identity_locked(s, name, renew, header_secret, e);
@@ -358,23 +415,31 @@ RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew, 
     return rc;
 }
 
-static int assignment_at(const struct keyvault *kv, const char *object_id, const struct vault_role *role)
+static int assignment_at(const struct keyvault *kv, const char *object_id,
+                         const struct vault_role *role)
 {
     for (int i = 0; i < kv->n_assignments; i++)
-        if (kv->assignments[i].role == role && strcasecmp(kv->assignments[i].object_id, object_id) == 0)
+        if (kv->assignments[i].role == role &&
+            strcasecmp(kv->assignments[i].object_id, object_id) == 0)
             return i;
     return -1;
 }
 
-static RC assign_locked(struct vault_service *s, const char *vault, const char *identity, const char *role_name, bool give, struct err *e)
-    TS_REQUIRES(s->lock)
+static RC assign_locked(struct vault_service *s, const char *vault, const char *identity,
+                        const char *role_name, bool give, struct err *e) TS_REQUIRES(s->lock)
 {
     struct keyvault *kv = vault__find_vault(s, vault);
     struct identity *p = vault__find_identity(s, identity);
     const struct vault_role *role = vault__role(role_name);
 
     if (!kv || !p || !role)
-        FAIL(e, ERR_NOT_FOUND, "there is no %s \"%s\"", !kv ? "vault" : !p ? "identity" : "role", !kv ? vault : !p ? identity : role_name);
+        FAIL(e, ERR_NOT_FOUND, "there is no %s \"%s\"",
+             !kv  ? "vault"
+             : !p ? "identity"
+                  : "role",
+             !kv  ? vault
+             : !p ? identity
+                  : role_name);
     int at = assignment_at(kv, p->object_id, role);
     if (give == (at >= 0))
         return RC_OK;
@@ -403,7 +468,8 @@ static RC assign_locked(struct vault_service *s, const char *vault, const char *
     return RC_OK;
 }
 
-RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e)
+RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role,
+               struct err *e)
 {
     mutex_lock(&s->lock);
     rc_t rc = assign_locked(s, vault, identity, role, true, e);
@@ -411,7 +477,8 @@ RC vault_grant(struct vault_service *s, const char *vault, const char *identity,
     return rc;
 }
 
-RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e)
+RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role,
+                struct err *e)
 {
     mutex_lock(&s->lock);
     rc_t rc = assign_locked(s, vault, identity, role, false, e);
@@ -419,7 +486,8 @@ RC vault_revoke(struct vault_service *s, const char *vault, const char *identity
     return rc;
 }
 
-static RC forget_locked(struct vault_service *s, const char *name, struct err *e) TS_REQUIRES(s->lock)
+static RC forget_locked(struct vault_service *s, const char *name, struct err *e)
+    TS_REQUIRES(s->lock)
 {
     int at = 0;
 
@@ -475,13 +543,16 @@ RC vault_describe(struct vault_service *s, struct buf *out, struct err *e)
         json_object_set_new(vaults, s->vaults[i]->name, vault_facts(s, s->vaults[i]));
     for (int i = 0; i < s->n_identities; i++) {
         const struct identity *p = s->identities[i];
-        json_object_set_new(people, p->name, json_pack("{s:s,s:s,s:s}", "clientId", p->client_id, "objectId", p->object_id, "resourceId",
-                                                       p->resource_id));
+        json_object_set_new(people, p->name,
+                            json_pack("{s:s,s:s,s:s}", "clientId", p->client_id, "objectId",
+                                      p->object_id, "resourceId", p->resource_id));
     }
     mutex_unlock(&s->lock);
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:i,s:i}", "tenantId", s->tenant, "audience", s->audience, "vaults", vaults, "identities", people,
-                  "tokenAuthority", tokens, "imdsEndpoint", imds, "appServiceEndpoint", app, "port", vault_port(s), "tokenPort", vault_token_port(s));
+        json_pack("{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:i,s:i}", "tenantId", s->tenant, "audience",
+                  s->audience, "vaults", vaults, "identities", people, "tokenAuthority", tokens,
+                  "imdsEndpoint", imds, "appServiceEndpoint", app, "port", vault_port(s),
+                  "tokenPort", vault_token_port(s));
     INVARIANT(all != NULL);
     kjson_dump(all, out);
     return RC_OK;

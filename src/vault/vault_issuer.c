@@ -22,19 +22,22 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/kdf.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 enum { PROC_NET_MAX = 16 << 20 };
 
-static void token_error(struct http_reply *r, int status, const char *error, const char *description)
+static void token_error(struct http_reply *r, int status, const char *error,
+                        const char *description)
 {
-    AUTO(kjson_freep) json_t *j = json_pack("{s:s,s:s}", "error", error, "error_description", description);
+    AUTO(kjson_freep) json_t *j =
+        json_pack("{s:s,s:s}", "error", error, "error_description", description);
 
     http_reply_json(r, status, j);
 }
 
-void vault__token_on_error(struct http_request *q, struct http_reply *r, int status, const char *why)
+void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
+                           const char *why)
 {
     (void)q;
     token_error(r, status, status == 404 ? "not_found" : "invalid_request", why);
@@ -50,8 +53,10 @@ bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, 
 
     if (!peer || !local || peer->sa_family != AF_INET || local->sa_family != AF_INET)
         return false;
-    const struct sockaddr_in *p = (const struct sockaddr_in *)peer, *l = (const struct sockaddr_in *)local;
-    (void)snprintf(want, sizeof want, " %08X:%04X %08X:%04X 01 ", p->sin_addr.s_addr, ntohs(p->sin_port), l->sin_addr.s_addr, ntohs(l->sin_port));
+    const struct sockaddr_in *p = (const struct sockaddr_in *)peer,
+                             *l = (const struct sockaddr_in *)local;
+    (void)snprintf(want, sizeof want, " %08X:%04X %08X:%04X 01 ", p->sin_addr.s_addr,
+                   ntohs(p->sin_port), l->sin_addr.s_addr, ntohs(l->sin_port));
     FILE *f = fopen("/proc/net/tcp", "re");
     if (!f)
         return false;
@@ -86,8 +91,8 @@ static bool peer_is_served(struct vault_service *s, struct http_request *q)
 static const char *selector(struct http_request *q, const char **which, bool *several)
 {
     static const char *const names[][2] = {
-        { "client_id", "client" }, { "clientid", "client" },   { "object_id", "object" }, { "principal_id", "object" },
-        { "msi_res_id", "resource" }, { "mi_res_id", "resource" },
+        { "client_id", "client" },    { "clientid", "client" },     { "object_id", "object" },
+        { "principal_id", "object" }, { "msi_res_id", "resource" }, { "mi_res_id", "resource" },
     };
     const char *found = NULL;
 
@@ -128,21 +133,25 @@ static bool same_resource(const char *asked, const char *ours)
     return a == o && strncasecmp(asked, ours, o) == 0;
 }
 
-static void answer_token(struct http_reply *r, struct vault_service *s, const struct identity *who, const struct buf *token, int64_t now_s)
+static void answer_token(struct http_reply *r, struct vault_service *s, const struct identity *who,
+                         const struct buf *token, int64_t now_s)
 {
     char lifetime[24], until[24], from[24];
 
     (void)snprintf(lifetime, sizeof lifetime, "%u", s->token_lifetime_s);
     (void)snprintf(until, sizeof until, "%lld", (long long)(now_s + s->token_lifetime_s));
     (void)snprintf(from, sizeof from, "%lld", (long long)now_s);
-    AUTO(kjson_freep) json_t *j = json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p, token->len,
-                                            "refresh_token", "", "expires_in", lifetime, "expires_on", until, "not_before", from, "resource",
-                                            s->audience, "token_type", "Bearer", "client_id", who->client_id);
+    AUTO(kjson_freep) json_t *j =
+        json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p,
+                  token->len, "refresh_token", "", "expires_in", lifetime, "expires_on", until,
+                  "not_before", from, "resource", s->audience, "token_type", "Bearer", "client_id",
+                  who->client_id);
     http_reply_json(r, 200, j);
 }
 
 /* credential: NULL at the IMDS endpoint, whose callers were let in already. */
-static void issue(struct vault_service *s, struct http_request *q, struct http_reply *r, const uint8_t *credential)
+static void issue(struct vault_service *s, struct http_request *q, struct http_reply *r,
+                  const uint8_t *credential)
 {
     AUTO(buf_wipe) struct buf token = BUF_INIT;
     struct err e = { 0 };
@@ -152,13 +161,17 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     int64_t now_s = clock_real_s();
 
     if (!http_query(q, "api-version"))
-        return token_error(r, 400, "invalid_request", "Required query variable 'api-version' is missing");
+        return token_error(r, 400, "invalid_request",
+                           "Required query variable 'api-version' is missing");
     if (!resource || !*resource)
-        return token_error(r, 400, "invalid_request", "Required query variable 'resource' is missing");
+        return token_error(r, 400, "invalid_request",
+                           "Required query variable 'resource' is missing");
     if (several)
-        return token_error(r, 400, "invalid_request", "Only one of client_id, object_id and msi_res_id may be given");
+        return token_error(r, 400, "invalid_request",
+                           "Only one of client_id, object_id and msi_res_id may be given");
     if (!same_resource(resource, s->audience))
-        return token_error(r, 400, "invalid_resource", "AADSTS500011: The resource principal was not found in the tenant.");
+        return token_error(r, 400, "invalid_resource",
+                           "AADSTS500011: The resource principal was not found in the tenant.");
 
     mutex_lock(&s->lock);
     const struct identity *who = pick(s, which, value);
@@ -176,7 +189,8 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     else
         answer_token(r, s, who, &token, now_s);
     if (who)
-        log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name), KV_STR("endpoint", credential ? "app-service" : "imds"));
+        log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name),
+                  KV_STR("endpoint", credential ? "app-service" : "imds"));
     mutex_unlock(&s->lock);
     if (err_is(&e))
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
@@ -184,7 +198,8 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
 
 static bool forwarded(struct http_request *q)
 {
-    return http_header(q, "X-Forwarded-For") || http_header(q, "Forwarded") || http_header(q, "X-Forwarded-Host") || http_header(q, "Via");
+    return http_header(q, "X-Forwarded-For") || http_header(q, "Forwarded") ||
+           http_header(q, "X-Forwarded-Host") || http_header(q, "Via");
 }
 
 static void imds_token(struct http_request *q, struct http_reply *r)
@@ -197,7 +212,9 @@ static void imds_token(struct http_request *q, struct http_reply *r)
     if (forwarded(q))
         return token_error(r, 403, "forbidden", "Forwarded requests are refused");
     if (!peer_is_served(s, q))
-        return token_error(r, 403, "forbidden", "This local user may not ask for tokens here: use the App Service endpoint");
+        return token_error(
+            r, 403, "forbidden",
+            "This local user may not ask for tokens here: use the App Service endpoint");
     issue(s, q, r, NULL);
 }
 
@@ -228,7 +245,8 @@ static void app_service_token(struct http_request *q, struct http_reply *r)
 const struct http_route vault__token_routes[] = {
     { HTTP_GET, "/metadata/identity/oauth2/token", imds_token, NULL },
     { HTTP_GET, "/metadata/identity/oauth2/token/", imds_token, NULL },
-    { HTTP_GET, "/", imds_token, NULL }, /* for clients that are given the whole URL of the endpoint */
+    /* for clients that are given the whole URL of the endpoint */
+    { HTTP_GET, "/", imds_token, NULL },
     { HTTP_GET, "/msi/token", app_service_token, NULL },
     { HTTP_GET, "/msi/token/", app_service_token, NULL },
 };

@@ -77,9 +77,10 @@ RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e)
 
     out[0] = 0;
     TRY(vault__random_hex(h, 32, e));
-    h[12] = '4';                                  /* RFC 9562 5.4: version 4 */
-    h[16] = "89ab"[(unsigned char)h[16] % 4];     /* and its variant */
-    (void)snprintf(out, UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", h, h + 8, h + 12, h + 16, h + 20);
+    h[12] = '4';                              /* RFC 9562 5.4: version 4 */
+    h[16] = "89ab"[(unsigned char)h[16] % 4]; /* and its variant */
+    (void)snprintf(out, UUID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", h, h + 8, h + 12, h + 16,
+                   h + 20);
     return RC_OK;
 }
 
@@ -219,12 +220,14 @@ void vault__put_version(struct keyvault *kv, const char *key, struct key_version
         struct vkey *k = NEW(struct vkey);
         (void)snprintf(k->name, sizeof k->name, "%s", key);
         kv->keys = mem_realloc(kv->keys, ((size_t)kv->n_keys + 1) * sizeof(struct vkey *));
-        memmove(kv->keys + at + 1, kv->keys + at, (size_t)(kv->n_keys - at) * sizeof(struct vkey *));
+        memmove(kv->keys + at + 1, kv->keys + at,
+                (size_t)(kv->n_keys - at) * sizeof(struct vkey *));
         kv->keys[at] = k;
         kv->n_keys++;
     }
     struct vkey *k = kv->keys[at];
-    k->versions = mem_realloc(k->versions, ((size_t)k->n_versions + 1) * sizeof(struct key_version *));
+    k->versions =
+        mem_realloc(k->versions, ((size_t)k->n_versions + 1) * sizeof(struct key_version *));
     k->versions[k->n_versions++] = v;
 }
 
@@ -255,14 +258,16 @@ void vault__key_context(struct buf *out, const char *vault, const char *key, con
     }
 }
 
-RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits, struct key_version **out, struct err *e)
+RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits,
+                       struct key_version **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
     AUTO(buf_fini) struct buf context = BUF_INIT;
     struct key_version *v = NEW(struct key_version);
 
     *out = NULL;
-    if (vault__random_hex(v->id, VERSION_LEN, e).failed || rsa_generate(bits, &der, e).failed || rsa_public_of(der, &v->pub, e).failed) {
+    if (vault__random_hex(v->id, VERSION_LEN, e).failed || rsa_generate(bits, &der, e).failed ||
+        rsa_public_of(der, &v->pub, e).failed) {
         vault__version_free(v);
         return RC_FAILED;
     }

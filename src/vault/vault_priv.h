@@ -13,16 +13,16 @@
 struct secret;
 
 enum {
-    VAULT_NAME_MAX = 24,      /* a vault's name: 3 to 24 letters, digits, hyphens */
+    VAULT_NAME_MAX = 24, /* a vault's name: 3 to 24 letters, digits, hyphens */
     KEY_NAME_MAX = 127,
-    VERSION_LEN = 32,         /* hex digits */
+    VERSION_LEN = 32, /* hex digits */
     UUID_LEN = 36,
     TAGS_MAX = 15,
     TAG_TEXT_MAX = 256,
-    VERSIONS_MAX = 500,       /* of one key: what the reference service can back up */
-    KEYS_MAX = 10000,         /* of one vault */
+    VERSIONS_MAX = 500, /* of one key: what the reference service can back up */
+    KEYS_MAX = 10000,   /* of one vault */
     IDENTITIES_MAX = 1000,
-    ASSIGNMENTS_MAX = 2000,   /* of one vault */
+    ASSIGNMENTS_MAX = 2000, /* of one vault */
     VAULTS_MAX = 64,
     SIGNERS_MAX = 4,
     STATE_BYTES_MAX = 256 << 20,
@@ -30,7 +30,15 @@ enum {
 };
 
 /* What a key may be used for, a bit each; names in vault_keys.c. */
-enum key_op { OP_ENCRYPT = 1, OP_DECRYPT = 2, OP_SIGN = 4, OP_VERIFY = 8, OP_WRAP = 16, OP_UNWRAP = 32, OP_RSA_ALL = 63 };
+enum key_op {
+    OP_ENCRYPT = 1,
+    OP_DECRYPT = 2,
+    OP_SIGN = 4,
+    OP_VERIFY = 8,
+    OP_WRAP = 16,
+    OP_UNWRAP = 32,
+    OP_RSA_ALL = 63
+};
 
 struct tag {
     char *name, *value;
@@ -71,7 +79,7 @@ struct keyvault {
 struct identity {
     char *name;
     char client_id[UUID_LEN + 1], object_id[UUID_LEN + 1];
-    char *resource_id; /* ARM id */
+    char *resource_id;         /* ARM id */
     uint8_t secret_sha256[32]; /* of the App Service header */
 };
 
@@ -83,10 +91,12 @@ struct signer {
 };
 
 struct vault_service {
-    struct mutex lock; /* guards everything below but what is set once in vault_open() and vault_serve() */
+    /* guards everything below but what is set once in vault_open() and vault_serve() */
+    struct mutex lock;
 
     /* set once */
-    char *address, *state_dir, *state_file, *pin_file, *domain, *login_host, *region, *wildcard, *audience, *issuer;
+    char *address, *state_dir, *state_file, *pin_file, *domain, *login_host, *region, *wildcard,
+        *audience, *issuer;
     uint16_t want_port, want_token_port;
     uint32_t token_lifetime_s;
     uint32_t *token_uids;
@@ -111,8 +121,10 @@ struct vault_service {
 /* ---- vault_seal.c: the root key, single sealed objects, the sealed file, the pin ---- */
 RC vault__root_open(struct vault_service *s, const char *path, bool may_create, struct err *e);
 /* vault__seal_key(): plain sealed for the place named by context (docs/formats/vault.md 3). */
-RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain, struct buf *out, struct err *e);
-RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice sealed, struct secret **out, struct err *e);
+RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain,
+                   struct buf *out, struct err *e);
+RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice sealed,
+                     struct secret **out, struct err *e);
 /* vault__pin_first(): before the first save of a new state; refuses when the pin remembers one that is gone. */
 RC vault__pin_first(struct vault_service *s, struct err *e);
 /* vault__file_save(): counter + 1, whole file, then the pin. s->counter is raised on success only. */
@@ -127,7 +139,8 @@ void vault__state_free(struct vault_service *s);
 /* ---- vault_keys.c: keys, versions, identities in memory ---- */
 struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
 struct vkey *vault__find_key(const struct keyvault *v, const char *name);
-struct key_version *vault__find_version(const struct vkey *k, const char *version); /* "" = newest */
+/* "" = newest */
+struct key_version *vault__find_version(const struct vkey *k, const char *version);
 struct identity *vault__find_identity(struct vault_service *s, const char *name);
 struct identity *vault__identity_by_client(struct vault_service *s, const char *client_id);
 struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id);
@@ -140,7 +153,8 @@ void vault__tags_free(struct tag *tags, int n);
 void vault__put_version(struct keyvault *kv, const char *key, struct key_version *v);
 /* vault__drop_newest(): takes back what vault__put_version() did. */
 void vault__drop_newest(struct keyvault *kv, const char *key);
-RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits, struct key_version **out, struct err *e);
+RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits,
+                       struct key_version **out, struct err *e);
 /* vault__key_context(): what a version's private key is bound to. */
 void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version);
 bool vault__valid_vault_name(const char *s);
@@ -152,9 +166,27 @@ unsigned vault__op_bit(const char *name); /* 0 when unknown */
 
 /* ---- vault_rbac.c: roles ---- */
 enum vault_perm {
-    PERM_GET, PERM_LIST, PERM_CREATE, PERM_UPDATE, PERM_IMPORT, PERM_DELETE, PERM_RECOVER, PERM_PURGE, PERM_BACKUP,
-    PERM_RESTORE, PERM_ENCRYPT, PERM_DECRYPT, PERM_WRAP, PERM_UNWRAP, PERM_SIGN, PERM_VERIFY, PERM_ROTATE,
-    PERM_GET_POLICY, PERM_SET_POLICY, PERM_RELEASE, PERM_NR
+    PERM_GET,
+    PERM_LIST,
+    PERM_CREATE,
+    PERM_UPDATE,
+    PERM_IMPORT,
+    PERM_DELETE,
+    PERM_RECOVER,
+    PERM_PURGE,
+    PERM_BACKUP,
+    PERM_RESTORE,
+    PERM_ENCRYPT,
+    PERM_DECRYPT,
+    PERM_WRAP,
+    PERM_UNWRAP,
+    PERM_SIGN,
+    PERM_VERIFY,
+    PERM_ROTATE,
+    PERM_GET_POLICY,
+    PERM_SET_POLICY,
+    PERM_RELEASE,
+    PERM_NR
 };
 struct vault_role {
     const char *name, *short_name, *id;
@@ -168,10 +200,11 @@ bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_
 struct token_claims {
     char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1];
 };
-RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience, int64_t now_s, struct buf *out,
-                      struct err *e) TS_REQUIRES(s->lock);
+RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience,
+                      int64_t now_s, struct buf *out, struct err *e) TS_REQUIRES(s->lock);
 /* vault__token_check(): signature, algorithm, issuer, tenant, audience and dates. why is the sentence of the 401 answer. */
-bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s, struct token_claims *out, char *why, size_t why_len);
+bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s,
+                        struct token_claims *out, char *why, size_t why_len);
 RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e);
 void vault__signer_free(struct signer *k);
 json_t *vault__jwks(struct vault_service *s) TS_REQUIRES(s->lock);
@@ -182,7 +215,7 @@ struct rest_call {
     struct http_request *q;
     struct http_reply *r;
     const struct vault_op *op;
-    const char *vault;     /* its name */
+    const char *vault;         /* its name */
     const char *key, *version; /* from the path; "" when the route has none */
     struct token_claims who;
     char request_id[UUID_LEN + 1];
@@ -192,15 +225,17 @@ struct vault_op {
     const char *name; /* as in an audit record: "KeyWrap" */
     enum vault_perm perm;
     void (*run)(struct rest_call *c);
-    unsigned use;     /* crypto operations: the enum key_op bit */
+    unsigned use; /* crypto operations: the enum key_op bit */
 };
 extern const struct http_route vault__rest_routes[];
 extern const int vault__n_rest_routes;
-void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-void vault__rest_internal(struct rest_call *c, const struct err *e); /* 500, and the error is logged */
+void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner,
+                       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* 500, and the error is logged */
+void vault__rest_internal(struct rest_call *c, const struct err *e);
 void vault__rest_answer(struct rest_call *c, int status, json_t *body); /* takes body */
-void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status, const char *why);
+void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status,
+                          const char *why);
 /* vault__rest_base(): "https://main.vault.localhost:8443" in the request's arena. */
 const char *vault__rest_base(struct rest_call *c);
 json_t *vault__attributes_json(const struct key_version *v);
@@ -221,7 +256,8 @@ extern const struct http_route vault__token_routes[];
 extern const int vault__n_token_routes;
 extern const struct http_route vault__login_routes[];
 extern const int vault__n_login_routes;
-void vault__token_on_error(struct http_request *q, struct http_reply *r, int status, const char *why);
+void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
+                           const char *why);
 /* vault__peer_uid(): the local user at the other end of a loopback TCP connection. */
 struct sockaddr;
 bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, uint32_t *uid);

@@ -11,17 +11,19 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 static json_t *error_json(const char *code, const char *inner, const char *text)
 {
     if (inner)
-        return json_pack("{s:{s:s,s:s,s:{s:s}}}", "error", "code", code, "message", text, "innererror", "code", inner);
+        return json_pack("{s:{s:s,s:s,s:{s:s}}}", "error", "code", code, "message", text,
+                         "innererror", "code", inner);
     return json_pack("{s:{s:s,s:s}}", "error", "code", code, "message", text);
 }
 
-void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner, const char *fmt, ...)
+void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner,
+                       const char *fmt, ...)
 {
     char text[1024];
     va_list ap;
@@ -38,7 +40,10 @@ void vault__rest_error(struct rest_call *c, int status, const char *code, const 
 
 void vault__rest_internal(struct rest_call *c, const struct err *e)
 {
-    log_err(EV_VAULT_FAILED, e, (const struct kv[]){ KV_STR("operation", c->op ? c->op->name : ""), KV_STR("requestId", c->request_id) }, 2);
+    log_err(EV_VAULT_FAILED, e,
+            (const struct kv[]){ KV_STR("operation", c->op ? c->op->name : ""),
+                                 KV_STR("requestId", c->request_id) },
+            2);
     vault__rest_error(c, 500, "InternalServerError", NULL, "An unexpected error occurred.");
 }
 
@@ -66,15 +71,17 @@ void vault__rest_on_error(struct http_request *q, struct http_reply *r, int stat
 
 const char *vault__rest_base(struct rest_call *c)
 {
-    return arena_printf(http_arena(c->q), "https://%s.%s:%u", c->vault, c->s->domain, vault_port(c->s));
+    return arena_printf(http_arena(c->q), "https://%s.%s:%u", c->vault, c->s->domain,
+                        vault_port(c->s));
 }
 
 void vault__not_found(struct rest_call *c)
 {
-    vault__rest_error(c, 404, "KeyNotFound", NULL,
-                      "A key with (name/id) %s%s%s was not found in this key vault. If you recently deleted this key you may be able to "
-                      "recover it using the correct recovery command.",
-                      c->key, *c->version ? "/" : "", c->version);
+    vault__rest_error(
+        c, 404, "KeyNotFound", NULL,
+        "A key with (name/id) %s%s%s was not found in this key vault. If you recently deleted this key you may be able to "
+        "recover it using the correct recovery command.",
+        c->key, *c->version ? "/" : "", c->version);
 }
 
 /* "main" of "main.vault.localhost"; other names of this machine mean the first vault. */
@@ -92,8 +99,9 @@ static void challenge(struct rest_call *c, const char *why)
 {
     struct vault_service *s = c->s;
     /* key-vault.md 6: a space after each comma, none inside a value, no slash at the end of the tenant's path. */
-    const char *text = arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"", s->login_host,
-                                    vault_port(s), s->tenant, s->audience);
+    const char *text =
+        arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"",
+                     s->login_host, vault_port(s), s->tenant, s->audience);
 
     vault__rest_error(c, 401, "Unauthorized", NULL, "%s", why);
     http_reply_header(c->r, "WWW-Authenticate", text);
@@ -102,7 +110,8 @@ static void challenge(struct rest_call *c, const char *why)
 static bool version_is_known(const char *v)
 {
     static const char *const dated[] = {
-        "2025-06-01-preview", "2025-07-01", "2026-01-01-preview", "2026-03-01-preview", "2026-04-01", "2026-05-01-preview", "2026-07-01-preview",
+        "2025-06-01-preview", "2025-07-01",         "2026-01-01-preview", "2026-03-01-preview",
+        "2026-04-01",         "2026-05-01-preview", "2026-07-01-preview",
     };
 
     /* 7.0 to 7.6, and their previews: 7.6-preview, 7.6-preview.2 */
@@ -126,7 +135,8 @@ static bool check_api_version(struct rest_call *c)
     const char *v = http_query(c->q, "api-version");
 
     if (!v || !*v) {
-        vault__rest_error(c, 400, "BadParameter", NULL, "The required query parameter api-version is missing.");
+        vault__rest_error(c, 400, "BadParameter", NULL,
+                          "The required query parameter api-version is missing.");
         return false;
     }
     if (!version_is_known(v)) {
@@ -142,9 +152,12 @@ static bool check_permission(struct rest_call *c)
     struct vault_service *s = c->s;
 
     mutex_lock(&s->lock);
-    struct keyvault *kv = *c->vault ? vault__find_vault(s, c->vault) : s->n_vaults > 0 ? s->vaults[0] : NULL;
+    struct keyvault *kv = *c->vault         ? vault__find_vault(s, c->vault)
+                          : s->n_vaults > 0 ? s->vaults[0]
+                                            : NULL;
     const char *region = kv ? arena_strdup(http_arena(c->q), kv->region) : "";
-    bool known = vault__identity_by_object(s, c->who.object_id) != NULL; /* a deleted one keeps its token until it expires */
+    /* a deleted one keeps its token until it expires */
+    bool known = vault__identity_by_object(s, c->who.object_id) != NULL;
     bool allowed = kv && known && vault__allowed(kv, c->who.object_id, c->op->perm);
     c->vault = kv ? arena_strdup(http_arena(c->q), kv->name) : c->vault;
     mutex_unlock(&s->lock);
@@ -155,25 +168,28 @@ static bool check_permission(struct rest_call *c)
     http_reply_header(c->r, "x-ms-keyvault-region", region);
     if (allowed)
         return true;
-    vault__rest_error(c, 403, "Forbidden", "ForbiddenByRbac",
-                      "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions "
-                      "were changed recently, please observe propagation time.\r\nCaller: appid=%s;oid=%s;iss=%s\r\nAction: '%s'\r\n"
-                      "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
-                      "Vault: %s;location=%s\r\n",
-                      c->who.client_id, c->who.object_id, s->issuer, vault__perm_action(c->op->perm), c->vault, *c->key ? "/keys/" : "", c->key,
-                      c->vault, region);
+    vault__rest_error(
+        c, 403, "Forbidden", "ForbiddenByRbac",
+        "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions "
+        "were changed recently, please observe propagation time.\r\nCaller: appid=%s;oid=%s;iss=%s\r\nAction: '%s'\r\n"
+        "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
+        "Vault: %s;location=%s\r\n",
+        c->who.client_id, c->who.object_id, s->issuer, vault__perm_action(c->op->perm), c->vault,
+        *c->key ? "/keys/" : "", c->key, c->vault, region);
     return false;
 }
 
 static bool check_path(struct rest_call *c)
 {
     if (*c->key && !vault__valid_key_name(c->key)) {
-        vault__rest_error(c, 400, "BadParameter", NULL, "The request URI contains an invalid name.");
+        vault__rest_error(c, 400, "BadParameter", NULL,
+                          "The request URI contains an invalid name.");
         return false;
     }
     for (const char *p = c->version; *p; p++)
         if (!isxdigit((unsigned char)*p) || p - c->version >= VERSION_LEN) {
-            vault__rest_error(c, 400, "BadParameter", NULL, "The request URI contains an invalid version.");
+            vault__rest_error(c, 400, "BadParameter", NULL,
+                              "The request URI contains an invalid version.");
             return false;
         }
     return true;
@@ -185,9 +201,13 @@ static void record(const struct rest_call *c, uint64_t started_us)
 {
     bool sound = !*c->key || vault__valid_key_name(c->key);
 
-    log_event(EV_VAULT_OPERATION, KV_STR("operation", c->op->name), KV_STR("vault", c->vault), KV_STR("key", sound ? c->key : "(invalid)"),
-              KV_STR("version", sound && strlen(c->version) <= VERSION_LEN ? c->version : "(invalid)"), KV_I64("status", c->status), KV_STR("principal", c->who.object_id),
-              KV_STR("requestId", c->request_id), KV_U64("microseconds", clock_mono_us() - started_us));
+    log_event(EV_VAULT_OPERATION, KV_STR("operation", c->op->name), KV_STR("vault", c->vault),
+              KV_STR("key", sound ? c->key : "(invalid)"),
+              KV_STR("version",
+                     sound && strlen(c->version) <= VERSION_LEN ? c->version : "(invalid)"),
+              KV_I64("status", c->status), KV_STR("principal", c->who.object_id),
+              KV_STR("requestId", c->request_id),
+              KV_U64("microseconds", clock_mono_us() - started_us));
 }
 
 static void enter(struct http_request *q, struct http_reply *r)
@@ -221,11 +241,14 @@ static const struct vault_op op_create = { "KeyCreate", PERM_CREATE, vault__key_
 static const struct vault_op op_get = { "KeyGet", PERM_GET, vault__key_get, 0 };
 static const struct vault_op op_update = { "KeyUpdate", PERM_UPDATE, vault__key_update, 0 };
 static const struct vault_op op_list = { "KeyList", PERM_LIST, vault__key_list, 0 };
-static const struct vault_op op_versions = { "KeyListVersions", PERM_LIST, vault__key_list_versions, 0 };
+static const struct vault_op op_versions = { "KeyListVersions", PERM_LIST, vault__key_list_versions,
+                                             0 };
 static const struct vault_op op_wrap = { "KeyWrap", PERM_WRAP, vault__key_seal, OP_WRAP };
 static const struct vault_op op_unwrap = { "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, OP_UNWRAP };
-static const struct vault_op op_encrypt = { "KeyEncrypt", PERM_ENCRYPT, vault__key_seal, OP_ENCRYPT };
-static const struct vault_op op_decrypt = { "KeyDecrypt", PERM_DECRYPT, vault__key_unseal, OP_DECRYPT };
+static const struct vault_op op_encrypt = { "KeyEncrypt", PERM_ENCRYPT, vault__key_seal,
+                                            OP_ENCRYPT };
+static const struct vault_op op_decrypt = { "KeyDecrypt", PERM_DECRYPT, vault__key_unseal,
+                                            OP_DECRYPT };
 
 /* The first route that fits is taken: literal segments stand before "{}". */
 const struct http_route vault__rest_routes[] = {

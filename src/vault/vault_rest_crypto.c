@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "crypto/secret.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 /* The version as it was when the request was allowed. */
@@ -27,15 +27,18 @@ static bool allowed_now(struct rest_call *c, const struct key_version *v)
     int64_t now_s = clock_real_s();
 
     if (!v->enabled) {
-        vault__rest_error(c, 403, "Forbidden", "KeyDisabled", "Operation %s is not allowed on a disabled key.", op);
+        vault__rest_error(c, 403, "Forbidden", "KeyDisabled",
+                          "Operation %s is not allowed on a disabled key.", op);
         return false;
     }
     if (!(v->ops & c->op->use)) {
-        vault__rest_error(c, 403, "Forbidden", "KeyOperationForbidden", "Operation %s is not permitted on this key.", op);
+        vault__rest_error(c, 403, "Forbidden", "KeyOperationForbidden",
+                          "Operation %s is not permitted on this key.", op);
         return false;
     }
     if (!opens && ((v->nbf && now_s < v->nbf) || (v->exp && now_s >= v->exp))) {
-        vault__rest_error(c, 403, "Forbidden", "KeyNotYetValidOrExpired", "Operation %s is not allowed on an expired or not yet valid key.", op);
+        vault__rest_error(c, 403, "Forbidden", "KeyNotYetValidOrExpired",
+                          "Operation %s is not allowed on an expired or not yet valid key.", op);
         return false;
     }
     return true;
@@ -75,12 +78,15 @@ static bool read_request(struct rest_call *c, enum rsa_pad *pad, struct buf *val
     static const struct {
         const char *name;
         enum rsa_pad pad;
-    } algs[] = { { "RSA-OAEP-256", RSA_PAD_OAEP_SHA256 }, { "RSA-OAEP", RSA_PAD_OAEP_SHA1 }, { "RSA1_5", RSA_PAD_PKCS1 } };
+    } algs[] = { { "RSA-OAEP-256", RSA_PAD_OAEP_SHA256 },
+                 { "RSA-OAEP", RSA_PAD_OAEP_SHA1 },
+                 { "RSA1_5", RSA_PAD_PKCS1 } };
     struct err e = { 0 };
     json_t *body;
 
     if (http_json(c->q, &body, &e).failed) {
-        vault__rest_error(c, 400, "BadParameter", NULL, "The request body is malformed: %s.", e.msg);
+        vault__rest_error(c, 400, "BadParameter", NULL, "The request body is malformed: %s.",
+                          e.msg);
         return false;
     }
     const char *alg = kjson_str(body, "alg"), *text = kjson_str(body, "value");
@@ -107,9 +113,11 @@ static void answer(struct rest_call *c, const struct picked *k, struct slice val
 
     buf_reserve(&text, value.len * 2 + 8);
     base64url_encode(value, &text);
-    vault__rest_answer(c, 200, json_pack("{s:s,s:s%}", "kid",
-                                         arena_printf(http_arena(c->q), "%s/keys/%s/%s", vault__rest_base(c), k->key, k->id), "value",
-                                         (const char *)text.p, text.len));
+    vault__rest_answer(c, 200,
+                       json_pack("{s:s,s:s%}", "kid",
+                                 arena_printf(http_arena(c->q), "%s/keys/%s/%s",
+                                              vault__rest_base(c), k->key, k->id),
+                                 "value", (const char *)text.p, text.len));
 }
 
 void vault__key_seal(struct rest_call *c)
@@ -131,7 +139,8 @@ void vault__key_seal(struct rest_call *c)
     buf_fini(&k.sealed);
 }
 
-static RC open_with(struct rest_call *c, const struct picked *k, enum rsa_pad pad, struct slice value, struct secret **out, struct err *e)
+static RC open_with(struct rest_call *c, const struct picked *k, enum rsa_pad pad,
+                    struct slice value, struct secret **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
     AUTO(buf_fini) struct buf context = BUF_INIT;

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 enum { PAGE_MAX = 25, LISTED_URL_MAX = 512 };
@@ -34,7 +34,8 @@ static json_t *ops_json(unsigned ops)
 
 json_t *vault__attributes_json(const struct key_version *v)
 {
-    json_t *a = json_pack("{s:b,s:I,s:I,s:s,s:i}", "enabled", v->enabled, "created", (json_int_t)v->created, "updated", (json_int_t)v->updated,
+    json_t *a = json_pack("{s:b,s:I,s:I,s:s,s:i}", "enabled", v->enabled, "created",
+                          (json_int_t)v->created, "updated", (json_int_t)v->updated,
                           "recoveryLevel", "Recoverable", "recoverableDays", RECOVERABLE_DAYS);
 
     if (v->nbf)
@@ -63,8 +64,9 @@ json_t *vault__bundle_json(const char *base, const char *key, const struct key_v
 
     base64url_encode(SLICE(v->pub.n, v->pub.n_len), &n);
     base64url_encode(SLICE(v->pub.e, v->pub.e_len), &x);
-    return json_pack("{s:{s:s,s:s,s:o,s:s,s:s},s:o,s:o}", "key", "kid", kid, "kty", "RSA", "key_ops", ops_json(v->ops), "n", buf_cstr(&n), "e",
-                     buf_cstr(&x), "attributes", vault__attributes_json(v), "tags", tags_json(v));
+    return json_pack("{s:{s:s,s:s,s:o,s:s,s:s},s:o,s:o}", "key", "kid", kid, "kty", "RSA",
+                     "key_ops", ops_json(v->ops), "n", buf_cstr(&n), "e", buf_cstr(&x),
+                     "attributes", vault__attributes_json(v), "tags", tags_json(v));
 }
 
 /* ---- reading wishes ---- */
@@ -76,7 +78,8 @@ static bool bad(struct rest_call *c, const char *text)
 }
 
 /* null takes a date away. */
-static bool read_date(struct rest_call *c, const json_t *a, const char *member, bool *has, int64_t *out)
+static bool read_date(struct rest_call *c, const json_t *a, const char *member, bool *has,
+                      int64_t *out)
 {
     const json_t *v = json_object_get(a, member);
 
@@ -107,7 +110,8 @@ static bool read_attributes(struct rest_call *c, const json_t *body, struct wish
     }
     if (kjson_bool(a, "exportable", &exportable) && exportable)
         return bad(c, "Exportable keys are not offered by this vault.");
-    return read_date(c, a, "nbf", &w->has_nbf, &w->nbf) && read_date(c, a, "exp", &w->has_exp, &w->exp);
+    return read_date(c, a, "nbf", &w->has_nbf, &w->nbf) &&
+           read_date(c, a, "exp", &w->has_exp, &w->exp);
 }
 
 static bool read_ops(struct rest_call *c, const json_t *body, struct wishes *w)
@@ -140,7 +144,8 @@ static bool read_tags(struct rest_call *c, const json_t *body, struct wishes *w)
     if (!json_is_object(tags) || json_object_size(tags) > TAGS_MAX)
         return bad(c, "A key has at most 15 tags.");
     w->has_tags = true;
-    json_object_foreach (tags, name, value) {
+    json_object_foreach(tags, name, value)
+    {
         const char *text = json_string_value(value);
         if (!text || !*name || strlen(name) > TAG_TEXT_MAX || strlen(text) > TAG_TEXT_MAX)
             return bad(c, "The name and the value of a tag are texts of at most 256 characters.");
@@ -188,7 +193,10 @@ static void grant(struct key_version *v, struct wishes *w)
     w->ops = old.ops;
 }
 
-static bool dates_fit(int64_t nbf, int64_t exp) { return !nbf || !exp || nbf < exp; }
+static bool dates_fit(int64_t nbf, int64_t exp)
+{
+    return !nbf || !exp || nbf < exp;
+}
 
 /* ---- the operations ---- */
 
@@ -215,20 +223,23 @@ static bool read_size(struct rest_call *c, const json_t *body, int *bits)
         return bad(c, "key_size is not a number.");
     if (n != 2048 && n != 3072 && n != 4096)
         return bad(c, "key_size is 2048, 3072 or 4096.");
-    if (kjson_has(body, "public_exponent") && (!kjson_i64(body, "public_exponent", &exponent) || exponent != 65537))
+    if (kjson_has(body, "public_exponent") &&
+        (!kjson_i64(body, "public_exponent", &exponent) || exponent != 65537))
         return bad(c, "public_exponent is 65537.");
     *bits = (int)n;
     return true;
 }
 
 /* With the lock held: takes *v on success. */
-static bool publish(struct rest_call *c, struct key_version **v, struct err *e) TS_REQUIRES(c->s->lock)
+static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
+    TS_REQUIRES(c->s->lock)
 {
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
 
     if (!kv || (!k && kv->n_keys >= KEYS_MAX) || (k && k->n_versions >= VERSIONS_MAX)) {
-        vault__rest_error(c, 403, "Forbidden", "LimitReached", "The vault or the key is at its limit.");
+        vault__rest_error(c, 403, "Forbidden", "LimitReached",
+                          "The vault or the key is at its limit.");
         return false;
     }
     struct key_version *mine = TAKE(*v);
@@ -239,7 +250,9 @@ static bool publish(struct rest_call *c, struct key_version **v, struct err *e) 
         vault__rest_internal(c, e);
         return false;
     }
-    vault__rest_answer(c, 200, vault__bundle_json(vault__rest_base(c), vault__find_key(kv, c->key)->name, mine));
+    vault__rest_answer(c, 200,
+                       vault__bundle_json(vault__rest_base(c), vault__find_key(kv, c->key)->name,
+                                          mine));
     return true;
 }
 
@@ -255,7 +268,8 @@ static void create_with(struct rest_call *c, const json_t *body, struct wishes *
         bad(c, "nbf must be before exp.");
         return;
     }
-    if (vault__make_version(c->s, c->vault, c->key, bits, &v, &e).failed) { /* takes its time: not under the lock */
+    /* takes its time: not under the lock */
+    if (vault__make_version(c->s, c->vault, c->key, bits, &v, &e).failed) {
         vault__rest_internal(c, &e);
         return;
     }
@@ -301,7 +315,8 @@ void vault__key_get(struct rest_call *c)
     mutex_lock(&c->s->lock);
     struct key_version *v = find(c, &k);
     if (v && !v->enabled)
-        vault__rest_error(c, 403, "Forbidden", "KeyDisabled", "Operation get is not allowed on a disabled key.");
+        vault__rest_error(c, 403, "Forbidden", "KeyDisabled",
+                          "Operation get is not allowed on a disabled key.");
     else if (v)
         vault__rest_answer(c, 200, vault__bundle_json(vault__rest_base(c), k->name, v));
     mutex_unlock(&c->s->lock);
@@ -358,16 +373,20 @@ static bool read_page(struct rest_call *c, int64_t *max, struct buf *after)
     return true;
 }
 
-static void finish_page(struct rest_call *c, json_t *items, const char *path, int64_t max, const char *last)
+static void finish_page(struct rest_call *c, json_t *items, const char *path, int64_t max,
+                        const char *last)
 {
     json_t *page = json_pack("{s:o}", "value", items);
     AUTO(buf_fini) struct buf token = BUF_INIT;
 
     if (last) {
         base64url_encode(slice_str(last), &token);
-        json_object_set_new(page, "nextLink",
-                            json_string(arena_printf(http_arena(c->q), "%s/%s?api-version=%s&$skiptoken=%s&maxresults=%lld", vault__rest_base(c),
-                                                     path, http_query(c->q, "api-version"), buf_cstr(&token), (long long)max)));
+        json_object_set_new(
+            page, "nextLink",
+            json_string(arena_printf(http_arena(c->q),
+                                     "%s/%s?api-version=%s&$skiptoken=%s&maxresults=%lld",
+                                     vault__rest_base(c), path, http_query(c->q, "api-version"),
+                                     buf_cstr(&token), (long long)max)));
     } else {
         json_object_set_new(page, "nextLink", json_null());
     }
@@ -376,7 +395,8 @@ static void finish_page(struct rest_call *c, json_t *items, const char *path, in
 
 static json_t *item_json(const char *kid, const struct key_version *v)
 {
-    return json_pack("{s:s,s:o,s:o}", "kid", kid, "attributes", vault__attributes_json(v), "tags", tags_json(v));
+    return json_pack("{s:s,s:o,s:o}", "kid", kid, "attributes", vault__attributes_json(v), "tags",
+                     tags_json(v));
 }
 
 void vault__key_list(struct rest_call *c)
@@ -399,7 +419,9 @@ void vault__key_list(struct rest_call *c)
             last = arena_strdup(http_arena(c->q), kv->keys[i - 1]->name);
             break;
         }
-        json_array_append_new(items, item_json(arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name), k->versions[k->n_versions - 1]));
+        json_array_append_new(items,
+                              item_json(arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name),
+                                        k->versions[k->n_versions - 1]));
     }
     mutex_unlock(&c->s->lock);
     finish_page(c, items, "keys", max, last);
@@ -426,12 +448,14 @@ void vault__key_list_versions(struct rest_call *c)
             last = arena_strdup(http_arena(c->q), k->versions[at - 1]->id);
             break;
         }
-        const char *kid = arena_printf(http_arena(c->q), "%s/keys/%s/%s", vault__rest_base(c), k->name, k->versions[at]->id);
+        const char *kid = arena_printf(http_arena(c->q), "%s/keys/%s/%s", vault__rest_base(c),
+                                       k->name, k->versions[at]->id);
         json_array_append_new(items, item_json(kid, k->versions[at]));
     }
     mutex_unlock(&c->s->lock);
     if (k) {
-        finish_page(c, items, arena_printf(http_arena(c->q), "keys/%s/versions", c->key), max, last);
+        finish_page(c, items, arena_printf(http_arena(c->q), "keys/%s/versions", c->key), max,
+                    last);
     } else { /* the reference service answers an empty list too */
         finish_page(c, items, "keys", max, NULL);
     }

@@ -24,11 +24,22 @@ enum {
     FORMAT = 1,
     ALG_AES_256_GCM = 1,
     /* offsets of the state file's header */
-    OFF_MAGIC = 0, OFF_FORMAT = 8, OFF_ALG = 10, OFF_ZERO = 12, OFF_STORE = 16, OFF_COUNTER = 32, OFF_LEN = 40, OFF_SALT = 48,
-    OFF_CHECK = 80, HEADER_LEN = 96,
+    OFF_MAGIC = 0,
+    OFF_FORMAT = 8,
+    OFF_ALG = 10,
+    OFF_ZERO = 12,
+    OFF_STORE = 16,
+    OFF_COUNTER = 32,
+    OFF_LEN = 40,
+    OFF_SALT = 48,
+    OFF_CHECK = 80,
+    HEADER_LEN = 96,
     CHECK_LEN = 16,
     /* offsets of the pin */
-    PIN_STORE = 8, PIN_COUNTER = 24, PIN_MAC = 32, PIN_LEN = 64,
+    PIN_STORE = 8,
+    PIN_COUNTER = 24,
+    PIN_MAC = 32,
+    PIN_LEN = 64,
 };
 _Static_assert(OFF_SALT + SALT_LEN == OFF_CHECK, "the key check follows the salt");
 _Static_assert(OFF_CHECK + CHECK_LEN == HEADER_LEN, "the header ends with the key check");
@@ -37,8 +48,8 @@ static const char state_magic[8] = "CFRVAULT";
 static const char pin_magic[8] = "CFRVPIN1";
 static const uint8_t zero_nonce[AEAD_NONCE_LEN];
 
-static RC derive(struct vault_service *s, enum key_label label, struct slice salt, struct slice context, struct secret **out,
-                 struct err *e)
+static RC derive(struct vault_service *s, enum key_label label, struct slice salt,
+                 struct slice context, struct secret **out, struct err *e)
 {
     AUTO(buf_fini) struct buf info = BUF_INIT;
 
@@ -48,8 +59,8 @@ static RC derive(struct vault_service *s, enum key_label label, struct slice sal
     return hkdf_sha256(s->root, salt, buf_view(&info), AEAD_KEY_LEN, out, e);
 }
 
-static RC derive_aead(struct vault_service *s, enum key_label label, struct slice salt, struct slice context,
-                      struct aead_key **out, struct err *e)
+static RC derive_aead(struct vault_service *s, enum key_label label, struct slice salt,
+                      struct slice context, struct aead_key **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *k = NULL;
 
@@ -78,7 +89,8 @@ RC vault__root_open(struct vault_service *s, const char *path, bool may_create, 
 
     if (!path_exists(path)) {
         if (!may_create)
-            FAIL(e, ERR_NOT_FOUND, "the root key file \"%s\" is gone: without it the vault cannot be opened", path);
+            FAIL(e, ERR_NOT_FOUND,
+                 "the root key file \"%s\" is gone: without it the vault cannot be opened", path);
         TRY(secret_random(ROOT_LEN, &root, e));
         TRY(root_create(path, root, e));
         s->root = TAKE(root);
@@ -87,7 +99,8 @@ RC vault__root_open(struct vault_service *s, const char *path, bool may_create, 
     if (stat(path, &st) != 0)
         return file_err(e, errno, "could not examine", path);
     if (st.st_mode & 077)
-        FAIL(e, ERR_CONFIG, "the root key file \"%s\" is open to other users: its mode must be 0600", path);
+        FAIL(e, ERR_CONFIG,
+             "the root key file \"%s\" is open to other users: its mode must be 0600", path);
     if (st.st_uid != geteuid() && geteuid() != 0)
         FAIL(e, ERR_CONFIG, "the root key file \"%s\" belongs to another user", path);
     buf_reserve(&b, ROOT_LEN + 1);
@@ -98,7 +111,8 @@ RC vault__root_open(struct vault_service *s, const char *path, bool may_create, 
 }
 
 /* salt(32) || tag(16) || cipher text */
-RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain, struct buf *out, struct err *e)
+RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain,
+                   struct buf *out, struct err *e)
 {
     AUTO(aead_key_freep) struct aead_key *k = NULL;
     uint8_t salt[SALT_LEN];
@@ -109,7 +123,11 @@ RC vault__seal_key(struct vault_service *s, struct slice context, const struct s
     buf_push(out, salt, sizeof salt);
     uint8_t *p = buf_extend(out, AEAD_TAG_LEN + secret_len(plain));
     struct aead_seal m = {
-        .nonce = zero_nonce, .aad = context, .plain = SLICE(secret_view(plain), secret_len(plain)), .out = p + AEAD_TAG_LEN, .tag = p,
+        .nonce = zero_nonce,
+        .aad = context,
+        .plain = SLICE(secret_view(plain), secret_len(plain)),
+        .out = p + AEAD_TAG_LEN,
+        .tag = p,
     };
     if (aead_seal(k, &m, e).failed) {
         out->len = at;
@@ -118,7 +136,8 @@ RC vault__seal_key(struct vault_service *s, struct slice context, const struct s
     return RC_OK;
 }
 
-RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice sealed, struct secret **out, struct err *e)
+RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice sealed,
+                     struct secret **out, struct err *e)
 {
     AUTO(aead_key_freep) struct aead_key *k = NULL;
     AUTO(secret_freep) struct secret *plain = NULL;
@@ -130,7 +149,10 @@ RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice
     size_t len = sealed.len - SALT_LEN - AEAD_TAG_LEN;
     TRY(secret_new(len, &plain, e));
     struct aead_open m = {
-        .nonce = zero_nonce, .aad = context, .cipher = SLICE(sealed.p + SALT_LEN + AEAD_TAG_LEN, len), .tag = sealed.p + SALT_LEN,
+        .nonce = zero_nonce,
+        .aad = context,
+        .cipher = SLICE(sealed.p + SALT_LEN + AEAD_TAG_LEN, len),
+        .tag = sealed.p + SALT_LEN,
         .out = secret_bytes(plain),
     };
     TRY(aead_open(k, &m, e));
@@ -138,16 +160,19 @@ RC vault__unseal_key(struct vault_service *s, struct slice context, struct slice
     return RC_OK;
 }
 
-static RC key_check(struct vault_service *s, const uint8_t *header, uint8_t out[CHECK_LEN], struct err *e)
+static RC key_check(struct vault_service *s, const uint8_t *header, uint8_t out[CHECK_LEN],
+                    struct err *e)
 {
     AUTO(secret_freep) struct secret *k = NULL;
 
-    TRY(derive(s, LABEL_KEY_CHECK, SLICE(header + OFF_SALT, SALT_LEN), SLICE(header, OFF_CHECK), &k, e));
+    TRY(derive(s, LABEL_KEY_CHECK, SLICE(header + OFF_SALT, SALT_LEN), SLICE(header, OFF_CHECK), &k,
+               e));
     memcpy(out, secret_view(k), CHECK_LEN);
     return RC_OK;
 }
 
-static RC pin_mac(struct vault_service *s, const uint8_t *pin, uint8_t out[SHA256_LEN], struct err *e)
+static RC pin_mac(struct vault_service *s, const uint8_t *pin, uint8_t out[SHA256_LEN],
+                  struct err *e)
 {
     AUTO(secret_freep) struct secret *k = NULL;
     struct slice part = SLICE(pin, PIN_MAC);
@@ -177,7 +202,8 @@ static RC pin_read(struct vault_service *s, uint8_t store_id[16], uint64_t *coun
         FAIL(e, ERR_CORRUPT, "the pin \"%s\" is damaged", s->pin_file);
     TRY(pin_mac(s, b.p, mac, e));
     if (!ct_equal(mac, b.p + PIN_MAC, SHA256_LEN))
-        FAIL(e, ERR_CORRUPT, "the pin \"%s\" is damaged, forged, or of another root key", s->pin_file);
+        FAIL(e, ERR_CORRUPT, "the pin \"%s\" is damaged, forged, or of another root key",
+             s->pin_file);
     memcpy(store_id, b.p + PIN_STORE, 16);
     *counter = get_be64(b.p + PIN_COUNTER);
     return RC_OK;
@@ -191,8 +217,9 @@ RC vault__pin_first(struct vault_service *s, struct err *e)
     if (path_exists(s->pin_file)) {
         TRY(pin_read(s, store_id, &pinned, e));
         if (pinned > 0)
-            FAIL(e, ERR_STALE, "the vault's state \"%s\" is gone, and number %llu of it was written", s->state_file,
-                 (unsigned long long)pinned);
+            FAIL(e, ERR_STALE,
+                 "the vault's state \"%s\" is gone, and number %llu of it was written",
+                 s->state_file, (unsigned long long)pinned);
     }
     return pin_write(s, 0, e);
 }
@@ -203,16 +230,19 @@ static RC pin_check(struct vault_service *s, struct err *e)
     uint64_t pinned;
 
     if (!path_exists(s->pin_file))
-        FAIL(e, ERR_PIN_MISSING, "the pin \"%s\" is gone: the vault cannot tell whether its state is the newest", s->pin_file);
+        FAIL(e, ERR_PIN_MISSING,
+             "the pin \"%s\" is gone: the vault cannot tell whether its state is the newest",
+             s->pin_file);
     TRY(pin_read(s, store_id, &pinned, e));
     if (memcmp(store_id, s->store_id, 16) != 0)
         FAIL(e, ERR_STALE, "the pin \"%s\" belongs to another vault", s->pin_file);
     if (s->counter < pinned)
-        FAIL(e, ERR_STALE, "the vault's state is an old copy: it is number %llu, and number %llu was written",
+        FAIL(e, ERR_STALE,
+             "the vault's state is an old copy: it is number %llu, and number %llu was written",
              (unsigned long long)s->counter, (unsigned long long)pinned);
     if (s->counter > pinned + 1)
-        FAIL(e, ERR_STALE, "the pin \"%s\" is an old copy: it says %llu, the state is number %llu", s->pin_file,
-             (unsigned long long)pinned, (unsigned long long)s->counter);
+        FAIL(e, ERR_STALE, "the pin \"%s\" is an old copy: it says %llu, the state is number %llu",
+             s->pin_file, (unsigned long long)pinned, (unsigned long long)s->counter);
     return s->counter == pinned ? RC_OK : pin_write(s, s->counter, e);
 }
 
@@ -231,10 +261,15 @@ RC vault__file_save(struct vault_service *s, struct slice plain, struct err *e)
     put_be64(h + OFF_LEN, plain.len);
     TRY(random_bytes(h + OFF_SALT, SALT_LEN, e));
     TRY(key_check(s, h, h + OFF_CHECK, e));
-    TRY(derive_aead(s, LABEL_VAULT_STATE, SLICE(h + OFF_SALT, SALT_LEN), SLICE(h, OFF_CHECK), &k, e));
+    TRY(derive_aead(s, LABEL_VAULT_STATE, SLICE(h + OFF_SALT, SALT_LEN), SLICE(h, OFF_CHECK), &k,
+                    e));
     uint8_t *body = buf_extend(&out, plain.len + AEAD_TAG_LEN); /* may move the header */
     struct aead_seal m = {
-        .nonce = zero_nonce, .aad = SLICE(out.p, HEADER_LEN), .plain = plain, .out = body, .tag = body + plain.len,
+        .nonce = zero_nonce,
+        .aad = SLICE(out.p, HEADER_LEN),
+        .plain = plain,
+        .out = body,
+        .tag = body + plain.len,
     };
     TRY(aead_seal(k, &m, e));
     TRY(file_write_atomic(s->state_file, 0600, buf_view(&out), e));
@@ -249,12 +284,14 @@ static RC check_header(struct vault_service *s, const struct buf *b, struct err 
     if (b->len < HEADER_LEN + AEAD_TAG_LEN || memcmp(b->p, state_magic, sizeof state_magic) != 0)
         FAIL(e, ERR_CORRUPT, "\"%s\" is not a vault's state", s->state_file);
     if (get_be16(b->p + OFF_FORMAT) != FORMAT || get_be16(b->p + OFF_ALG) != ALG_AES_256_GCM)
-        FAIL(e, ERR_UNKNOWN_FORMAT, "\"%s\" has a format that this release does not know", s->state_file);
+        FAIL(e, ERR_UNKNOWN_FORMAT, "\"%s\" has a format that this release does not know",
+             s->state_file);
     if (get_be64(b->p + OFF_LEN) != b->len - HEADER_LEN - AEAD_TAG_LEN)
         FAIL(e, ERR_CORRUPT, "\"%s\" does not have the length that it says", s->state_file);
     TRY(key_check(s, b->p, check, e));
     if (!ct_equal(check, b->p + OFF_CHECK, CHECK_LEN))
-        FAIL(e, ERR_WRONG_KEY, "\"%s\" was written under another root key, or its header is damaged", s->state_file);
+        FAIL(e, ERR_WRONG_KEY,
+             "\"%s\" was written under another root key, or its header is damaged", s->state_file);
     return RC_OK;
 }
 
@@ -265,11 +302,16 @@ RC vault__file_load(struct vault_service *s, bool adopt, struct buf *plain, stru
 
     TRY(file_read(s->state_file, STATE_BYTES_MAX, &b, e));
     TRY(check_header(s, &b, e));
-    TRY(derive_aead(s, LABEL_VAULT_STATE, SLICE(b.p + OFF_SALT, SALT_LEN), SLICE(b.p, OFF_CHECK), &k, e));
+    TRY(derive_aead(s, LABEL_VAULT_STATE, SLICE(b.p + OFF_SALT, SALT_LEN), SLICE(b.p, OFF_CHECK),
+                    &k, e));
     size_t len = b.len - HEADER_LEN - AEAD_TAG_LEN;
     uint8_t *p = buf_extend(plain, len);
     struct aead_open m = {
-        .nonce = zero_nonce, .aad = SLICE(b.p, HEADER_LEN), .cipher = SLICE(b.p + HEADER_LEN, len), .tag = b.p + HEADER_LEN + len, .out = p,
+        .nonce = zero_nonce,
+        .aad = SLICE(b.p, HEADER_LEN),
+        .cipher = SLICE(b.p + HEADER_LEN, len),
+        .tag = b.p + HEADER_LEN + len,
+        .out = p,
     };
     if (aead_open(k, &m, e).failed) {
         buf_clear(plain);

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 enum { STATE_DEPTH = 10 };
@@ -31,10 +31,13 @@ static json_t *version_json(const struct key_version *v)
 
     for (int i = 0; i < v->n_tags; i++)
         json_array_append_new(tags, json_pack("[s,s]", v->tags[i].name, v->tags[i].value));
-    return json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "n", bytes_json(SLICE(v->pub.n, v->pub.n_len)),
-                     "e", bytes_json(SLICE(v->pub.e, v->pub.e_len)), "sealed", bytes_json(buf_view(&v->sealed)), "enabled", v->enabled,
-                     "nbf", (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created", (json_int_t)v->created, "updated",
-                     (json_int_t)v->updated, "ops", (int)v->ops, "tags", tags);
+    return json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "n",
+                     bytes_json(SLICE(v->pub.n, v->pub.n_len)), "e",
+                     bytes_json(SLICE(v->pub.e, v->pub.e_len)), "sealed",
+                     bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
+                     (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created",
+                     (json_int_t)v->created, "updated", (json_int_t)v->updated, "ops", (int)v->ops,
+                     "tags", tags);
 }
 
 static json_t *vault_json(const struct keyvault *kv)
@@ -45,11 +48,14 @@ static json_t *vault_json(const struct keyvault *kv)
         json_t *versions = json_array();
         for (int n = 0; n < kv->keys[i]->n_versions; n++)
             json_array_append_new(versions, version_json(kv->keys[i]->versions[n]));
-        json_array_append_new(keys, json_pack("{s:s,s:o}", "name", kv->keys[i]->name, "versions", versions));
+        json_array_append_new(keys, json_pack("{s:s,s:o}", "name", kv->keys[i]->name, "versions",
+                                              versions));
     }
     for (int i = 0; i < kv->n_assignments; i++)
-        json_array_append_new(grants, json_pack("{s:s,s:s}", "object", kv->assignments[i].object_id, "role", kv->assignments[i].role->id));
-    return json_pack("{s:s,s:s,s:o,s:o}", "name", kv->name, "region", kv->region, "keys", keys, "assignments", grants);
+        json_array_append_new(grants, json_pack("{s:s,s:s}", "object", kv->assignments[i].object_id,
+                                                "role", kv->assignments[i].role->id));
+    return json_pack("{s:s,s:s,s:o,s:o}", "name", kv->name, "region", kv->region, "keys", keys,
+                     "assignments", grants);
 }
 
 RC vault__state_save(struct vault_service *s, struct err *e)
@@ -59,20 +65,26 @@ RC vault__state_save(struct vault_service *s, struct err *e)
 
     for (int i = 0; i < s->n_signers; i++) {
         const struct signer *k = s->signers[i];
-        json_array_append_new(signers, json_pack("{s:s,s:o,s:o,s:o,s:I}", "kid", k->kid, "n", bytes_json(SLICE(k->pub.n, k->pub.n_len)),
-                                                 "e", bytes_json(SLICE(k->pub.e, k->pub.e_len)), "sealed", bytes_json(buf_view(&k->sealed)),
+        json_array_append_new(signers, json_pack("{s:s,s:o,s:o,s:o,s:I}", "kid", k->kid, "n",
+                                                 bytes_json(SLICE(k->pub.n, k->pub.n_len)), "e",
+                                                 bytes_json(SLICE(k->pub.e, k->pub.e_len)),
+                                                 "sealed", bytes_json(buf_view(&k->sealed)),
                                                  "created", (json_int_t)k->created));
     }
     for (int i = 0; i < s->n_identities; i++) {
         const struct identity *p = s->identities[i];
-        json_array_append_new(people, json_pack("{s:s,s:s,s:s,s:s,s:o}", "name", p->name, "client", p->client_id, "object", p->object_id,
-                                                "resource", p->resource_id, "secretSha256", bytes_json(SLICE(p->secret_sha256, 32))));
+        json_array_append_new(people, json_pack("{s:s,s:s,s:s,s:s,s:o}", "name", p->name, "client",
+                                                p->client_id, "object", p->object_id, "resource",
+                                                p->resource_id, "secretSha256",
+                                                bytes_json(SLICE(p->secret_sha256, 32))));
     }
     for (int i = 0; i < s->n_vaults; i++)
         json_array_append_new(vaults, vault_json(s->vaults[i]));
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "format", 1, "tenant", s->tenant, "caCertificate", text_json(&s->ca_pem), "caKey",
-                  bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities", people, "vaults", vaults);
+        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "format", 1, "tenant", s->tenant,
+                  "caCertificate", text_json(&s->ca_pem), "caKey",
+                  bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities", people,
+                  "vaults", vaults);
     INVARIANT(all != NULL); /* every text in it was valid UTF-8 when it came in */
     kjson_dump(all, &text);
     return vault__file_save(s, buf_view(&text), e);
@@ -99,7 +111,8 @@ static bool get_public(const json_t *o, struct rsa_public *out)
     AUTO(buf_fini) struct buf n = BUF_INIT;
     AUTO(buf_fini) struct buf x = BUF_INIT;
 
-    if (!get_bytes(o, "n", &n) || !get_bytes(o, "e", &x) || n.len > RSA_BYTES_MAX || x.len > RSA_EXPONENT_MAX || !n.len || !x.len)
+    if (!get_bytes(o, "n", &n) || !get_bytes(o, "e", &x) || n.len > RSA_BYTES_MAX ||
+        x.len > RSA_EXPONENT_MAX || !n.len || !x.len)
         return false;
     memcpy(out->n, n.p, n.len);
     memcpy(out->e, x.p, x.len);
@@ -116,7 +129,8 @@ static bool get_tags(const json_t *o, struct key_version *v)
         return false;
     for (size_t i = 0; i < json_array_size(tags); i++) {
         const json_t *pair = json_array_get(tags, i);
-        const char *name = json_string_value(json_array_get(pair, 0)), *value = json_string_value(json_array_get(pair, 1));
+        const char *name = json_string_value(json_array_get(pair, 0)),
+                   *value = json_string_value(json_array_get(pair, 1));
         if (!name || !value)
             return false;
         v->tags[v->n_tags].name = mem_strdup(name);
@@ -129,9 +143,11 @@ static bool get_version(const json_t *o, struct key_version *v)
 {
     int64_t ops;
 
-    if (!get_text(o, "id", v->id, sizeof v->id) || !get_public(o, &v->pub) || !get_bytes(o, "sealed", &v->sealed) ||
-        !kjson_bool(o, "enabled", &v->enabled) || !kjson_i64(o, "nbf", &v->nbf) || !kjson_i64(o, "exp", &v->exp) ||
-        !kjson_i64(o, "created", &v->created) || !kjson_i64(o, "updated", &v->updated) || !kjson_i64(o, "ops", &ops) || !get_tags(o, v))
+    if (!get_text(o, "id", v->id, sizeof v->id) || !get_public(o, &v->pub) ||
+        !get_bytes(o, "sealed", &v->sealed) || !kjson_bool(o, "enabled", &v->enabled) ||
+        !kjson_i64(o, "nbf", &v->nbf) || !kjson_i64(o, "exp", &v->exp) ||
+        !kjson_i64(o, "created", &v->created) || !kjson_i64(o, "updated", &v->updated) ||
+        !kjson_i64(o, "ops", &ops) || !get_tags(o, v))
         return false;
     v->ops = (unsigned)ops & OP_RSA_ALL;
     return true;
@@ -165,7 +181,8 @@ static bool get_assignments(const json_t *list, struct keyvault *kv)
     for (size_t i = 0; i < n; i++) {
         struct assignment *a = &kv->assignments[kv->n_assignments];
         const char *role = kjson_str(json_array_get(list, i), "role");
-        if (!role || !(a->role = vault__role(role)) || !get_text(json_array_get(list, i), "object", a->object_id, sizeof a->object_id))
+        if (!role || !(a->role = vault__role(role)) ||
+            !get_text(json_array_get(list, i), "object", a->object_id, sizeof a->object_id))
             return false;
         kv->n_assignments++;
     }
@@ -192,8 +209,8 @@ static bool get_signer(struct vault_service *s, const json_t *o)
     struct signer *k = NEW(struct signer);
 
     s->signers[s->n_signers++] = k;
-    return get_text(o, "kid", k->kid, sizeof k->kid) && get_public(o, &k->pub) && get_bytes(o, "sealed", &k->sealed) &&
-           kjson_i64(o, "created", &k->created);
+    return get_text(o, "kid", k->kid, sizeof k->kid) && get_public(o, &k->pub) &&
+           get_bytes(o, "sealed", &k->sealed) && kjson_i64(o, "created", &k->created);
 }
 
 static bool get_identity(struct vault_service *s, const json_t *o)
@@ -208,18 +225,22 @@ static bool get_identity(struct vault_service *s, const json_t *o)
     p->name = mem_strdup(name);
     p->resource_id = mem_strdup(resource);
     memcpy(p->secret_sha256, hash.p, 32);
-    return get_text(o, "client", p->client_id, sizeof p->client_id) && get_text(o, "object", p->object_id, sizeof p->object_id);
+    return get_text(o, "client", p->client_id, sizeof p->client_id) &&
+           get_text(o, "object", p->object_id, sizeof p->object_id);
 }
 
 static bool read_all(struct vault_service *s, const json_t *all)
 {
-    const json_t *signers = kjson_arr(all, "signers"), *people = kjson_arr(all, "identities"), *vaults = kjson_arr(all, "vaults");
+    const json_t *signers = kjson_arr(all, "signers"), *people = kjson_arr(all, "identities"),
+                 *vaults = kjson_arr(all, "vaults");
     const char *ca = kjson_str(all, "caCertificate");
     int64_t format;
 
-    if (!kjson_i64(all, "format", &format) || format != 1 || !get_text(all, "tenant", s->tenant, sizeof s->tenant) || !ca ||
-        !get_bytes(all, "caKey", &s->ca_sealed) || !signers || !people || !vaults || json_array_size(signers) > SIGNERS_MAX ||
-        json_array_size(people) > IDENTITIES_MAX || json_array_size(vaults) > VAULTS_MAX || json_array_size(signers) == 0)
+    if (!kjson_i64(all, "format", &format) || format != 1 ||
+        !get_text(all, "tenant", s->tenant, sizeof s->tenant) || !ca ||
+        !get_bytes(all, "caKey", &s->ca_sealed) || !signers || !people || !vaults ||
+        json_array_size(signers) > SIGNERS_MAX || json_array_size(people) > IDENTITIES_MAX ||
+        json_array_size(vaults) > VAULTS_MAX || json_array_size(signers) == 0)
         return false;
     buf_push(&s->ca_pem, ca, strlen(ca));
     for (size_t i = 0; i < json_array_size(signers); i++)

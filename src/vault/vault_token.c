@@ -13,12 +13,15 @@
 #include "base/text.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault_priv.h"
 
 enum { SKEW_S = 300, TOKEN_MAX = 8192, SIGNER_BITS = 2048 };
 
-static void b64url(struct buf *out, const void *p, size_t len) { base64url_encode(SLICE(p, len), out); }
+static void b64url(struct buf *out, const void *p, size_t len)
+{
+    base64url_encode(SLICE(p, len), out);
+}
 
 RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e)
 {
@@ -54,7 +57,8 @@ void vault__signer_free(struct signer *k)
     mem_free(k);
 }
 
-static RC signature(struct vault_service *s, const struct signer *k, struct slice text, struct buf *out, struct err *e)
+static RC signature(struct vault_service *s, const struct signer *k, struct slice text,
+                    struct buf *out, struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
     AUTO(buf_fini) struct buf context = BUF_INIT;
@@ -64,8 +68,8 @@ static RC signature(struct vault_service *s, const struct signer *k, struct slic
     return rsa_sign_sha256(der, text, out, e);
 }
 
-RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience, int64_t now_s, struct buf *out,
-                      struct err *e)
+RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience,
+                      int64_t now_s, struct buf *out, struct err *e)
 {
     const struct signer *k = s->signers[s->n_signers - 1];
     AUTO(buf_fini) struct buf header = BUF_INIT;
@@ -75,11 +79,15 @@ RC vault__token_issue(struct vault_service *s, const struct identity *who, const
     size_t at = out->len;
 
     TRY(vault__random_hex(uti, 32, e));
-    AUTO(kjson_freep) json_t *h = json_pack("{s:s,s:s,s:s,s:s}", "typ", "JWT", "alg", "RS256", "kid", k->kid, "x5t", k->kid);
-    AUTO(kjson_freep) json_t *c = json_pack(
-        "{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "aud", audience, "iss", s->issuer, "iat", (json_int_t)now_s, "nbf",
-        (json_int_t)now_s, "exp", (json_int_t)(now_s + s->token_lifetime_s), "appid", who->client_id, "appidacr", "2", "idp", s->issuer,
-        "idtyp", "app", "oid", who->object_id, "sub", who->object_id, "tid", s->tenant, "uti", uti, "ver", "1.0", "xms_mirid", who->resource_id);
+    AUTO(kjson_freep) json_t *h =
+        json_pack("{s:s,s:s,s:s,s:s}", "typ", "JWT", "alg", "RS256", "kid", k->kid, "x5t", k->kid);
+    AUTO(kjson_freep) json_t *c =
+        json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "aud", audience,
+                  "iss", s->issuer, "iat", (json_int_t)now_s, "nbf", (json_int_t)now_s, "exp",
+                  (json_int_t)(now_s + s->token_lifetime_s), "appid", who->client_id, "appidacr",
+                  "2", "idp", s->issuer, "idtyp", "app", "oid", who->object_id, "sub",
+                  who->object_id, "tid", s->tenant, "uti", uti, "ver", "1.0", "xms_mirid",
+                  who->resource_id);
     INVARIANT(h && c);
     kjson_dump(h, &header);
     kjson_dump(c, &claims);
@@ -104,9 +112,11 @@ json_t *vault__jwks(struct vault_service *s)
         AUTO(buf_fini) struct buf x = BUF_INIT;
         b64url(&n, s->signers[i]->pub.n, s->signers[i]->pub.n_len);
         b64url(&x, s->signers[i]->pub.e, s->signers[i]->pub.e_len);
-        json_array_append_new(keys, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "kty", "RSA", "use", "sig", "alg", "RS256", "kid",
-                                              s->signers[i]->kid, "x5t", s->signers[i]->kid, "n", buf_cstr(&n), "e", buf_cstr(&x), "issuer",
-                                              s->issuer));
+        json_array_append_new(keys,
+                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "kty", "RSA", "use",
+                                        "sig", "alg", "RS256", "kid", s->signers[i]->kid, "x5t",
+                                        s->signers[i]->kid, "n", buf_cstr(&n), "e", buf_cstr(&x),
+                                        "issuer", s->issuer));
     }
     return json_pack("{s:o}", "keys", keys);
 }
@@ -125,7 +135,8 @@ static json_t *part_json(struct slice part)
     struct err e = { 0 };
     json_t *j = NULL;
 
-    if (!base64url_decode(part, &text) || kjson_load(buf_view(&text), KJSON_DEPTH_MAX, &j, &e).failed)
+    if (!base64url_decode(part, &text) ||
+        kjson_load(buf_view(&text), KJSON_DEPTH_MAX, &j, &e).failed)
         return NULL;
     return j;
 }
@@ -147,11 +158,14 @@ static bool signer_of(struct vault_service *s, const char *kid, struct rsa_publi
 
 static bool signature_holds(struct slice token, const struct rsa_public *pub)
 {
-    cjose_jwk_rsa_keyspec spec = { .e = (uint8_t *)pub->e, .elen = pub->e_len, .n = (uint8_t *)pub->n, .nlen = pub->n_len };
+    cjose_jwk_rsa_keyspec spec = {
+        .e = (uint8_t *)pub->e, .elen = pub->e_len, .n = (uint8_t *)pub->n, .nlen = pub->n_len
+    };
     cjose_err ce = { 0 };
     cjose_jwk_t *jwk = cjose_jwk_create_RSA_spec(&spec, &ce);
     cjose_jws_t *jws = jwk ? cjose_jws_import((const char *)token.p, token.len, &ce) : NULL;
-    const char *alg = jws ? cjose_header_get(cjose_jws_get_protected(jws), CJOSE_HDR_ALG, &ce) : NULL;
+    const char *alg =
+        jws ? cjose_header_get(cjose_jws_get_protected(jws), CJOSE_HDR_ALG, &ce) : NULL;
     bool ok = alg && strcmp(alg, "RS256") == 0 && cjose_jws_verify(jws, jwk, &ce);
 
     if (jws)
@@ -161,7 +175,8 @@ static bool signature_holds(struct slice token, const struct rsa_public *pub)
     return ok;
 }
 
-static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s, struct token_claims *out, char *why, size_t why_len)
+static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s,
+                       struct token_claims *out, char *why, size_t why_len)
 {
     const char *iss = kjson_str(c, "iss"), *tid = kjson_str(c, "tid"), *aud = kjson_str(c, "aud");
     const char *oid = kjson_str(c, "oid"), *appid = kjson_str(c, "appid");
@@ -170,7 +185,8 @@ static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s, 
     if (!iss || strcmp(iss, s->issuer) != 0 || !tid || strcasecmp(tid, s->tenant) != 0)
         return refuse(why, why_len, "AKV10032: Invalid issuer.");
     if (!aud || strcmp(aud, s->audience) != 0) {
-        (void)snprintf(why, why_len, "AKV10022: Invalid audience. Expected %s, found: %.120s", s->audience, aud ? aud : "none");
+        (void)snprintf(why, why_len, "AKV10022: Invalid audience. Expected %s, found: %.120s",
+                       s->audience, aud ? aud : "none");
         return false;
     }
     if (!kjson_i64(c, "exp", &exp) || exp < now_s - SKEW_S)
@@ -184,7 +200,8 @@ static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s, 
     return true;
 }
 
-bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s, struct token_claims *out, char *why, size_t why_len)
+bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s,
+                        struct token_claims *out, char *why, size_t why_len)
 {
     struct rsa_public pub;
 
@@ -192,7 +209,8 @@ bool vault__token_check(struct vault_service *s, struct slice token, int64_t now
     if (token.len == 0)
         return refuse(why, why_len, "AKV10000: Request is missing a Bearer or PoP token.");
     const uint8_t *dot1 = memchr(token.p, '.', token.len);
-    const uint8_t *dot2 = dot1 ? memchr(dot1 + 1, '.', token.len - (size_t)(dot1 + 1 - token.p)) : NULL;
+    const uint8_t *dot2 =
+        dot1 ? memchr(dot1 + 1, '.', token.len - (size_t)(dot1 + 1 - token.p)) : NULL;
     if (token.len > TOKEN_MAX || !dot2)
         return refuse(why, why_len, "AKV10003: The token is malformed.");
     AUTO(kjson_freep) json_t *header = part_json(SLICE(token.p, dot1 - token.p));

@@ -41,7 +41,8 @@ static void challenge(struct http_request *q, struct http_reply *r)
 
     if (!slice_eq_str(t, "good")) {
         http_reply_status(r, 401);
-        http_reply_header(r, "WWW-Authenticate", "Bearer authorization=\"https://x/t\", resource=\"https://y\"");
+        http_reply_header(r, "WWW-Authenticate",
+                          "Bearer authorization=\"https://x/t\", resource=\"https://y\"");
         return;
     }
     http_reply_status(r, 200);
@@ -91,7 +92,12 @@ static int setup(void **state)
     struct fixture *f = NEW(struct fixture);
     struct err e = { 0 };
     struct http_server_config c = {
-        .address = "127.0.0.1", .sites = sites, .n_sites = 2, .max_body = 1000, .connection_memory = 8192, .workers = 2,
+        .address = "127.0.0.1",
+        .sites = sites,
+        .n_sites = 2,
+        .max_body = 1000,
+        .connection_memory = 8192,
+        .workers = 2,
     };
 
     if (http_server_start(&c, &f->server, &e).failed) {
@@ -165,8 +171,10 @@ static void paths_stay_undecoded(void **state)
     static const struct {
         const char *request, *wants;
     } cases[] = {
-        { "GET /keys/k/?api%2Dversion=2025-07-01 HTTP/1.1\r\nHost: a.vault.localhost:1\r\n\r\n", "[k][] v=2025-07-01" },
-        { "POST /keys/k//wrapkey?api-version=7%2e4 HTTP/1.1\r\nHost: A.VAULT.localhost\r\nContent-Length: 2\r\n\r\nhi", "[k][] v=7.4 body=2" },
+        { "GET /keys/k/?api%2Dversion=2025-07-01 HTTP/1.1\r\nHost: a.vault.localhost:1\r\n\r\n",
+          "[k][] v=2025-07-01" },
+        { "POST /keys/k//wrapkey?api-version=7%2e4 HTTP/1.1\r\nHost: A.VAULT.localhost\r\nContent-Length: 2\r\n\r\nhi",
+          "[k][] v=7.4 body=2" },
         { "GET /keys/a%2Fb/c HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", "[a/b][c] v=-" },
         { "GET /keys/a%2/c HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 400 " },
         { "GET /keys/a%00/c HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 400 " },
@@ -190,8 +198,10 @@ static void connection_survives_a_challenge(void **state)
 {
     struct fixture *f = *state;
     int fd = dial(f->port);
-    const char *first = "POST /secure HTTP/1.1\r\nHost: a.vault.localhost\r\nContent-Length: 0\r\n\r\n";
-    const char *second = "POST /secure HTTP/1.1\r\nHost: a.vault.localhost\r\nAuthorization: bearer good\r\nContent-Length: 3\r\n\r\nabc";
+    const char *first =
+        "POST /secure HTTP/1.1\r\nHost: a.vault.localhost\r\nContent-Length: 0\r\n\r\n";
+    const char *second =
+        "POST /secure HTTP/1.1\r\nHost: a.vault.localhost\r\nAuthorization: bearer good\r\nContent-Length: 3\r\n\r\nabc";
 
     for (int round = 0; round < 2; round++) {
         assert_int_equal(write(fd, first, strlen(first)), strlen(first));
@@ -210,13 +220,15 @@ static void connection_survives_a_challenge(void **state)
 static void bodies_are_bounded(void **state)
 {
     struct fixture *f = *state;
-    char *a = ask(f->port, "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1001\r\n\r\n{");
+    char *a =
+        ask(f->port, "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1001\r\n\r\n{");
     HAS(a, " 413 ");
     HAS(a, "Connection: close");
     mem_free(a);
 
     int fd = dial(f->port); /* chunked: no length is announced */
-    const char *head = "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const char *head =
+        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_int_equal(write(fd, head, strlen(head)), strlen(head));
     char chunk[520];
     memset(chunk, 'x', sizeof chunk);
@@ -266,8 +278,9 @@ static void json_is_checked(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char want[16];
-        char *text = mem_printf("POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
-                                cases[i].type, strlen(cases[i].body), cases[i].body);
+        char *text = mem_printf(
+            "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
+            cases[i].type, strlen(cases[i].body), cases[i].body);
         char *a = ask(f->port, text);
         snprintf(want, sizeof want, " %d ", cases[i].status);
         HAS(a, want);
@@ -305,7 +318,9 @@ static void port_in_use_is_named(void **state)
     struct fixture *f = *state;
     struct http_server *s;
     struct err e = { 0 };
-    struct http_server_config c = { .address = "127.0.0.1", .port = (uint16_t)f->port, .sites = sites, .n_sites = 2 };
+    struct http_server_config c = {
+        .address = "127.0.0.1", .port = (uint16_t)f->port, .sites = sites, .n_sites = 2
+    };
     char port[16];
 
     assert_true(http_server_start(&c, &s, &e).failed);
@@ -316,15 +331,19 @@ static void port_in_use_is_named(void **state)
 
 /* ---- the client ---- */
 
-static void call(const char *url, bool allow_http, const char *method, struct slice body, uint64_t timeout_ms,
-                 struct http_answer *a)
+static void call(const char *url, bool allow_http, const char *method, struct slice body,
+                 uint64_t timeout_ms, struct http_answer *a)
 {
     struct err e = { 0 };
     struct http_client *c;
     struct http_client_config cc = { .allow_http = allow_http, .connect_timeout_ms = 1000 };
     struct http_call q = {
-        .method = method, .url = url, .body = body, .content_type = "application/json",
-        .deadline_us = clock_mono_us() + timeout_ms * 1000, .max_body = 4096,
+        .method = method,
+        .url = url,
+        .body = body,
+        .content_type = "application/json",
+        .deadline_us = clock_mono_us() + timeout_ms * 1000,
+        .max_body = 4096,
     };
 
     assert_false(http_client_new(&cc, &c, &e).failed);
@@ -400,19 +419,23 @@ static void client_survives_bad_servers(void **state)
         enum http_outcome want;
         int status;
     } cases[] = {
-        { "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", false, false, HTTP_OUT_ANSWER, 302 },
+        { "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", false,
+          false, HTTP_OUT_ANSWER, 302 },
         { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", false, false, HTTP_OUT_TCP, 0 },
         { "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", false, false, HTTP_OUT_TCP, 0 },
         { "garbage garbage garbage\r\n\r\n", false, false, HTTP_OUT_BAD, 0 },
         { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false, true, HTTP_OUT_BAD, 0 },
         { "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", true, false, HTTP_OUT_TIMEOUT, 0 },
         { "", false, false, HTTP_OUT_TCP, 0 },
-        { "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", false, false, HTTP_OUT_ANSWER, 429 },
+        { "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", false, false,
+          HTTP_OUT_ANSWER, 429 },
     };
     (void)state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct bad_server b = { .script = cases[i].script, .drip = cases[i].drip, .endless = cases[i].endless };
+        struct bad_server b = { .script = cases[i].script,
+                                .drip = cases[i].drip,
+                                .endless = cases[i].endless };
         struct http_answer a;
         bad_start(&b);
         char *url = mem_printf("http://127.0.0.1:%d/", b.port);

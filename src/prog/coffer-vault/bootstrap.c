@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault/vault.h"
 
 enum { DEFAULT_BITS = 3072, ITEM_MAX = 256 };
@@ -20,7 +20,8 @@ char *bootstrap_path(const struct settings *s, enum vault_setting which, const c
 }
 
 /* "name:rest" of a list with commas between; false at its end. Spaces around an item are not kept. */
-static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX], bool *more, struct err *e)
+static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX], bool *more,
+                    struct err *e)
 {
     const char *p = *list + strspn(*list, ", ");
     size_t len = strcspn(p, ",");
@@ -67,7 +68,8 @@ static char *credential_file(const struct settings *s, const char *identity)
 }
 
 /* A credential whose file is gone is replaced: only its hash is kept. */
-static RC make_identity(const struct settings *s, struct vault_service *v, const char *name, const char *role, struct err *e)
+static RC make_identity(const struct settings *s, struct vault_service *v, const char *name,
+                        const char *role, struct err *e)
 {
     AUTO(buf_wipe) struct buf secret = BUF_INIT;
     AUTO(mem_freep) char *file = credential_file(s, name);
@@ -104,7 +106,8 @@ RC bootstrap_make(const struct settings *s, struct vault_service *v, struct err 
 }
 
 /* The description of the service, with the files of this installation added. */
-static RC write_facts(const struct settings *s, struct vault_service *v, const char *ca_file, const char *path, struct err *e)
+static RC write_facts(const struct settings *s, struct vault_service *v, const char *ca_file,
+                      const char *path, struct err *e)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
     AUTO(kjson_freep) json_t *facts = NULL;
@@ -114,7 +117,8 @@ static RC write_facts(const struct settings *s, struct vault_service *v, const c
     TRY(vault_describe(v, &text, e));
     TRY(kjson_load(buf_view(&text), KJSON_DEPTH_MAX, &facts, e));
     json_object_set_new(facts, "caFile", json_string(ca_file));
-    json_object_foreach (json_object_get(facts, "identities"), name, one) {
+    json_object_foreach(json_object_get(facts, "identities"), name, one)
+    {
         AUTO(mem_freep) char *file = credential_file(s, name);
         if (path_exists(file))
             json_object_set_new(one, "secretFile", json_string(file));

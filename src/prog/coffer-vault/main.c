@@ -19,13 +19,14 @@
 #include "crypto/aead.h"
 #include "crypto/rsa.h"
 #include "crypto/secret.h"
-#include "kmsg/json.h"
+#include "kmsg/kjson.h"
 #include "vault/vault.h"
 
 enum { UIDS_MAX = 32 };
 
 static const struct setting_def rows[] = {
-#define SETTING(id, type, name, def, min, max, flags, doc) { name, type, def, min, max, flags, doc },
+#define SETTING(id, type, name, def, min, max, flags, doc)                                         \
+    { name, type, def, min, max, flags, doc },
 #include "vault_settings.def"
 #undef SETTING
 };
@@ -34,7 +35,8 @@ static const struct setting_def rows[] = {
  * libraries that will hold key bytes overwrite what they release. */
 static RC harden(struct err *e)
 {
-    static const char *const unwanted[] = { "SSLKEYLOGFILE", "OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES", "GNUTLS_SYSTEM_PRIORITY_FILE" };
+    static const char *const unwanted[] = { "SSLKEYLOGFILE", "OPENSSL_CONF", "OPENSSL_MODULES",
+                                            "OPENSSL_ENGINES", "GNUTLS_SYSTEM_PRIORITY_FILE" };
     struct rlimit none = { 0, 0 };
     sigset_t waited;
 
@@ -46,7 +48,8 @@ static RC harden(struct err *e)
         unsetenv(unwanted[i]);
     umask(077);
     signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&waited); /* blocked here, and so in every thread that follows: main() waits for them */
+    /* blocked here, and so in every thread that follows: main() waits for them */
+    sigemptyset(&waited);
     sigaddset(&waited, SIGTERM);
     sigaddset(&waited, SIGINT);
     sigaddset(&waited, SIGHUP);
@@ -59,8 +62,11 @@ static RC harden(struct err *e)
 static RC start_log(const struct settings *s, struct err *e)
 {
     static const char *const levels[LOG_LEVEL_NR] = { "debug", "info", "warn", "error" };
-    const char *file = settings_str(s, VS_LOG_FILE), *level = settings_str(s, VS_LOG_LEVEL), *format = settings_str(s, VS_LOG_FORMAT);
-    struct log_config c = { .fd = 2, .program = "coffer-vault", .json = strcmp(format, "json") == 0 };
+    const char *file = settings_str(s, VS_LOG_FILE), *level = settings_str(s, VS_LOG_LEVEL),
+               *format = settings_str(s, VS_LOG_FORMAT);
+    struct log_config c = { .fd = 2,
+                            .program = "coffer-vault",
+                            .json = strcmp(format, "json") == 0 };
     int n = 0;
 
     while (n < LOG_LEVEL_NR && strcmp(levels[n], level) != 0)
@@ -121,8 +127,8 @@ static RC serve(const struct settings *s, struct err *e)
     if (path_same_device(settings_str(s, VS_STATE_DIR), root))
         log_event(EV_VAULT_SAME_DEVICE, KV_STR("rootKeyFile", root));
     AUTO(mem_freep) char *ca = bootstrap_path(s, VS_CA_FILE, ".ca.pem");
-    log_event(EV_READY, KV_I64("port", vault_port(v)), KV_I64("tokenPort", vault_token_port(v)), KV_STR("tenant", vault_tenant(v)),
-              KV_STR("caFile", ca));
+    log_event(EV_READY, KV_I64("port", vault_port(v)), KV_I64("tokenPort", vault_token_port(v)),
+              KV_STR("tenant", vault_tenant(v)), KV_STR("caFile", ca));
     sigemptyset(&waited);
     sigaddset(&waited, SIGTERM);
     sigaddset(&waited, SIGINT);
@@ -140,7 +146,8 @@ static RC run(struct settings *s, int argc, char **argv, bool *done, struct err 
     TRY(settings_parse_args(s, argc, argv, &rest, &help, &version, e));
     *done = help || version;
     if (help) {
-        printf("coffer-vault: an embedded key vault that speaks the Azure Key Vault keys protocol\n\n");
+        printf(
+            "coffer-vault: an embedded key vault that speaks the Azure Key Vault keys protocol\n\n");
         settings_print_help(s, stdout);
     } else if (version) {
         printf("coffer-vault %s\n", COFFER_VERSION);

@@ -42,10 +42,13 @@ RC rsa_public_sha256(const struct rsa_public *k, uint8_t out[32], struct err *e)
 
 /* rsa_plain_max(): the longest text that the padding has room for. */
 uint32_t rsa_plain_max(const struct rsa_public *k, enum rsa_pad pad);
-RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out, struct err *e);
+RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out,
+               struct err *e);
 /* rsa_decrypt(): an empty text is ERR_BAD_VALUE too: no caller wraps nothing. */
-RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher, struct secret **plain, struct err *e);
+RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher,
+               struct secret **plain, struct err *e);
 
-RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature, struct err *e);
+RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
+                   struct err *e);
 
 #endif

@@ -14,7 +14,8 @@
 struct secret;
 
 /* x509_make_ca(): a self-signed authority, path length 0, that starts an hour ago and lasts days. */
-RC x509_make_ca(const char *common_name, int days, struct secret **key_der, struct buf *cert_pem, struct err *e);
+RC x509_make_ca(const char *common_name, int days, struct secret **key_der, struct buf *cert_pem,
+                struct err *e);
 
 struct x509_leaf {
     const char *common_name;
@@ -25,8 +26,9 @@ struct x509_leaf {
     int days;
 };
 /* x509_make_leaf(): cert_pem gets the certificate, key_pem its private key: buf_wipe() it. */
-RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem, const struct x509_leaf *spec, struct buf *cert_pem,
-                  struct buf *key_pem, struct err *e);
+RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
+                  const struct x509_leaf *spec, struct buf *cert_pem, struct buf *key_pem,
+                  struct err *e);
 /* x509_expires(): the end of a certificate's life in Unix seconds. */
 RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e);
 

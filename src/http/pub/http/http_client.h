@@ -24,8 +24,8 @@ struct http_client;
 RC http_client_global_init(bool wiping, struct err *e);
 
 struct http_client_config {
-    const char *ca_file;      /* PEM; NULL or "": the system's authorities */
-    bool allow_http;          /* for token endpoints on this machine */
+    const char *ca_file; /* PEM; NULL or "": the system's authorities */
+    bool allow_http;     /* for token endpoints on this machine */
     /* Names that end in ".localhost" (RFC 6761 6.3) are always taken to 127.0.0.1 without asking a name server. */
     uint64_t connect_timeout_ms; /* 0: 3000 */
 };
@@ -45,14 +45,15 @@ enum http_outcome {
 const char *http_outcome_name(enum http_outcome o); /* "DNS", "TCP", ...; static */
 
 struct http_call {
-    const char *method;        /* "GET" */
+    const char *method; /* "GET" */
     const char *url;
-    const char *const *headers;/* "Name: value", NULL-terminated, or NULL */
-    struct slice body;         /* empty: none (a POST then says Content-Length: 0) */
-    const char *content_type;  /* NULL without a body */
-    uint64_t deadline_us;      /* monotonic */
-    size_t max_body;           /* 0: 64 KiB */
-    bool fresh;                /* a new connection, a new look-up of the name, no resumed TLS session */
+    const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+    struct slice body;          /* empty: none (a POST then says Content-Length: 0) */
+    const char *content_type;   /* NULL without a body */
+    uint64_t deadline_us;       /* monotonic */
+    size_t max_body;            /* 0: 64 KiB */
+    /* a new connection, a new look-up of the name, no resumed TLS session */
+    bool fresh;
 };
 
 struct http_answer {
@@ -60,10 +61,10 @@ struct http_answer {
     int status;
     struct buf body;
     char content_type[96];
-    int64_t date_s;         /* the Date header as Unix seconds; 0 when absent or malformed */
-    int64_t retry_after_s;  /* -1 when absent */
-    char request_id[80];    /* x-ms-request-id */
-    char detail[160];       /* for the log, when there is no answer; holds no header and no body */
+    int64_t date_s;        /* the Date header as Unix seconds; 0 when absent or malformed */
+    int64_t retry_after_s; /* -1 when absent */
+    char request_id[80];   /* x-ms-request-id */
+    char detail[160];      /* for the log, when there is no answer; holds no header and no body */
 };
 #define HTTP_ANSWER_INIT ((struct http_answer){ .outcome = HTTP_OUT_LOCAL, .retry_after_s = -1 })
 

@@ -36,32 +36,34 @@ struct http_route {
     enum http_method method;
     const char *pattern; /* "/keys/{}/{}/wrapkey" */
     http_handler_fn fn;
-    const void *arg;     /* http_route_arg(): the application's own row */
+    const void *arg; /* http_route_arg(): the application's own row */
 };
 
 struct http_site {
-    const char *host;    /* "*.vault.localhost", "login.localhost" or "*"; without port, compared without case */
+    /* "*.vault.localhost", "login.localhost" or "*"; without port, compared without case */
+    const char *host;
     const struct http_route *routes;
     int n_routes;
-    bool nocase;         /* literal segments are compared without case */
-    void *ctx;           /* http_ctx() */
+    bool nocase; /* literal segments are compared without case */
+    void *ctx;   /* http_ctx() */
     /* on_error(): writes the body of an answer that no handler gave: 400, 404, 405, 413, 500, 503. NULL: a plain text. */
     void (*on_error)(struct http_request *q, struct http_reply *r, int status, const char *why);
 };
 
 struct http_server_config {
-    const char *address;           /* numeric, "127.0.0.1" or "::1" */
-    uint16_t port;                 /* 0: the system chooses, see http_server_port() */
-    const char *cert_pem, *key_pem;/* texts of the certificate chain and its key; both NULL: plain HTTP */
+    const char *address; /* numeric, "127.0.0.1" or "::1" */
+    uint16_t port;       /* 0: the system chooses, see http_server_port() */
+    const char *cert_pem,
+        *key_pem; /* texts of the certificate chain and its key; both NULL: plain HTTP */
     const struct http_site *sites; /* must outlive the server */
     int n_sites;
     /* 0 in the fields below means the default given. */
-    unsigned workers;              /* 4 */
-    unsigned max_connections;      /* 256 */
-    unsigned max_queued;           /* 128 requests that wait for a worker */
-    unsigned idle_timeout_s;       /* 30 */
-    size_t connection_memory;      /* 32 KiB: all header lines of a request */
-    size_t max_body;               /* 64 KiB */
+    unsigned workers;         /* 4 */
+    unsigned max_connections; /* 256 */
+    unsigned max_queued;      /* 128 requests that wait for a worker */
+    unsigned idle_timeout_s;  /* 30 */
+    size_t connection_memory; /* 32 KiB: all header lines of a request */
+    size_t max_body;          /* 64 KiB */
 };
 
 /* http_server_start(). Errors: ERR_CONFIG (address, certificate), ERR_IO (the port is taken: names it). */
@@ -73,16 +75,19 @@ void http_server_stop(struct http_server *s, unsigned grace_ms);
 /* The request. Everything returned is valid until the handler returns. */
 void *http_ctx(const struct http_request *q);
 const void *http_route_arg(const struct http_request *q);
-struct arena *http_arena(struct http_request *q);           /* the request's: freed after the answer */
+/* the request's: freed after the answer */
+struct arena *http_arena(struct http_request *q);
 enum http_method http_method(const struct http_request *q);
-const char *http_path(const struct http_request *q);        /* undecoded, without the query */
-const char *http_host(const struct http_request *q);        /* lower case, without port; "" when absent */
-const char *http_host_port(const struct http_request *q);   /* as sent */
+const char *http_path(const struct http_request *q); /* undecoded, without the query */
+/* lower case, without port; "" when absent */
+const char *http_host(const struct http_request *q);
+const char *http_host_port(const struct http_request *q); /* as sent */
 /* http_param(): the i-th "{}" of the pattern, decoded; "" when the segment was empty. */
 const char *http_param(const struct http_request *q, int i);
 /* http_param_or(): the same, or otherwise when the pattern has no i-th "{}". */
 const char *http_param_or(const struct http_request *q, int i, const char *otherwise);
-const char *http_query(const struct http_request *q, const char *name);  /* decoded, names too; NULL when absent */
+/* decoded, names too; NULL when absent */
+const char *http_query(const struct http_request *q, const char *name);
 const char *http_header(const struct http_request *q, const char *name); /* NULL when absent */
 /* http_bearer(): the token after "Authorization: Bearer ", or an empty slice. */
 struct slice http_bearer(const struct http_request *q);
@@ -91,12 +96,14 @@ struct slice http_body(const struct http_request *q);
  * gives ERR_FAILED_TO_PARSE like a malformed one. */
 RC http_json(struct http_request *q, json_t **out, struct err *e);
 const struct sockaddr *http_peer(const struct http_request *q);
-const struct sockaddr *http_local(const struct http_request *q); /* the address that the client connected to; NULL if unknown */
+/* the address that the client connected to; NULL if unknown */
+const struct sockaddr *http_local(const struct http_request *q);
 bool http_is_tls(const struct http_request *q);
 
 /* The reply. */
 void http_reply_status(struct http_reply *r, int status);
-void http_reply_header(struct http_reply *r, const char *name, const char *value); /* both are copied */
+/* both are copied */
+void http_reply_header(struct http_reply *r, const char *name, const char *value);
 /* http_reply_body(): copies; content_type is static. The copy is overwritten before it is released. */
 void http_reply_body(struct http_reply *r, const char *content_type, struct slice body);
 void http_reply_json(struct http_reply *r, int status, const json_t *j); /* j stays the caller's */

@@ -22,13 +22,16 @@ struct vault_config {
     uint16_t port, token_port; /* 0: the system chooses */
     const char *state_dir;     /* made when it is not there */
     const char *root_key_file; /* outside state_dir; made at the first start, mode 0600 */
-    const char *domain;        /* "vault.localhost": a vault's host is NAME.domain, the audience of tokens is https://domain */
+    /* "vault.localhost": a vault's host is NAME.domain, the audience of tokens is https://domain */
+    const char *domain;
     const char *login_host;    /* "login.localhost" */
     const char *tenant;        /* a UUID; "" = chosen at the first start */
     const char *region;        /* "local" */
     uint32_t token_lifetime_s; /* of managed identities' tokens */
-    bool adopt;                /* go on without the pin beside the root key file, and make a new one */
-    const uint32_t *token_uids;/* local users, besides our own and root, that the IMDS endpoint serves */
+    /* go on without the pin beside the root key file, and make a new one */
+    bool adopt;
+    const uint32_t
+        *token_uids; /* local users, besides our own and root, that the IMDS endpoint serves */
     int n_token_uids;
 };
 
@@ -48,13 +51,17 @@ const char *vault_tenant(const struct vault_service *s);
 
 /* What a first installation needs; each does nothing when the thing is there. */
 RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e);
-RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits, struct err *e);
+RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits,
+                    struct err *e);
 /* vault_ensure_identity(): header_secret gets the credential for the App Service endpoint when it is new, else stays empty: only its
  * hash is kept. With renew, a new credential replaces the old one. */
-RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew, struct buf *header_secret, struct err *e);
+RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
+                         struct buf *header_secret, struct err *e);
 /* vault_grant(): role is a built-in role's name ("Key Vault Crypto Officer") or its short form ("crypto-officer"). */
-RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e);
-RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role, struct err *e);
+RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role,
+               struct err *e);
+RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role,
+                struct err *e);
 /* vault_forget_identity(): deletes it. One made later with the same name is another principal. */
 RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e);
 

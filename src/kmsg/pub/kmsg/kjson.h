@@ -1,12 +1,12 @@
-/* json.h - JSON from outside, parsed within bounds, and read without surprises.
+/* kjson.h - JSON from outside, parsed within bounds, and read without surprises.
  *
  * Model    kjson_load() counts nesting before the parser sees the text, so that neither a bomb of brackets nor a duplicate
  *          member gets through. Getters return NULL (or false) for a member that is absent or of another type: callers decide
  *          whether that is an error.
  * Threads  A json_t belongs to one thread at a time.
  */
-#ifndef KMSG_JSON_H
-#define KMSG_JSON_H
+#ifndef KMSG_KJSON_H
+#define KMSG_KJSON_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -22,12 +22,13 @@ enum { KJSON_DEPTH_MAX = 12 };
 RC kjson_load(struct slice in, int max_depth, json_t **out, struct err *e);
 void kjson_freep(json_t **j);
 
-const char *kjson_str(const json_t *o, const char *member);         /* valid as long as o; NULL when absent or no string */
+/* valid as long as o; NULL when absent or no string */
+const char *kjson_str(const json_t *o, const char *member);
 const json_t *kjson_obj(const json_t *o, const char *member);
 const json_t *kjson_arr(const json_t *o, const char *member);
-bool kjson_i64(const json_t *o, const char *member, int64_t *out);  /* an integer */
+bool kjson_i64(const json_t *o, const char *member, int64_t *out); /* an integer */
 bool kjson_bool(const json_t *o, const char *member, bool *out);
-bool kjson_has(const json_t *o, const char *member);                /* present and not null */
+bool kjson_has(const json_t *o, const char *member); /* present and not null */
 
 /* kjson_dump(): compact text appended to out. */
 void kjson_dump(const json_t *j, struct buf *out);

@@ -1,5 +1,5 @@
-/* json.c - bounded JSON over jansson. See json.h. */
-#include "kmsg/json.h"
+/* kjson.c - bounded JSON over jansson. See kjson.h. */
+#include "kmsg/kjson.h"
 
 #include <malloc.h>
 #include <stdlib.h>
