@@ -1,0 +1,41 @@
+/* coffer.h - what the commands of the CLI share.
+ *
+ * Model    An installation is a directory (setting home, default "var") with one directory for each program that `coffer up`
+ *          starts: vault, smk, cmk. A program's directory holds its data, its state (kept apart from the data, as its keys must
+ *          be), its log, its pid file and the port it listens on. run.env beside them says how to reach everything.
+ */
+#ifndef COFFER_COFFER_H
+#define COFFER_COFFER_H
+
+#include "base/err.h"
+#include "base/settings.h"
+#include "base/slice.h"
+
+enum coffer_setting {
+#define SETTING(id, type, name, def, min, max, flags, doc) id,
+#include "coffer_settings.def"
+#undef SETTING
+    CS_NR
+};
+
+struct coffer {
+    struct settings *settings;
+    char *home;    /* absolute path of the installation */
+    char *bin_dir; /* where this program, and so the others, stand */
+};
+
+/* One command of the CLI: argv holds its operands. */
+typedef rc_t (*coffer_cmd_fn)(struct coffer *c, int argc, char **argv, struct err *e);
+
+RC coffer_up(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_down(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_status(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_revalidate(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e);
+
+/* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */
+char *coffer_path(const struct coffer *c, const char *program, const char *leaf);
+/* coffer_read_text(): a small file without the white space at its end; ERR_NOT_FOUND when it is not there. */
+RC coffer_read_text(const char *path, char **out, struct err *e);
+
+#endif

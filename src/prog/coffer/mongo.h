@@ -1,0 +1,24 @@
+/* mongo.h - just enough of the MongoDB wire protocol for the CLI: one command, one answer, over loopback, without a user.
+ *
+ * Used to see whether a node answers (hello) and, through the localhost exception, to make its first user.
+ */
+#ifndef COFFER_MONGO_H
+#define COFFER_MONGO_H
+
+#include "bsonx/bw.h"
+
+struct mongo {
+    int fd; /* -1: closed */
+    int32_t request_id;
+};
+#define MONGO_INIT ((struct mongo){ .fd = -1 })
+
+/* mongo_open(): errors: ERR_HOST_UNREACHABLE. */
+RC mongo_open(struct mongo *m, int port, uint64_t timeout_ms, struct err *e);
+void mongo_close(struct mongo *m); /* AUTO(mongo_close) */
+/* mongo_run(): *reply is in a. A reply with ok: 0 is an error with the server's code and message. Errors: ERR_IO, ERR_TIMEOUT,
+ * ERR_PROTOCOL_ERROR. */
+RC mongo_run(struct mongo *m, struct bdoc command, struct arena *a, struct bdoc *reply,
+             struct err *e);
+
+#endif
