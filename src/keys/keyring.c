@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
+#include "keys_priv.h"
 
 static const char info_prefix[] = "cofferdb/1"; /* without its NUL */
 
@@ -190,6 +191,24 @@ RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct 
     g = find_locked(k, gen);
     if (g)
         rc = key_derive(g->smk, label, salt, context, out, e);
+    else
+        rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__, "the key ring lacks generation %u", gen);
+    mutex_unlock(&k->lock);
+    return rc;
+}
+
+RC keyring__dup_smk(struct keyring *k, uint32_t gen, struct secret **out, struct err *e)
+{
+    struct generation *g;
+    rc_t rc;
+
+    *out = NULL;
+    if (secret_arena_sealed())
+        FAIL(e, ERR_KEY_LOCKED, "the keys were wiped from memory");
+    mutex_lock(&k->lock);
+    g = find_locked(k, gen);
+    if (g)
+        rc = secret_dup(g->smk, out, e);
     else
         rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__, "the key ring lacks generation %u", gen);
     mutex_unlock(&k->lock);

@@ -102,7 +102,7 @@ static void everything_separates(void **state)
 
     (void)state;
     for (uint32_t g = 1; g <= 2; g++)
-        for (int l = LABEL_BLOCK_FILE; l <= LABEL_VAULT_KEY; l++)
+        for (int l = LABEL_BLOCK_FILE; l <= LABEL_SERVICE_ROOT; l++)
             for (int c = 0; c < 2; c++) {
                 struct secret *s = NULL;
 

@@ -15,10 +15,11 @@ enum key_label {
     LABEL_BACKUP = 9,
     LABEL_DIAGNOSTICS = 10,
     LABEL_SPILL = 11,       /* under the process's random spill key, never an SMK */
-    LABEL_CANARY = 12,      /* HMAC of the probe canary */
-    LABEL_PIN = 13,         /* pin outside the data directory */
+    LABEL_CANARY = 12,      /* check value of the probe canary, derived from the canary itself */
+    LABEL_PIN = 13,         /* reserved */
     LABEL_VAULT_KEY = 14,   /* a private key at rest in the embedded vault */
     LABEL_VAULT_STATE = 15, /* the embedded vault's state file */
+    LABEL_SERVICE_ROOT = 16, /* under the service root key, never an SMK: wrapping keys, and the root id */
 };
 
 #endif
