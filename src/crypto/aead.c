@@ -131,7 +131,8 @@ static RC check_args(struct slice aad, struct err *e)
     return RC_OK;
 }
 
-RC aead__seal_with(const struct aead_engine *en, const struct aead_key *k, const struct aead_seal *m, struct err *e)
+RC aead__seal_with(const struct aead_engine *en, const struct aead_key *k,
+                   const struct aead_seal *m, struct err *e)
 {
     rc_t rc;
 
@@ -147,12 +148,14 @@ RC aead__seal_with(const struct aead_engine *en, const struct aead_key *k, const
     return rc;
 }
 
-RC aead__open_with(const struct aead_engine *en, const struct aead_key *k, const struct aead_open *m, struct err *e)
+RC aead__open_with(const struct aead_engine *en, const struct aead_key *k,
+                   const struct aead_open *m, struct err *e)
 {
     bool match = false;
     rc_t rc;
 
-    INVARIANT(m->nonce && m->tag && (m->out || m->cipher.len == 0) && (m->aad.p || m->aad.len == 0));
+    INVARIANT(m->nonce && m->tag && (m->out || m->cipher.len == 0) &&
+              (m->aad.p || m->aad.len == 0));
     TRY(check_args(m->aad, e));
     rc = en->open(k, m, &match, e);
     if (!rc.failed && secret_arena_sealed())

@@ -29,7 +29,8 @@ struct scratch {
 };
 
 static IMB_MGR *mgr;
-static uint8_t unwritten[AEAD_TAG_LEN]; /* the pattern; random, so that no input can be made to yield it */
+/* the pattern; random, so that no input can be made to yield it */
+static uint8_t unwritten[AEAD_TAG_LEN];
 static pthread_key_t scratch_key;
 static _Thread_local struct scratch *mine;
 
@@ -51,10 +52,8 @@ static const char *ipsec_name(void)
         return mgr->features & IMB_FEATURE_VAES ? "ipsec-mb avx512-vaes" : "ipsec-mb avx512";
     case IMB_ARCH_AVX2:
         return mgr->features & IMB_FEATURE_VAES ? "ipsec-mb avx2-vaes" : "ipsec-mb avx2";
-    case IMB_ARCH_AVX:
-        return "ipsec-mb avx";
-    default:
-        return "ipsec-mb sse";
+    case IMB_ARCH_AVX: return "ipsec-mb avx";
+    default: return "ipsec-mb sse";
     }
 }
 
@@ -86,7 +85,8 @@ static RC ipsec_start(bool *usable, struct err *e)
 }
 
 /* prepare(): the expanded key and the operation context of this thread. */
-static RC prepare(const struct aead_key *k, struct gcm_key_data **sched, struct gcm_context_data **op, struct err *e)
+static RC prepare(const struct aead_key *k, struct gcm_key_data **sched,
+                  struct gcm_context_data **op, struct err *e)
 {
     bool hit;
     int i;
@@ -127,14 +127,15 @@ static RC ipsec_seal(const struct aead_key *k, const struct aead_seal *m, struct
         FAIL(e, ERR_CRYPTO, "libipsec-mb could not seal");
     TRY(prepare(k, &sched, &op, e));
     memcpy(m->tag, unwritten, AEAD_TAG_LEN);
-    IMB_AES256_GCM_ENC(mgr, sched, op, m->out ? m->out : none, some(m->plain), m->plain.len, m->nonce, some(m->aad),
-                       m->aad.len, m->tag, AEAD_TAG_LEN);
+    IMB_AES256_GCM_ENC(mgr, sched, op, m->out ? m->out : none, some(m->plain), m->plain.len,
+                       m->nonce, some(m->aad), m->aad.len, m->tag, AEAD_TAG_LEN);
     if (memcmp(m->tag, unwritten, AEAD_TAG_LEN) == 0) /* banned-ok: was anything written at all */
         FAIL(e, ERR_CRYPTO, "libipsec-mb did not seal");
     return RC_OK;
 }
 
-static RC ipsec_open(const struct aead_key *k, const struct aead_open *m, bool *match, struct err *e)
+static RC ipsec_open(const struct aead_key *k, const struct aead_open *m, bool *match,
+                     struct err *e)
 {
     struct gcm_key_data *sched;
     struct gcm_context_data *op;
@@ -145,8 +146,8 @@ static RC ipsec_open(const struct aead_key *k, const struct aead_open *m, bool *
         FAIL(e, ERR_CRYPTO, "libipsec-mb could not open");
     TRY(prepare(k, &sched, &op, e));
     memcpy(tag, unwritten, AEAD_TAG_LEN);
-    IMB_AES256_GCM_DEC(mgr, sched, op, m->out ? m->out : none, some(m->cipher), m->cipher.len, m->nonce, some(m->aad),
-                       m->aad.len, tag, AEAD_TAG_LEN);
+    IMB_AES256_GCM_DEC(mgr, sched, op, m->out ? m->out : none, some(m->cipher), m->cipher.len,
+                       m->nonce, some(m->aad), m->aad.len, tag, AEAD_TAG_LEN);
     if (memcmp(tag, unwritten, AEAD_TAG_LEN) == 0) /* banned-ok: was anything written at all */
         FAIL(e, ERR_CRYPTO, "libipsec-mb did not open");
     *match = ct_equal(tag, m->tag, AEAD_TAG_LEN);

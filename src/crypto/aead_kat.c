@@ -26,8 +26,8 @@ static const struct answer answers[] = {
       "cea7403d4d606b6e074ec5d3baf39d18", "d0d1c8a799996bf0265b98b5d48ab919" },
     { "15", KEY_15, "cafebabefacedbaddecaf888", "", PLAIN_15 "1aafd255", CIPHER_15 "898015ad",
       "b094dac5d93471bdec1a502270e3cc6c" },
-    { "16", KEY_15, "cafebabefacedbaddecaf888", "feedfacedeadbeeffeedfacedeadbeefabaddad2", PLAIN_15, CIPHER_15,
-      "76fc6ece0f4e1768cddf8853bb2d551b" },
+    { "16", KEY_15, "cafebabefacedbaddecaf888", "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+      PLAIN_15, CIPHER_15, "76fc6ece0f4e1768cddf8853bb2d551b" },
 };
 
 struct decoded {
@@ -51,20 +51,30 @@ static void decoded_fini(struct decoded *d)
         buf_fini(all[i]);
 }
 
-static RC check(const struct aead_engine *en, const struct answer *a, const struct decoded *d, struct err *e)
+static RC check(const struct aead_engine *en, const struct answer *a, const struct decoded *d,
+                struct err *e)
 {
     AUTO(secret_freep) struct secret *key = NULL;
     AUTO(aead_key_freep) struct aead_key *k = NULL;
     uint8_t out[64] = { 0 }, tag[AEAD_TAG_LEN];
-    struct aead_open open = { .nonce = d->nonce.p, .aad = buf_view(&d->aad), .cipher = SLICE(out, d->plain.len),
-                              .tag = tag, .out = out };
+    struct aead_open open = { .nonce = d->nonce.p,
+                              .aad = buf_view(&d->aad),
+                              .cipher = SLICE(out, d->plain.len),
+                              .tag = tag,
+                              .out = out };
     struct err refused = { 0 };
 
     TRY(secret_from(d->key.p, d->key.len, &key, e));
     TRY(aead_key_new(key, &k, e));
-    TRY(aead__seal_with(en, k, &(struct aead_seal){ .nonce = d->nonce.p, .aad = buf_view(&d->aad),
-                                                    .plain = buf_view(&d->plain), .out = out, .tag = tag }, e));
-    if (!slice_eq(SLICE(out, d->plain.len), buf_view(&d->cipher)) || !slice_eq(SLICE(tag, sizeof(tag)), buf_view(&d->tag)))
+    TRY(aead__seal_with(en, k,
+                        &(struct aead_seal){ .nonce = d->nonce.p,
+                                             .aad = buf_view(&d->aad),
+                                             .plain = buf_view(&d->plain),
+                                             .out = out,
+                                             .tag = tag },
+                        e));
+    if (!slice_eq(SLICE(out, d->plain.len), buf_view(&d->cipher)) ||
+        !slice_eq(SLICE(tag, sizeof(tag)), buf_view(&d->tag)))
         FAIL(e, ERR_CRYPTO, "%s gives a wrong answer to GCM test case %s", en->name(), a->name);
     TRY(aead__open_with(en, k, &open, e));
     if (!slice_eq(SLICE(out, d->plain.len), buf_view(&d->plain)))

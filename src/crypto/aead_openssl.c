@@ -58,7 +58,8 @@ static RC openssl_start(bool *usable, struct err *e)
 }
 
 /* prepare(): this thread's context for k, with the nonce set. */
-static RC prepare(const struct aead_key *k, bool seal, const uint8_t *nonce, EVP_CIPHER_CTX **out, struct err *e)
+static RC prepare(const struct aead_key *k, bool seal, const uint8_t *nonce, EVP_CIPHER_CTX **out,
+                  struct err *e)
 {
     EVP_CIPHER_CTX **ctx;
     struct aead__lru *lru;
@@ -73,7 +74,8 @@ static RC prepare(const struct aead_key *k, bool seal, const uint8_t *nonce, EVP
     }
     lru = seal ? &mine->seal_lru : &mine->open_lru;
     ctx = seal ? mine->seal : mine->open;
-    (void)secret_view(k->key); /* a forked child has the contexts, but no business using them: this panics there */
+    /* a forked child has the contexts, but no business using them: this panics there */
+    (void)secret_view(k->key);
     i = aead__lru_slot(lru, k->id, &hit);
     if (!ctx[i] && !(ctx[i] = EVP_CIPHER_CTX_new()))
         OSSL_FAIL(e, "make a cipher context");
@@ -94,7 +96,8 @@ static bool update(EVP_CIPHER_CTX *c, uint8_t *out, struct slice in)
         int wrote;
 
         n = MIN(in.len - done, (size_t)UPDATE_MAX);
-        if (!EVP_CipherUpdate(c, out ? out + done : NULL, &wrote, in.p + done, (int)n) || wrote != (int)n)
+        if (!EVP_CipherUpdate(c, out ? out + done : NULL, &wrote, in.p + done, (int)n) ||
+            wrote != (int)n)
             return false;
     }
     return true;
@@ -107,13 +110,15 @@ static RC openssl_seal(const struct aead_key *k, const struct aead_seal *m, stru
     int n;
 
     TRY(prepare(k, true, m->nonce, &c, e));
-    if (!update(c, NULL, m->aad) || !update(c, m->out, m->plain) || !EVP_CipherFinal_ex(c, rest, &n) ||
+    if (!update(c, NULL, m->aad) || !update(c, m->out, m->plain) ||
+        !EVP_CipherFinal_ex(c, rest, &n) ||
         !EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_LEN, m->tag))
         OSSL_FAIL(e, "seal with AES-256-GCM");
     return RC_OK;
 }
 
-static RC openssl_open(const struct aead_key *k, const struct aead_open *m, bool *match, struct err *e)
+static RC openssl_open(const struct aead_key *k, const struct aead_open *m, bool *match,
+                       struct err *e)
 {
     uint8_t tag[AEAD_TAG_LEN], rest[AEAD_TAG_LEN];
     EVP_CIPHER_CTX *c;
@@ -122,8 +127,8 @@ static RC openssl_open(const struct aead_key *k, const struct aead_open *m, bool
     *match = false;
     memcpy(tag, m->tag, sizeof(tag)); /* the call below takes no const */
     TRY(prepare(k, false, m->nonce, &c, e));
-    if (!EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, tag) || !update(c, NULL, m->aad) ||
-        !update(c, m->out, m->cipher))
+    if (!EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, tag) ||
+        !update(c, NULL, m->aad) || !update(c, m->out, m->cipher))
         OSSL_FAIL(e, "open with AES-256-GCM");
     *match = EVP_CipherFinal_ex(c, rest, &n) > 0; /* compares in constant time */
     return RC_OK;

@@ -15,7 +15,8 @@
 struct secret;
 
 struct aead_key {
-    uint64_t id;        /* never reused within the process: names the key in the caches of expanded schedules */
+    /* never reused within the process: names the key in the caches of expanded schedules */
+    uint64_t id;
     struct secret *key; /* owned */
 };
 
@@ -36,8 +37,10 @@ extern const struct aead_engine *const aead__engines[]; /* all that this build h
 extern const size_t aead__n_engines;
 
 /* aead__seal_with(), aead__open_with(): the public calls, with a given engine; for tests that compare engines. */
-RC aead__seal_with(const struct aead_engine *en, const struct aead_key *k, const struct aead_seal *m, struct err *e);
-RC aead__open_with(const struct aead_engine *en, const struct aead_key *k, const struct aead_open *m, struct err *e);
+RC aead__seal_with(const struct aead_engine *en, const struct aead_key *k,
+                   const struct aead_seal *m, struct err *e);
+RC aead__open_with(const struct aead_engine *en, const struct aead_key *k,
+                   const struct aead_open *m, struct err *e);
 /* aead__known_answers(): ERR_CRYPTO naming the first vector that an engine gets wrong. */
 RC aead__known_answers(const struct aead_engine *en, struct err *e);
 
@@ -56,7 +59,7 @@ RC crypto__openssl_err(struct err *e, const char *what, const char *file, int li
 #define OSSL_FAIL(e, what) return crypto__openssl_err((e), (what), __FILE__, __LINE__)
 
 /* keywrap__run(): RFC 5649 with any AES key size; the public functions allow 256 bits only. *out_len is in/out. */
-RC keywrap__run(bool wrap, const char *cipher, const uint8_t *kek, const uint8_t *in, size_t in_len, uint8_t *out,
-                size_t *out_len, bool *match, struct err *e);
+RC keywrap__run(bool wrap, const char *cipher, const uint8_t *kek, const uint8_t *in, size_t in_len,
+                uint8_t *out, size_t *out_len, bool *match, struct err *e);
 
 #endif

@@ -68,8 +68,8 @@ static void md_ctx_freep(EVP_MD_CTX **c)
     EVP_MD_CTX_free(*c);
 }
 
-static RC hmac_raw(const uint8_t *key, size_t key_len, const struct slice *parts, int n_parts, uint8_t out[SHA256_LEN],
-                   struct err *e)
+static RC hmac_raw(const uint8_t *key, size_t key_len, const struct slice *parts, int n_parts,
+                   uint8_t out[SHA256_LEN], struct err *e)
 {
     AUTO(mac_ctx_freep) EVP_MAC_CTX *c = NULL;
     size_t len = 0;
@@ -97,7 +97,8 @@ static RC refuse_sealed(struct err *e)
     return RC_OK;
 }
 
-RC hmac_sha256(const struct secret *key, const struct slice *parts, int n_parts, uint8_t out[SHA256_LEN], struct err *e)
+RC hmac_sha256(const struct secret *key, const struct slice *parts, int n_parts,
+               uint8_t out[SHA256_LEN], struct err *e)
 {
     memset(out, 0, SHA256_LEN);
     TRY(refuse_sealed(e));
@@ -109,7 +110,8 @@ RC hmac_sha256(const struct secret *key, const struct slice *parts, int n_parts,
 
 /* RFC 5869 2.2: "PRK = HMAC-Hash(salt, IKM)"; a salt that is not given is HashLen zeroes, which HMAC's own padding makes of an
  * empty one. 2.3: "T(i) = HMAC-Hash(PRK, T(i-1) | info | i)". */
-RC hkdf_sha256(const struct secret *ikm, struct slice salt, struct slice info, size_t out_len, struct secret **out, struct err *e)
+RC hkdf_sha256(const struct secret *ikm, struct slice salt, struct slice info, size_t out_len,
+               struct secret **out, struct err *e)
 {
     static const uint8_t no_salt[SHA256_LEN];
     AUTO(secret_freep) struct secret *prk = NULL, *block = NULL, *okm = NULL;
@@ -123,7 +125,8 @@ RC hkdf_sha256(const struct secret *ikm, struct slice salt, struct slice info, s
     TRY(secret_new(out_len, &okm, e));
     if (salt.len == 0)
         salt = SLICE(no_salt, sizeof(no_salt));
-    TRY(hmac_raw(salt.p, salt.len, &SLICE(secret_view(ikm), secret_len(ikm)), 1, secret_bytes(prk), e));
+    TRY(hmac_raw(salt.p, salt.len, &SLICE(secret_view(ikm), secret_len(ikm)), 1, secret_bytes(prk),
+                 e));
     for (size_t done = 0, prev_len = 0; done < out_len; prev_len = SHA256_LEN) {
         uint8_t i = (uint8_t)(done / SHA256_LEN + 1);
         size_t n = MIN(out_len - done, (size_t)SHA256_LEN);
@@ -133,7 +136,8 @@ RC hkdf_sha256(const struct secret *ikm, struct slice salt, struct slice info, s
 
         memcpy(prev, secret_view(block), sizeof(prev));
         rc = hmac_raw(secret_view(prk), SHA256_LEN,
-                      (const struct slice[]){ SLICE(prev, prev_len), info, SLICE(&i, 1) }, 3, secret_bytes(block), e);
+                      (const struct slice[]){ SLICE(prev, prev_len), info, SLICE(&i, 1) }, 3,
+                      secret_bytes(block), e);
         mem_wipe(prev, sizeof(prev));
         TRY(rc);
         memcpy(secret_bytes(okm) + done, secret_view(block), n);

@@ -20,8 +20,8 @@ static void cipher_freep(EVP_CIPHER **c)
     EVP_CIPHER_free(*c);
 }
 
-RC keywrap__run(bool wrap, const char *name, const uint8_t *kek, const uint8_t *in, size_t in_len, uint8_t *out,
-                size_t *out_len, bool *match, struct err *e)
+RC keywrap__run(bool wrap, const char *name, const uint8_t *kek, const uint8_t *in, size_t in_len,
+                uint8_t *out, size_t *out_len, bool *match, struct err *e)
 {
     AUTO(ctx_freep) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
     AUTO(cipher_freep) EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
@@ -62,14 +62,16 @@ RC keywrap_wrap(const struct secret *kek, const struct secret *plain, uint8_t *o
     TRY(check_kek(kek, e));
     want = keywrap_len(secret_len(plain));
     memset(out, 0, want);
-    TRY(keywrap__run(true, "AES-256-WRAP-PAD", secret_view(kek), secret_view(plain), secret_len(plain), room, &n, &ok, e));
+    TRY(keywrap__run(true, "AES-256-WRAP-PAD", secret_view(kek), secret_view(plain),
+                     secret_len(plain), room, &n, &ok, e));
     if (n != want || secret_arena_sealed())
         FAIL(e, secret_arena_sealed() ? ERR_KEY_LOCKED : ERR_CRYPTO, "a key could not be wrapped");
     memcpy(out, room, want);
     return RC_OK;
 }
 
-RC keywrap_unwrap(const struct secret *kek, struct slice wrapped, struct secret **out, struct err *e)
+RC keywrap_unwrap(const struct secret *kek, struct slice wrapped, struct secret **out,
+                  struct err *e)
 {
     AUTO(secret_freep) struct secret *room = NULL;
     size_t n = 0;
@@ -81,7 +83,8 @@ RC keywrap_unwrap(const struct secret *kek, struct slice wrapped, struct secret 
     if (wrapped.len < 2 * BLOCK || wrapped.len % BLOCK != 0 || wrapped.len > SECRET_MAX)
         FAIL(e, ERR_CORRUPT, "a wrapped key of %zu bytes is not AES key wrap", wrapped.len);
     TRY(secret_new(wrapped.len, &room, e));
-    TRY(keywrap__run(false, "AES-256-WRAP-PAD", secret_view(kek), wrapped.p, wrapped.len, secret_bytes(room), &n, &match, e));
+    TRY(keywrap__run(false, "AES-256-WRAP-PAD", secret_view(kek), wrapped.p, wrapped.len,
+                     secret_bytes(room), &n, &match, e));
     if (!match || n < 1 || n > wrapped.len - BLOCK)
         FAIL(e, ERR_CORRUPT, "a wrapped key does not unwrap with this key");
     return secret_from(secret_view(room), n, out, e);

@@ -43,16 +43,17 @@ struct secret {
 };
 
 _Static_assert(sizeof(struct secret) == HEADER, "the header keeps the bytes 16-aligned");
-_Static_assert((HEADER + SECRET_MAX + TRAILER + GRANULE - 1) / GRANULE <= UINT8_MAX, "a run's length fits its byte");
+_Static_assert((HEADER + SECRET_MAX + TRAILER + GRANULE - 1) / GRANULE <= UINT8_MAX,
+               "a run's length fits its byte");
 
 static struct {
     struct mutex lock; /* guards run, taken, next */
     uint8_t *base;     /* first usable byte; NULL before secret_arena_init() */
     size_t n_granules;
-    uint8_t *run;      /* per granule: length of the run that starts here, else 0 */
-    uint64_t *taken;   /* bit per granule */
-    size_t next;       /* where the search goes on */
-    uint64_t canary;   /* random, never zero */
+    uint8_t *run;    /* per granule: length of the run that starts here, else 0 */
+    uint64_t *taken; /* bit per granule */
+    size_t next;     /* where the search goes on */
+    uint64_t canary; /* random, never zero */
     atomic_bool sealed;
     _Atomic uint64_t live;
 } arena = { .lock = MUTEX_INIT };
@@ -121,7 +122,8 @@ static int protect(uint8_t *p, size_t len, const char **step)
     *step = "lock";
     if (sys)
         return sys;
-    if (syscall(SYS_mlock, p, len) != 0) /* not mlock(3): sanitizers and preloads turn that one into nothing */
+    /* not mlock(3): sanitizers and preloads turn that one into nothing */
+    if (syscall(SYS_mlock, p, len) != 0)
         return errno;
     *step = "keep out of dumps";
     sys = fault_hit("secret.madvise");
@@ -153,11 +155,13 @@ RC secret_arena_init(size_t bytes, struct err *e)
     if (map == MAP_FAILED)
         FAIL(e, ERR_CRYPTO, "could not map %zu bytes for the key arena: %s", len, strerror(errno));
     raise_memlock(len);
-    sys = mprotect(map + page, len, PROT_READ | PROT_WRITE) == 0 ? protect(map + page, len, &step) : errno;
+    sys = mprotect(map + page, len, PROT_READ | PROT_WRITE) == 0 ? protect(map + page, len, &step)
+                                                                 : errno;
     if (sys) {
         munmap(map, len + 2 * page);
-        FAIL(e, ERR_CRYPTO, "could not %s %zu bytes for the key arena: %s (RLIMIT_MEMLOCK must allow it)", step, len,
-             strerror(sys));
+        FAIL(e, ERR_CRYPTO,
+             "could not %s %zu bytes for the key arena: %s (RLIMIT_MEMLOCK must allow it)", step,
+             len, strerror(sys));
     }
     arena.canary = canary;
     arena.n_granules = len / GRANULE;
@@ -263,7 +267,8 @@ __attribute__((noreturn, cold)) static void dead(void)
     if (secret_arena_sealed())
         for (;;)
             pause();
-    base_panic(__FILE__, __LINE__, "a secret is used whose canary is dead (freed, overwritten, or in a forked child)");
+    base_panic(__FILE__, __LINE__,
+               "a secret is used whose canary is dead (freed, overwritten, or in a forked child)");
 }
 
 void secret_free(struct secret *s)
@@ -327,7 +332,8 @@ size_t secret_len(const struct secret *s)
 
 bool secret_equal(const struct secret *a, const struct secret *b)
 {
-    return secret_len(a) == secret_len(b) && ct_equal(secret_view(a), secret_view(b), secret_len(a));
+    return secret_len(a) == secret_len(b) &&
+           ct_equal(secret_view(a), secret_view(b), secret_len(a));
 }
 
 uint64_t secret_live_count(void)

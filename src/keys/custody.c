@@ -18,14 +18,18 @@ const char *key_mode_name(enum key_mode m)
 
 const char *gen_state_name(enum gen_state s)
 {
-    static const char *const name[] = { [GEN_PREPARED] = "prepared", [GEN_LIVE] = "live", [GEN_RETIRED] = "retired" };
+    static const char *const name[] = { [GEN_PREPARED] = "prepared",
+                                        [GEN_LIVE] = "live",
+                                        [GEN_RETIRED] = "retired" };
 
     return s >= GEN_PREPARED && s <= GEN_RETIRED ? name[s] : "unknown";
 }
 
 const char *rotation_state_name(enum rotation_state s)
 {
-    static const char *const name[] = { [ROT_IDLE] = "idle", [ROT_PREPARED] = "prepared", [ROT_VERIFIED] = "verified" };
+    static const char *const name[] = { [ROT_IDLE] = "idle",
+                                        [ROT_PREPARED] = "prepared",
+                                        [ROT_VERIFIED] = "verified" };
 
     return s <= ROT_VERIFIED ? name[s] : "unknown";
 }
@@ -89,7 +93,8 @@ static RC need_provider(struct key_provider *p, struct err *e)
     return RC_OK;
 }
 
-RC custody__wrapping_key(struct custody *k, struct key_provider *p, const char *version, struct key_info *out, struct err *e)
+RC custody__wrapping_key(struct custody *k, struct key_provider *p, const char *version,
+                         struct key_info *out, struct err *e)
 {
     memset(out, 0, sizeof(*out));
     TRY(need_provider(p, e));
@@ -97,19 +102,21 @@ RC custody__wrapping_key(struct custody *k, struct key_provider *p, const char *
     return key_info_valid(out, true, e);
 }
 
-RC custody__wrap(struct custody *k, struct key_provider *p, const char *version, const struct secret *plain,
-                 struct wrapped_key *out, struct err *e)
+RC custody__wrap(struct custody *k, struct key_provider *p, const char *version,
+                 const struct secret *plain, struct wrapped_key *out, struct err *e)
 {
     memset(out, 0, sizeof(*out));
     TRY(need_provider(p, e));
     TRY(p->wrap(p, version, plain, clock_mono_us() + k->timeout_us, out, e));
-    if (out->len < 1 || out->len > WRAP_MAX || strcmp(out->version, version) != 0 || out->alg[0] == '\0')
-        FAIL(e, ERR_KEY_BAD_ANSWER, "%s wrapped with another version than asked for, or with nothing", p->name);
+    if (out->len < 1 || out->len > WRAP_MAX || strcmp(out->version, version) != 0 ||
+        out->alg[0] == '\0')
+        FAIL(e, ERR_KEY_BAD_ANSWER,
+             "%s wrapped with another version than asked for, or with nothing", p->name);
     return RC_OK;
 }
 
-RC custody__unwrap(struct custody *k, struct key_provider *p, const struct wrapped_key *w, const struct env_gen *g,
-                   struct secret **out, struct err *e)
+RC custody__unwrap(struct custody *k, struct key_provider *p, const struct wrapped_key *w,
+                   const struct env_gen *g, struct secret **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *smk = NULL;
     uint8_t commitment[COMMITMENT_LEN];
@@ -118,7 +125,8 @@ RC custody__unwrap(struct custody *k, struct key_provider *p, const struct wrapp
     TRY(need_provider(p, e));
     TRY(p->unwrap(p, w, false, clock_mono_us() + k->timeout_us, &smk, e));
     if (secret_len(smk) != SMK_LEN)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped generation %u to %zu bytes", p->name, g->gen, secret_len(smk));
+        FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped generation %u to %zu bytes", p->name, g->gen,
+             secret_len(smk));
     TRY(env_commitment(smk, k->env->lineage, g->gen, commitment, e));
     if (!ct_equal(commitment, g->commitment, COMMITMENT_LEN))
         FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped generation %u to another key", p->name, g->gen);
@@ -126,8 +134,9 @@ RC custody__unwrap(struct custody *k, struct key_provider *p, const struct wrapp
     return RC_OK;
 }
 
-RC custody__canary(struct custody *k, struct key_provider *p, const char *version, const uint8_t lineage[LINEAGE_LEN],
-                   struct wrapped_key *out, uint8_t mac[CANARY_MAC_LEN], struct err *e)
+RC custody__canary(struct custody *k, struct key_provider *p, const char *version,
+                   const uint8_t lineage[LINEAGE_LEN], struct wrapped_key *out,
+                   uint8_t mac[CANARY_MAC_LEN], struct err *e)
 {
     AUTO(secret_freep) struct secret *canary = NULL, *back = NULL;
 
@@ -180,13 +189,15 @@ RC custody__save(struct custody *k, struct envelope **next, struct err *e)
     int written;
 
     TRY(custody__heal(k, e)); /* the pin must be at most one step behind: see pin_check() */
-    (*next)->sequence = ++k->tried; /* a number is not used twice, even when it may not have reached the disk */
+    /* a number is not used twice, even when it may not have reached the disk */
+    (*next)->sequence = ++k->tried;
     (*next)->written_s = clock_real_s();
     TRY(envelope_encode(*next, k->ring, &bytes, e));
     pin_of(*next, &pin);
     whole = !env_files_write(k->dir, buf_view(&bytes), &written, &second).failed;
     if (written == 0)
-        return err_set(e, second.code, __FILE__, __LINE__, "the key envelope could not be written: %s", second.msg);
+        return err_set(e, second.code, __FILE__, __LINE__,
+                       "the key envelope could not be written: %s", second.msg);
     if (whole)
         whole = !pin_write(k->pin_path, &pin, &second).failed;
     put_in_force(k, TAKE(*next), !whole);
@@ -215,7 +226,8 @@ static RC refuse_existing(const struct custody_config *c, struct err *e)
         return RC_OK;
     TRY(pin_read(c->pin_path, &pin, e));
     if (pin.sequence != 0)
-        FAIL(e, ERR_ENVELOPE_CORRUPT, "the key envelope is gone; the pin remembers one with sequence %llu",
+        FAIL(e, ERR_ENVELOPE_CORRUPT,
+             "the key envelope is gone; the pin remembers one with sequence %llu",
              (unsigned long long)pin.sequence);
     return RC_OK;
 }
@@ -245,7 +257,8 @@ static RC first_envelope(struct custody *k, enum key_mode mode, struct err *e)
     if (!secret_equal(smk, back))
         FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped a new key to another one", k->provider->name);
     envelope_note_version(g, g->wrap.version, env->created_s);
-    TRY(custody__canary(k, k->provider, info.version, env->lineage, &env->canary, env->canary_mac, e));
+    TRY(custody__canary(k, k->provider, info.version, env->lineage, &env->canary, env->canary_mac,
+                        e));
     TRY(keyring_add(k->ring, 1, TAKE(smk), e));
     return keyring_set_current(k->ring, 1, e);
 }
@@ -279,14 +292,16 @@ static RC load(const struct custody_config *c, struct env_loaded *l, struct err 
     memset(l, 0, sizeof(*l));
     if (!env_files_exist(c->dir)) {
         if (path_exists(c->pin_path))
-            FAIL(e, ERR_ENVELOPE_CORRUPT, "both copies of the key envelope are gone from \"%s\"", c->dir);
+            FAIL(e, ERR_ENVELOPE_CORRUPT, "both copies of the key envelope are gone from \"%s\"",
+                 c->dir);
         FAIL(e, ERR_NOT_FOUND, "\"%s\" has no key envelope", c->dir);
     }
     return env_files_load(c->dir, l, e);
 }
 
 /* compare_pin(): *behind when the pin is to be written. */
-static RC compare_pin(const struct custody_config *c, const struct envelope *env, bool *behind, bool *adopted, struct err *e)
+static RC compare_pin(const struct custody_config *c, const struct envelope *env, bool *behind,
+                      bool *adopted, struct err *e)
 {
     struct err why = { 0 };
     struct env_pin pin;
@@ -306,8 +321,8 @@ static RC compare_pin(const struct custody_config *c, const struct envelope *env
 static RC check_mode(const struct custody_config *c, const struct envelope *env, struct err *e)
 {
     if (env->mode != c->mode)
-        FAIL(e, ERR_CONFIG, "the cluster is in %s mode, the configuration says %s", key_mode_name(env->mode),
-             key_mode_name(c->mode));
+        FAIL(e, ERR_CONFIG, "the cluster is in %s mode, the configuration says %s",
+             key_mode_name(env->mode), key_mode_name(c->mode));
     return RC_OK;
 }
 
@@ -326,7 +341,8 @@ static RC unwrap_all(struct custody *k, struct err *e)
 }
 
 /* settle(): what is written once the envelope is known to be ours. A failure here is reported and leaves the keys usable. */
-static void settle(struct custody *k, const struct env_loaded *l, bool pin_behind, struct custody_report *r)
+static void settle(struct custody *k, const struct env_loaded *l, bool pin_behind,
+                   struct custody_report *r)
 {
     bool copies = l->good[0] && l->good[1];
     struct env_pin pin;
@@ -356,7 +372,8 @@ static void resume_at_open(struct custody *k, struct custody_report *r)
     r->pending = !r->abandoned && !r->resumed;
 }
 
-RC custody_open(const struct custody_config *c, struct custody **out, struct custody_report *r, struct err *e)
+RC custody_open(const struct custody_config *c, struct custody **out, struct custody_report *r,
+                struct err *e)
 {
     AUTO(env_loaded_fini) struct env_loaded l = { 0 };
     AUTO(custody_freep) struct custody *k = NULL;
@@ -436,7 +453,8 @@ void custody_status(struct custody *k, struct custody_status *out)
     mutex_unlock(&k->view);
 }
 
-void custody_versions(struct custody *k, uint32_t gen, void (*fn)(const char *version, int64_t since_s, void *arg), void *arg)
+void custody_versions(struct custody *k, uint32_t gen,
+                      void (*fn)(const char *version, int64_t since_s, void *arg), void *arg)
 {
     const struct env_gen *g;
 

@@ -67,7 +67,8 @@ RC custody__resume(struct custody *k, struct key_provider *p, struct err *e)
             TRY(verify_pending(k, p, e));
             TRY(step_verified(k, e));
         } else {
-            if (k->env->rotation_kind & ROT_NEW_GENERATION && !keyring_has(k->ring, k->env->next_gen - 1))
+            if (k->env->rotation_kind & ROT_NEW_GENERATION &&
+                !keyring_has(k->ring, k->env->next_gen - 1))
                 TRY(verify_pending(k, p, e)); /* a restart: the new SMK is not in the ring yet */
             TRY(step_commit(k, e));
         }
@@ -78,7 +79,8 @@ RC custody__resume(struct custody *k, struct key_provider *p, struct err *e)
 /* worth_retrying(): after an error of a rotation, whether trying the same again later can help. */
 static bool worth_retrying(const struct err *e)
 {
-    return e->code == ERR_KEY_UNREACHABLE || e->code == ERR_KEY_THROTTLED || e->code == ERR_DISK_FULL || e->code == ERR_IO;
+    return e->code == ERR_KEY_UNREACHABLE || e->code == ERR_KEY_THROTTLED ||
+           e->code == ERR_DISK_FULL || e->code == ERR_IO;
 }
 
 /* clear_the_way(): an earlier rotation is finished, or, when it never can be, abandoned. */
@@ -92,14 +94,15 @@ static RC clear_the_way(struct custody *k, struct err *e)
         if (!custody__resume(k, k->provider, &why).failed)
             return RC_OK;
         if (worth_retrying(&why))
-            return err_set(e, why.code, __FILE__, __LINE__, "an earlier rotation could not be finished: %s", why.msg);
+            return err_set(e, why.code, __FILE__, __LINE__,
+                           "an earlier rotation could not be finished: %s", why.msg);
     }
     return custody__abandon(k, e);
 }
 
 /* wrap_live(): every live generation under version. */
-static RC wrap_live(struct custody *k, struct key_provider *p, const char *version, struct wrapped_key *wraps, size_t *n,
-                    struct err *e)
+static RC wrap_live(struct custody *k, struct key_provider *p, const char *version,
+                    struct wrapped_key *wraps, size_t *n, struct err *e)
 {
     *n = 0;
     for (size_t i = 0; i < k->env->n_gens; i++) {
@@ -113,8 +116,8 @@ static RC wrap_live(struct custody *k, struct key_provider *p, const char *versi
     return RC_OK;
 }
 
-static RC wrap_new(struct custody *k, struct key_provider *p, const char *version, struct wrapped_key *wrap,
-                   uint8_t commitment[COMMITMENT_LEN], struct err *e)
+static RC wrap_new(struct custody *k, struct key_provider *p, const char *version,
+                   struct wrapped_key *wrap, uint8_t commitment[COMMITMENT_LEN], struct err *e)
 {
     AUTO(secret_freep) struct secret *smk = NULL;
 
@@ -130,18 +133,22 @@ struct request {
     const char *version; /* NULL: the newest */
 };
 
-static RC prepare(struct custody *k, const struct request *r, const struct key_info *info, struct err *e)
+static RC prepare(struct custody *k, const struct request *r, const struct key_info *info,
+                  struct err *e)
 {
     AUTO(envelope_freep) struct envelope *next = NULL;
     AUTO(mem_freep) struct wrapped_key *wraps = NEW_ARRAY(struct wrapped_key, CUSTODY_GEN_MAX + 1);
     struct wrapped_key *fresh = &wraps[CUSTODY_GEN_MAX];
-    struct rotation_plan plan = { .kind = r->kind, .mode = r->mode, .wraps = wraps, .new_wrap = fresh };
+    struct rotation_plan plan = {
+        .kind = r->kind, .mode = r->mode, .wraps = wraps, .new_wrap = fresh
+    };
 
     memcpy(plan.key_hash, info->public_sha256, KEY_HASH_LEN);
     TRY(wrap_live(k, r->to, info->version, wraps, &plan.n_wraps, e));
     if (r->kind & ROT_NEW_GENERATION)
         TRY(wrap_new(k, r->to, info->version, fresh, plan.new_commitment, e));
-    TRY(custody__canary(k, r->to, info->version, k->env->lineage, &plan.canary, plan.canary_mac, e));
+    TRY(custody__canary(k, r->to, info->version, k->env->lineage, &plan.canary, plan.canary_mac,
+                        e));
     next = envelope_dup(k->env);
     TRY(rotation_prepare(next, &plan, clock_real_s(), e));
     return custody__save(k, &next, e);
@@ -169,7 +176,8 @@ static RC rotate_locked(struct custody *k, const struct request *r, struct err *
     if (!custody__resume(k, r->to, e).failed)
         return RC_OK;
     /* What cannot succeed later is not left lying about; the first error is the one to tell. */
-    if (e && !worth_retrying(e) && k->env->rotation != ROT_IDLE && custody__abandon(k, &undo).failed)
+    if (e && !worth_retrying(e) && k->env->rotation != ROT_IDLE &&
+        custody__abandon(k, &undo).failed)
         err_detail(e, "and what was prepared could not be withdrawn: %s", undo.msg);
     return RC_FAILED;
 }
@@ -201,13 +209,15 @@ RC custody_new_generation(struct custody *k, struct err *e)
     return rotate(k, (struct request){ .kind = ROT_REWRAP | ROT_NEW_GENERATION }, e);
 }
 
-RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to, bool new_generation, struct err *e)
+RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to,
+                  bool new_generation, struct err *e)
 {
     struct request r = { .to = to, .mode = mode, .kind = ROT_REWRAP | ROT_SWITCH };
     struct custody_status now;
 
     custody_status(k, &now);
-    if (new_generation || now.mode != mode) /* what one root has wrapped is not what the other protects alone */
+    /* what one root has wrapped is not what the other protects alone */
+    if (new_generation || now.mode != mode)
         r.kind |= ROT_NEW_GENERATION;
     return rotate(k, r, e);
 }
@@ -219,7 +229,8 @@ RC custody_resume(struct custody *k, bool *did, struct err *e)
     mutex_lock(&k->lock);
     *did = rotation_next(k->env) != ROT_DO_NOTHING;
     if (*did)
-        rc = k->env->rotation_kind & ROT_SWITCH ? custody__abandon(k, e) : custody__resume(k, k->provider, e);
+        rc = k->env->rotation_kind & ROT_SWITCH ? custody__abandon(k, e)
+                                                : custody__resume(k, k->provider, e);
     mutex_unlock(&k->lock);
     return rc;
 }
@@ -244,7 +255,8 @@ bool census_unused(const struct census_row *rows, size_t n, uint32_t gen)
     return true;
 }
 
-bool census_merge(struct census_row *rows, size_t *n, size_t max, const struct census_row *more, size_t n_more)
+bool census_merge(struct census_row *rows, size_t *n, size_t max, const struct census_row *more,
+                  size_t n_more)
 {
     for (size_t i = 0; i < n_more; i++) {
         size_t at = 0;
@@ -272,7 +284,8 @@ static RC retire_locked(struct custody *k, uint32_t gen, struct err *e)
     return RC_OK;
 }
 
-RC custody_retire(struct custody *k, uint32_t gen, const struct census_row *rows, size_t n, struct err *e)
+RC custody_retire(struct custody *k, uint32_t gen, const struct census_row *rows, size_t n,
+                  struct err *e)
 {
     rc_t rc;
 

@@ -30,12 +30,25 @@
  *   164     2  number of generations
  *   166     -  canary, its check value, pending canary, its check value; generations; MACs; digest */
 enum {
-    OFF_FORMAT = 8, OFF_LENGTH = 12, OFF_SEQUENCE = 16, OFF_LINEAGE = 24, OFF_FIRST = 40, OFF_MODE = 72,
-    OFF_CURRENT = 76, OFF_CREATED = 84, OFF_KEY_HASH = 100, OFF_N_GENS = 164, HEAD_LEN = 166
+    OFF_FORMAT = 8,
+    OFF_LENGTH = 12,
+    OFF_SEQUENCE = 16,
+    OFF_LINEAGE = 24,
+    OFF_FIRST = 40,
+    OFF_MODE = 72,
+    OFF_CURRENT = 76,
+    OFF_CREATED = 84,
+    OFF_KEY_HASH = 100,
+    OFF_N_GENS = 164,
+    HEAD_LEN = 166
 };
-_Static_assert(OFF_FIRST == OFF_LINEAGE + LINEAGE_LEN && OFF_MODE == OFF_FIRST + COMMITMENT_LEN, "offsets");
-_Static_assert(OFF_CURRENT == OFF_MODE + 4 && OFF_CREATED == OFF_CURRENT + 8 && OFF_KEY_HASH == OFF_CREATED + 16, "offsets");
-_Static_assert(OFF_N_GENS == OFF_KEY_HASH + 2 * KEY_HASH_LEN && HEAD_LEN == OFF_N_GENS + 2, "offsets");
+_Static_assert(OFF_FIRST == OFF_LINEAGE + LINEAGE_LEN && OFF_MODE == OFF_FIRST + COMMITMENT_LEN,
+               "offsets");
+_Static_assert(OFF_CURRENT == OFF_MODE + 4 && OFF_CREATED == OFF_CURRENT + 8 &&
+                   OFF_KEY_HASH == OFF_CREATED + 16,
+               "offsets");
+_Static_assert(OFF_N_GENS == OFF_KEY_HASH + 2 * KEY_HASH_LEN && HEAD_LEN == OFF_N_GENS + 2,
+               "offsets");
 
 static const char magic[8] = "COFERENV"; /* no NUL */
 
@@ -69,9 +82,11 @@ struct envelope *envelope_dup(const struct envelope *env)
     d->gens = NEW_ARRAY(struct env_gen, MAX((size_t)1, (size_t)env->n_gens));
     for (size_t i = 0; i < env->n_gens; i++) {
         d->gens[i] = env->gens[i];
-        d->gens[i].history = NEW_ARRAY(struct env_version, MAX((size_t)1, (size_t)env->gens[i].n_history));
+        d->gens[i].history =
+            NEW_ARRAY(struct env_version, MAX((size_t)1, (size_t)env->gens[i].n_history));
         if (env->gens[i].n_history)
-            memcpy(d->gens[i].history, env->gens[i].history, env->gens[i].n_history * sizeof(struct env_version));
+            memcpy(d->gens[i].history, env->gens[i].history,
+                   env->gens[i].n_history * sizeof(struct env_version));
     }
     return d;
 }
@@ -127,8 +142,8 @@ void envelope_note_version(struct env_gen *g, const char *version, int64_t now_s
 
 bool wrapped_key_equal(const struct wrapped_key *a, const struct wrapped_key *b)
 {
-    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0 && strcmp(a->version, b->version) == 0 &&
-           strcmp(a->alg, b->alg) == 0;
+    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0 &&
+           strcmp(a->version, b->version) == 0 && strcmp(a->alg, b->alg) == 0;
 }
 
 /* Rules. */
@@ -142,7 +157,8 @@ static bool name_ok(const char *s, size_t size)
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
 
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_'))
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              c == '-' || c == '.' || c == '_'))
             return false;
     }
     return true;
@@ -150,7 +166,8 @@ static bool name_ok(const char *s, size_t size)
 
 static bool wrap_ok(const struct wrapped_key *w)
 {
-    return w->len >= 1 && w->len <= WRAP_MAX && name_ok(w->version, sizeof(w->version)) && name_ok(w->alg, sizeof(w->alg));
+    return w->len >= 1 && w->len <= WRAP_MAX && name_ok(w->version, sizeof(w->version)) &&
+           name_ok(w->alg, sizeof(w->alg));
 }
 
 static const char *check_gen(const struct envelope *env, const struct env_gen *g)
@@ -165,7 +182,8 @@ static const char *check_gen(const struct envelope *env, const struct env_gen *g
         return "a generation is not wrapped as its state wants";
     if (prepared && (!busy || !(env->rotation_kind & ROT_NEW_GENERATION) || !wrap_ok(&g->pending)))
         return "a generation is prepared outside of a rotation";
-    if (g->state == GEN_LIVE && (busy && (env->rotation_kind & ROT_REWRAP) ? !wrap_ok(&g->pending) : g->pending.len != 0))
+    if (g->state == GEN_LIVE &&
+        (busy && (env->rotation_kind & ROT_REWRAP) ? !wrap_ok(&g->pending) : g->pending.len != 0))
         return "a live generation's pending wrap does not fit the rotation";
     if (g->state == GEN_RETIRED && g->pending.len != 0)
         return "a retired generation has a pending wrap";
@@ -196,7 +214,8 @@ static const char *check_head(const struct envelope *env)
     if ((env->target_mode != KEY_MODE_SMK && env->target_mode != KEY_MODE_CMK) ||
         (env->target_mode != env->mode && !(kind & ROT_SWITCH)))
         return "the mode after the rotation does not fit it";
-    if (!wrap_ok(&env->canary) || (busy ? !wrap_ok(&env->pending_canary) : env->pending_canary.len != 0))
+    if (!wrap_ok(&env->canary) ||
+        (busy ? !wrap_ok(&env->pending_canary) : env->pending_canary.len != 0))
         return "the canary is not wrapped as the rotation wants";
     if (env->n_gens == 0 || env->n_gens > CUSTODY_GEN_MAX || env->next_gen == 0)
         return "the number of generations is out of range";
@@ -232,20 +251,22 @@ const char *envelope_check(const struct envelope *env)
 
 /* Derived values. */
 
-RC env_commitment(const struct secret *smk, const uint8_t lineage[LINEAGE_LEN], uint32_t gen, uint8_t out[COMMITMENT_LEN],
-                  struct err *e)
+RC env_commitment(const struct secret *smk, const uint8_t lineage[LINEAGE_LEN], uint32_t gen,
+                  uint8_t out[COMMITMENT_LEN], struct err *e)
 {
     AUTO(secret_freep) struct secret *c = NULL;
     uint8_t be[4];
 
     memset(out, 0, COMMITMENT_LEN);
     put_be32(be, gen);
-    TRY(key_derive(smk, LABEL_COMMITMENT, SLICE(lineage, LINEAGE_LEN), SLICE(be, sizeof(be)), &c, e));
+    TRY(key_derive(smk, LABEL_COMMITMENT, SLICE(lineage, LINEAGE_LEN), SLICE(be, sizeof(be)), &c,
+                   e));
     memcpy(out, secret_view(c), COMMITMENT_LEN);
     return RC_OK;
 }
 
-RC env_canary_mac(const struct secret *canary, const uint8_t lineage[LINEAGE_LEN], uint8_t out[CANARY_MAC_LEN], struct err *e)
+RC env_canary_mac(const struct secret *canary, const uint8_t lineage[LINEAGE_LEN],
+                  uint8_t out[CANARY_MAC_LEN], struct err *e)
 {
     AUTO(secret_freep) struct secret *c = NULL;
 
@@ -255,12 +276,13 @@ RC env_canary_mac(const struct secret *canary, const uint8_t lineage[LINEAGE_LEN
     return RC_OK;
 }
 
-static RC envelope_mac(struct keyring *ring, uint32_t gen, const uint8_t lineage[LINEAGE_LEN], struct slice body,
-                       uint8_t out[ENV_MAC_LEN], struct err *e)
+static RC envelope_mac(struct keyring *ring, uint32_t gen, const uint8_t lineage[LINEAGE_LEN],
+                       struct slice body, uint8_t out[ENV_MAC_LEN], struct err *e)
 {
     AUTO(secret_freep) struct secret *key = NULL;
 
-    TRY(keyring_derive(ring, gen, LABEL_ENVELOPE_MAC, SLICE(lineage, LINEAGE_LEN), SLICE_EMPTY, &key, e));
+    TRY(keyring_derive(ring, gen, LABEL_ENVELOPE_MAC, SLICE(lineage, LINEAGE_LEN), SLICE_EMPTY,
+                       &key, e));
     return hmac_sha256(key, &body, 1, out, e);
 }
 
@@ -351,7 +373,8 @@ RC envelope_encode(const struct envelope *env, struct keyring *ring, struct buf 
     for (size_t i = 0; i < env->n_gens; i++)
         put_gen(out, &env->gens[i]);
     body_len = out->len;
-    put_be32(out->p + OFF_LENGTH, (uint32_t)(body_len + 2 + n_live(env) * (4 + ENV_MAC_LEN) + ENV_DIGEST_LEN));
+    put_be32(out->p + OFF_LENGTH,
+             (uint32_t)(body_len + 2 + n_live(env) * (4 + ENV_MAC_LEN) + ENV_DIGEST_LEN));
     buf_push_be16(out, (uint16_t)n_live(env));
     for (size_t i = 0; i < env->n_gens; i++) {
         uint8_t mac[ENV_MAC_LEN];
@@ -516,13 +539,13 @@ static RC frame_check(struct slice bytes, struct err *e)
     if (bytes.len < HEAD_LEN + ENV_DIGEST_LEN || bytes.len > ENV_FILE_MAX)
         FAIL(e, ERR_ENVELOPE_CORRUPT, "an envelope cannot have %zu bytes", bytes.len);
     TRY(sha256(&SLICE(bytes.p, bytes.len - ENV_DIGEST_LEN), 1, digest, e));
-    if (memcmp(digest, bytes.p + bytes.len - ENV_DIGEST_LEN, ENV_DIGEST_LEN) != 0)
+    if (!ct_equal(digest, bytes.p + bytes.len - ENV_DIGEST_LEN, ENV_DIGEST_LEN))
         FAIL(e, ERR_ENVELOPE_CORRUPT, "the envelope's digest does not match");
     if (memcmp(bytes.p, magic, sizeof(magic)) != 0)
         FAIL(e, ERR_ENVELOPE_CORRUPT, "this is not an envelope");
     if (get_be16(bytes.p + OFF_FORMAT) != ENV_FORMAT)
-        FAIL(e, ERR_UNKNOWN_FORMAT, "the envelope has format %u, this program knows %d", get_be16(bytes.p + OFF_FORMAT),
-             ENV_FORMAT);
+        FAIL(e, ERR_UNKNOWN_FORMAT, "the envelope has format %u, this program knows %d",
+             get_be16(bytes.p + OFF_FORMAT), ENV_FORMAT);
     if (get_be16(bytes.p + OFF_FORMAT + 2) != 0 || get_be32(bytes.p + OFF_LENGTH) != bytes.len)
         FAIL(e, ERR_ENVELOPE_CORRUPT, "the envelope's length does not match");
     return RC_OK;
@@ -570,7 +593,8 @@ RC envelope_decode(struct slice bytes, struct envelope **out, struct err *e)
     return RC_OK;
 }
 
-RC envelope_verify(const struct envelope *env, struct slice bytes, struct keyring *ring, struct err *e)
+RC envelope_verify(const struct envelope *env, struct slice bytes, struct keyring *ring,
+                   struct err *e)
 {
     size_t n = n_live(env), tail = n * (4 + ENV_MAC_LEN) + ENV_DIGEST_LEN, body_len;
     const uint8_t *p;
@@ -585,7 +609,8 @@ RC envelope_verify(const struct envelope *env, struct slice bytes, struct keyrin
             continue;
         TRY(envelope_mac(ring, env->gens[i].gen, env->lineage, SLICE(bytes.p, body_len), mac, e));
         if (!ct_equal(mac, p + 4, ENV_MAC_LEN))
-            FAIL(e, ERR_ENVELOPE_FORGED, "generation %u does not confirm the envelope", env->gens[i].gen);
+            FAIL(e, ERR_ENVELOPE_FORGED, "generation %u does not confirm the envelope",
+                 env->gens[i].gen);
         p += 4 + ENV_MAC_LEN;
     }
     return RC_OK;

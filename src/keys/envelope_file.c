@@ -57,7 +57,8 @@ static RC read_copy(const char *dir, int i, struct buf *bytes, struct envelope *
 
     if (readlink(path, target, sizeof(target)) >= 0)
         FAIL(e, ERR_ENVELOPE_CORRUPT, "\"%s\" is a symbolic link", path);
-    if (file_read(path, ENV_FILE_MAX, bytes, e).failed || envelope_decode(buf_view(bytes), env, e).failed) {
+    if (file_read(path, ENV_FILE_MAX, bytes, e).failed ||
+        envelope_decode(buf_view(bytes), env, e).failed) {
         err_wrap(e, "%s", copy_name[i]);
         return RC_FAILED;
     }
@@ -88,7 +89,8 @@ RC env_files_load(const char *dir, struct env_loaded *out, struct err *e)
         bool unknown = why[0].code == ERR_UNKNOWN_FORMAT || why[1].code == ERR_UNKNOWN_FORMAT;
         int told = why[0].code == ERR_UNKNOWN_FORMAT || why[1].code != ERR_UNKNOWN_FORMAT ? 0 : 1;
 
-        rc = err_set(e, unknown ? ERR_UNKNOWN_FORMAT : ERR_ENVELOPE_CORRUPT, __FILE__, __LINE__, "%s", why[told].msg);
+        rc = err_set(e, unknown ? ERR_UNKNOWN_FORMAT : ERR_ENVELOPE_CORRUPT, __FILE__, __LINE__,
+                     "%s", why[told].msg);
         if (e)
             err_detail(e, "%s; %s", why[0].msg, why[1].msg);
     }
@@ -139,7 +141,8 @@ static bool is_leftover(const char *name)
     for (int i = 0; i < ENV_COPIES; i++) {
         size_t len = strlen(copy_name[i]);
 
-        if (strncmp(name, copy_name[i], len) == 0 && name[len] == '.' && strlen(name + len + 1) == 6)
+        if (strncmp(name, copy_name[i], len) == 0 && name[len] == '.' &&
+            strlen(name + len + 1) == 6)
             return true;
     }
     return false;
@@ -202,10 +205,11 @@ RC pin_decode(struct slice bytes, struct env_pin *out, struct err *e)
     if (bytes.len != PIN_LEN || memcmp(p, pin_magic, sizeof(pin_magic)) != 0)
         FAIL(e, ERR_PIN_MISSING, "the pin is damaged");
     TRY(sha256(&SLICE(p, PIN_BODY), 1, digest, e));
-    if (memcmp(digest, p + PIN_BODY, sizeof(digest)) != 0)
+    if (!ct_equal(digest, p + PIN_BODY, sizeof(digest)))
         FAIL(e, ERR_PIN_MISSING, "the pin is damaged");
     if (get_be16(p + 8) != PIN_FORMAT || get_be16(p + 10) != 0)
-        FAIL(e, ERR_UNKNOWN_FORMAT, "the pin has format %u, this program knows %d", get_be16(p + 8), PIN_FORMAT);
+        FAIL(e, ERR_UNKNOWN_FORMAT, "the pin has format %u, this program knows %d", get_be16(p + 8),
+             PIN_FORMAT);
     out->sequence = get_be64(p + 12);
     memcpy(out->lineage, p + 20, LINEAGE_LEN);
     memcpy(out->first_commitment, p + 36, COMMITMENT_LEN);
@@ -257,11 +261,13 @@ RC pin_check(const struct env_pin *p, const struct envelope *env, struct err *e)
     if (memcmp(p->lineage, env->lineage, LINEAGE_LEN) != 0)
         FAIL(e, ERR_ENVELOPE_FOREIGN, "the envelope is of another cluster than the pin");
     if (memcmp(p->first_commitment, env->first_commitment, COMMITMENT_LEN) != 0)
-        FAIL(e, ERR_ENVELOPE_FORGED, "the envelope's first key is not the one that the pin remembers");
+        FAIL(e, ERR_ENVELOPE_FORGED,
+             "the envelope's first key is not the one that the pin remembers");
     if (env->sequence < p->sequence)
         FAIL(e, ERR_ENVELOPE_STALE, "the envelope has sequence %llu, the pin remembers %llu",
              (unsigned long long)env->sequence, (unsigned long long)p->sequence);
     if (!g || g->state != GEN_LIVE || memcmp(p->commitment, g->commitment, COMMITMENT_LEN) != 0)
-        FAIL(e, ERR_ENVELOPE_FORGED, "the envelope lacks the key that the pin remembers as current");
+        FAIL(e, ERR_ENVELOPE_FORGED,
+             "the envelope lacks the key that the pin remembers as current");
     return RC_OK;
 }

@@ -17,11 +17,12 @@ struct generation {
 };
 
 struct keyring {
-    struct mutex lock;         /* guards all below; held during a derivation, which takes some microseconds */
+    /* guards all below; held during a derivation, which takes some microseconds */
+    struct mutex lock;
     uint32_t refs;
-    uint32_t current;          /* 0 = none */
+    uint32_t current; /* 0 = none */
     size_t n;
-    struct generation *row;    /* n of them */
+    struct generation *row; /* n of them */
 };
 
 struct keyring *keyring_new(void)
@@ -84,7 +85,8 @@ RC keyring_add(struct keyring *k, uint32_t gen, struct secret *smk, struct err *
     }
     mutex_lock(&k->lock);
     if (find_locked(k, gen)) {
-        rc = err_set(e, ERR_CONFLICT, __FILE__, __LINE__, "the key ring has generation %u already", gen);
+        rc = err_set(e, ERR_CONFLICT, __FILE__, __LINE__, "the key ring has generation %u already",
+                     gen);
     } else {
         k->row = mem_realloc(k->row, (k->n + 1) * sizeof(*k->row));
         k->row[k->n++] = (struct generation){ .gen = gen, .smk = TAKE(smk) };
@@ -110,7 +112,8 @@ RC keyring_set_current(struct keyring *k, uint32_t gen, struct err *e)
 
 uint32_t keyring_current(const struct keyring *k)
 {
-    struct keyring *m = (struct keyring *)(uintptr_t)k; /* the lock is not part of what const promises */
+    /* the lock is not part of what const promises */
+    struct keyring *m = (struct keyring *)(uintptr_t)k;
     uint32_t gen;
 
     mutex_lock(&m->lock);
@@ -168,8 +171,8 @@ static RC derive_info(enum key_label label, struct slice context, struct buf *in
     return RC_OK;
 }
 
-RC key_derive(const struct secret *ikm, enum key_label label, struct slice salt, struct slice context, struct secret **out,
-              struct err *e)
+RC key_derive(const struct secret *ikm, enum key_label label, struct slice salt,
+              struct slice context, struct secret **out, struct err *e)
 {
     AUTO(buf_fini) struct buf info = BUF_INIT;
 
@@ -178,8 +181,8 @@ RC key_derive(const struct secret *ikm, enum key_label label, struct slice salt,
     return hkdf_sha256(ikm, salt, buf_view(&info), DERIVED_LEN, out, e);
 }
 
-RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct slice salt, struct slice context,
-                  struct secret **out, struct err *e)
+RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct slice salt,
+                  struct slice context, struct secret **out, struct err *e)
 {
     struct generation *g;
     rc_t rc;
@@ -192,7 +195,8 @@ RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct 
     if (g)
         rc = key_derive(g->smk, label, salt, context, out, e);
     else
-        rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__, "the key ring lacks generation %u", gen);
+        rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__,
+                     "the key ring lacks generation %u", gen);
     mutex_unlock(&k->lock);
     return rc;
 }
@@ -210,7 +214,8 @@ RC keyring__dup_smk(struct keyring *k, uint32_t gen, struct secret **out, struct
     if (g)
         rc = secret_dup(g->smk, out, e);
     else
-        rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__, "the key ring lacks generation %u", gen);
+        rc = err_set(e, ERR_MISSING_GENERATION, __FILE__, __LINE__,
+                     "the key ring lacks generation %u", gen);
     mutex_unlock(&k->lock);
     return rc;
 }

@@ -11,8 +11,11 @@
 
 const char *probe_class_name(enum probe_class c)
 {
-    static const char *const name[] = { [PROBE_OK] = "ok", [PROBE_DENIED] = "denied", [PROBE_THROTTLED] = "throttled",
-                                        [PROBE_UNREACHABLE] = "unreachable", [PROBE_BAD] = "bad" };
+    static const char *const name[] = { [PROBE_OK] = "ok",
+                                        [PROBE_DENIED] = "denied",
+                                        [PROBE_THROTTLED] = "throttled",
+                                        [PROBE_UNREACHABLE] = "unreachable",
+                                        [PROBE_BAD] = "bad" };
 
     return c <= PROBE_BAD ? name[c] : "unknown";
 }
@@ -20,18 +23,13 @@ const char *probe_class_name(enum probe_class c)
 enum probe_class probe_class_of(const struct err *e)
 {
     switch (e->code) {
-    case ERR_NONE:
-        return PROBE_OK;
+    case ERR_NONE: return PROBE_OK;
     case ERR_KEY_DENIED:
-    case ERR_KEY_NOT_FOUND:
-        return PROBE_DENIED;
-    case ERR_KEY_THROTTLED:
-        return PROBE_THROTTLED;
+    case ERR_KEY_NOT_FOUND: return PROBE_DENIED;
+    case ERR_KEY_THROTTLED: return PROBE_THROTTLED;
     case ERR_KEY_UNREACHABLE:
-    case ERR_TIMEOUT:
-        return PROBE_UNREACHABLE;
-    default:
-        return PROBE_BAD;
+    case ERR_TIMEOUT: return PROBE_UNREACHABLE;
+    default: return PROBE_BAD;
     }
 }
 
@@ -46,19 +44,22 @@ RC key_info_valid(const struct key_info *i, bool for_wrap, struct err *e)
     if (i->expires_s && i->server_date_s >= i->expires_s)
         FAIL(e, ERR_KEY_DENIED, "version %s of the key has expired", i->version);
     if (!i->can_unwrap || (for_wrap && !i->can_wrap))
-        FAIL(e, ERR_KEY_DENIED, "version %s of the key does not allow %s", i->version, i->can_unwrap ? "wrapKey" : "unwrapKey");
+        FAIL(e, ERR_KEY_DENIED, "version %s of the key does not allow %s", i->version,
+             i->can_unwrap ? "wrapKey" : "unwrapKey");
     return RC_OK;
 }
 
 /* open_canary(): the heart of the probe. */
-static RC open_canary(struct key_provider *p, const struct probe_target *t, bool fresh, uint64_t deadline_us, struct err *e)
+static RC open_canary(struct key_provider *p, const struct probe_target *t, bool fresh,
+                      uint64_t deadline_us, struct err *e)
 {
     AUTO(secret_freep) struct secret *canary = NULL;
     uint8_t mac[CANARY_MAC_LEN];
 
     TRY(p->unwrap(p, &t->canary, fresh, deadline_us, &canary, e));
     if (secret_len(canary) != CANARY_LEN)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped the canary to %zu bytes", p->name, secret_len(canary));
+        FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped the canary to %zu bytes", p->name,
+             secret_len(canary));
     TRY(env_canary_mac(canary, t->lineage, mac, e));
     if (!ct_equal(mac, t->mac, sizeof(mac)))
         FAIL(e, ERR_KEY_BAD_ANSWER, "%s unwrapped the canary to something else", p->name);
@@ -66,12 +67,14 @@ static RC open_canary(struct key_provider *p, const struct probe_target *t, bool
 }
 
 /* look_newer(): a failure to learn about a newer version says nothing about the one in use. */
-static void look_newer(struct key_provider *p, const struct probe_target *t, uint64_t deadline_us, struct probe_result *out)
+static void look_newer(struct key_provider *p, const struct probe_target *t, uint64_t deadline_us,
+                       struct probe_result *out)
 {
     struct key_info newest = { 0 };
     struct err ignored = { 0 };
 
-    if (p->get_key(p, NULL, deadline_us, &newest, &ignored).failed || key_info_valid(&newest, true, &ignored).failed)
+    if (p->get_key(p, NULL, deadline_us, &newest, &ignored).failed ||
+        key_info_valid(&newest, true, &ignored).failed)
         return;
     if (strcmp(newest.version, t->canary.version) == 0)
         return;
@@ -79,8 +82,8 @@ static void look_newer(struct key_provider *p, const struct probe_target *t, uin
     memcpy(out->newest, newest.version, sizeof(out->newest));
 }
 
-static RC probe(struct key_provider *p, const struct probe_target *t, const struct probe_options *o, uint64_t deadline_us,
-                struct probe_result *out, struct err *e)
+static RC probe(struct key_provider *p, const struct probe_target *t, const struct probe_options *o,
+                uint64_t deadline_us, struct probe_result *out, struct err *e)
 {
     struct key_info info = { 0 };
     struct err invalid = { 0 };
@@ -104,7 +107,8 @@ static RC probe(struct key_provider *p, const struct probe_target *t, const stru
     return err_set(e, invalid.code, __FILE__, __LINE__, "%s", invalid.msg);
 }
 
-void probe_run(struct key_provider *p, const struct probe_target *t, const struct probe_options *o, struct probe_result *out)
+void probe_run(struct key_provider *p, const struct probe_target *t, const struct probe_options *o,
+               struct probe_result *out)
 {
     uint64_t began = clock_mono_us();
 

@@ -17,19 +17,18 @@
 enum rotation_action rotation_next(const struct envelope *env)
 {
     switch (env->rotation) {
-    case ROT_PREPARED:
-        return ROT_DO_VERIFY;
-    case ROT_VERIFIED:
-        return ROT_DO_COMMIT;
-    default:
-        return ROT_DO_NOTHING;
+    case ROT_PREPARED: return ROT_DO_VERIFY;
+    case ROT_VERIFIED: return ROT_DO_COMMIT;
+    default: return ROT_DO_NOTHING;
     }
 }
 
-static RC must_be(const struct envelope *env, enum rotation_state s, const char *what, struct err *e)
+static RC must_be(const struct envelope *env, enum rotation_state s, const char *what,
+                  struct err *e)
 {
     if (env->rotation != s)
-        FAIL(e, ERR_CONFLICT, "a rotation that is %s cannot be %s", rotation_state_name(env->rotation), what);
+        FAIL(e, ERR_CONFLICT, "a rotation that is %s cannot be %s",
+             rotation_state_name(env->rotation), what);
     return RC_OK;
 }
 
@@ -42,7 +41,8 @@ static size_t count_live(const struct envelope *env)
     return n;
 }
 
-RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t now_s, struct err *e)
+RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t now_s,
+                    struct err *e)
 {
     size_t w = 0;
 
@@ -53,8 +53,10 @@ RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t
     /* a new generation and its canary are under a new version: whatever is not re-wrapped would stay under the old one */
     if (!(p->kind & ROT_REWRAP))
         FAIL(e, ERR_INTERNAL, "a rotation re-wraps every live generation");
-    if ((p->kind & ROT_NEW_GENERATION) && (env->n_gens >= CUSTODY_GEN_MAX || env->next_gen == UINT32_MAX))
-        FAIL(e, ERR_CONFLICT, "the envelope has %u generations: retire and destroy some first", env->n_gens);
+    if ((p->kind & ROT_NEW_GENERATION) &&
+        (env->n_gens >= CUSTODY_GEN_MAX || env->next_gen == UINT32_MAX))
+        FAIL(e, ERR_CONFLICT, "the envelope has %u generations: retire and destroy some first",
+             env->n_gens);
     for (size_t i = 0; i < env->n_gens; i++)
         if (env->gens[i].state == GEN_LIVE)
             env->gens[i].pending = p->wraps[w++];
@@ -104,7 +106,8 @@ RC rotation_commit(struct envelope *env, int64_t now_s, struct err *e)
         if (g->pending.len == 0)
             continue;
         if (to_customer && g->state == GEN_LIVE)
-            g->flags |= GEN_EXPOSED; /* the service's own key has wrapped it: an old copy of the envelope still opens it */
+            /* the service's own key has wrapped it: an old copy of the envelope still opens it */
+            g->flags |= GEN_EXPOSED;
         if (g->state == GEN_PREPARED) {
             g->state = GEN_LIVE;
             env->current = g->gen;
@@ -153,7 +156,8 @@ RC rotation_destroy(struct envelope *env, uint32_t gen, struct err *e)
     if (!g)
         FAIL(e, ERR_MISSING_GENERATION, "the envelope lacks generation %u", gen);
     if (g->state != GEN_RETIRED)
-        FAIL(e, ERR_CONFLICT, "generation %u cannot be destroyed: it is %s", gen, gen_state_name(g->state));
+        FAIL(e, ERR_CONFLICT, "generation %u cannot be destroyed: it is %s", gen,
+             gen_state_name(g->state));
     envelope_drop_gen(env, gen);
     return RC_OK;
 }

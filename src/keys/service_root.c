@@ -28,7 +28,7 @@ static const char alg_name[] = "A256KWP";
 
 struct service_root {
     struct key_provider p;
-    struct secret *root;       /* owned */
+    struct secret *root; /* owned */
     char version[2 * ID_LEN + 1];
 };
 
@@ -43,7 +43,8 @@ static RC parent_dir(const char *path, char **out, struct err *e)
 
     *out = NULL;
     if (!slash || slash == path || slash[1] == '\0')
-        FAIL(e, ERR_CONFIG, "the service root key's path \"%s\" must name a file in a directory of its own", path);
+        FAIL(e, ERR_CONFIG,
+             "the service root key's path \"%s\" must name a file in a directory of its own", path);
     *out = mem_strndup(path, (size_t)(slash - path));
     return RC_OK;
 }
@@ -92,20 +93,23 @@ static RC read_root(const char *path, struct secret **out, struct err *e)
     if (!S_ISREG(st.st_mode))
         FAIL(e, ERR_CONFIG, "the service root key \"%s\" is not a regular file", path);
     if (st.st_mode & (S_IRWXG | S_IRWXO))
-        FAIL(e, ERR_CONFIG, "the service root key \"%s\" is open to group or others: chmod 600", path);
+        FAIL(e, ERR_CONFIG, "the service root key \"%s\" is open to group or others: chmod 600",
+             path);
     if (st.st_uid != geteuid() && st.st_uid != 0)
         FAIL(e, ERR_CONFIG, "the service root key \"%s\" belongs to another user", path);
     if (st.st_size != SERVICE_ROOT_LEN)
         FAIL(e, ERR_CONFIG, "the service root key \"%s\" has not %d bytes", path, SERVICE_ROOT_LEN);
     TRY(secret_new(SERVICE_ROOT_LEN, &root, e));
-    n = fault_hit("service-root.read") ? -1 : read(fd, secret_bytes(root), SERVICE_ROOT_LEN); /* straight into the arena */
+    /* straight into the arena */
+    n = fault_hit("service-root.read") ? -1 : read(fd, secret_bytes(root), SERVICE_ROOT_LEN);
     if (n != SERVICE_ROOT_LEN)
         return file_err(e, n < 0 ? EIO : EINVAL, "read", path);
     *out = TAKE(root);
     return RC_OK;
 }
 
-static RC sr_get_key(struct key_provider *p, const char *version, uint64_t deadline_us, struct key_info *out, struct err *e)
+static RC sr_get_key(struct key_provider *p, const char *version, uint64_t deadline_us,
+                     struct key_info *out, struct err *e)
 {
     struct service_root *s = of(p);
 
@@ -123,13 +127,15 @@ static RC sr_get_key(struct key_provider *p, const char *version, uint64_t deadl
     return RC_OK;
 }
 
-static RC wrapping_key(const struct service_root *s, const uint8_t *salt, struct secret **out, struct err *e)
+static RC wrapping_key(const struct service_root *s, const uint8_t *salt, struct secret **out,
+                       struct err *e)
 {
-    return key_derive(s->root, LABEL_SERVICE_ROOT, SLICE(salt, SALT_LEN), SLICE_LIT("wrap"), out, e);
+    return key_derive(s->root, LABEL_SERVICE_ROOT, SLICE(salt, SALT_LEN), SLICE_LIT("wrap"), out,
+                      e);
 }
 
-static RC sr_wrap(struct key_provider *p, const char *version, const struct secret *plain, uint64_t deadline_us,
-                  struct wrapped_key *out, struct err *e)
+static RC sr_wrap(struct key_provider *p, const char *version, const struct secret *plain,
+                  uint64_t deadline_us, struct wrapped_key *out, struct err *e)
 {
     struct service_root *s = of(p);
     AUTO(secret_freep) struct secret *kek = NULL;
@@ -150,8 +156,8 @@ static RC sr_wrap(struct key_provider *p, const char *version, const struct secr
     return RC_OK;
 }
 
-static RC sr_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fresh, uint64_t deadline_us,
-                    struct secret **out, struct err *e)
+static RC sr_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fresh,
+                    uint64_t deadline_us, struct secret **out, struct err *e)
 {
     struct service_root *s = of(p);
     AUTO(secret_freep) struct secret *kek = NULL;
@@ -161,14 +167,17 @@ static RC sr_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fr
     (void)fresh;
     *out = NULL;
     if (strcmp(w->version, s->version) != 0)
-        FAIL(e, ERR_WRONG_KEY, "this was wrapped by service root key %s, the one at hand is %s", w->version, s->version);
+        FAIL(e, ERR_WRONG_KEY, "this was wrapped by service root key %s, the one at hand is %s",
+             w->version, s->version);
     if (strcmp(w->alg, alg_name) != 0 || w->len <= SALT_LEN || w->len > WRAP_MAX)
-        FAIL(e, ERR_ENVELOPE_FORGED, "a wrapped key is not of the kind that the service root key makes");
+        FAIL(e, ERR_ENVELOPE_FORGED,
+             "a wrapped key is not of the kind that the service root key makes");
     TRY(wrapping_key(s, w->bytes, &kek, e));
     if (!keywrap_unwrap(kek, SLICE(w->bytes + SALT_LEN, w->len - SALT_LEN), out, &why).failed)
         return RC_OK;
     if (why.code == ERR_CORRUPT)
-        FAIL(e, ERR_ENVELOPE_FORGED, "a wrapped key names this service root key, which did not wrap it");
+        FAIL(e, ERR_ENVELOPE_FORGED,
+             "a wrapped key names this service root key, which did not wrap it");
     return err_set(e, why.code, __FILE__, __LINE__, "%s", why.msg);
 }
 
@@ -183,8 +192,8 @@ static void sr_free(struct key_provider *p)
     mem_free(s);
 }
 
-RC service_root_open(const char *path, const char *data_dir, struct key_provider **out, struct service_root_info *info,
-                     struct err *e)
+RC service_root_open(const char *path, const char *data_dir, struct key_provider **out,
+                     struct service_root_info *info, struct err *e)
 {
     AUTO(secret_freep) struct secret *root = NULL, *id = NULL;
     AUTO(buf_fini) struct buf hex = BUF_INIT;
@@ -193,13 +202,17 @@ RC service_root_open(const char *path, const char *data_dir, struct key_provider
     *out = NULL;
     memset(info, 0, sizeof(*info));
     if (is_inside(path, data_dir))
-        FAIL(e, ERR_CONFIG, "the service root key \"%s\" lies inside the data directory, which it protects", path);
+        FAIL(e, ERR_CONFIG,
+             "the service root key \"%s\" lies inside the data directory, which it protects", path);
     TRY(read_root(path, &root, e));
     TRY(key_derive(root, LABEL_SERVICE_ROOT, SLICE_EMPTY, SLICE_LIT("id"), &id, e));
     hex_encode(SLICE(secret_view(id), ID_LEN), &hex);
     info->same_device = path_same_device(path, data_dir);
     s = NEW(struct service_root);
-    s->p = (struct key_provider){ .name = "service-root", .get_key = sr_get_key, .wrap = sr_wrap, .unwrap = sr_unwrap,
+    s->p = (struct key_provider){ .name = "service-root",
+                                  .get_key = sr_get_key,
+                                  .wrap = sr_wrap,
+                                  .unwrap = sr_unwrap,
                                   .free = sr_free };
     s->root = TAKE(root);
     memcpy(s->version, hex.p, 2 * ID_LEN);

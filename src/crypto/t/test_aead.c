@@ -54,14 +54,16 @@ static RC forgetful_seal(const struct aead_key *k, const struct aead_seal *m, st
     n.aad = SLICE_EMPTY;
     return aead__openssl.seal(k, &n, e);
 }
-static RC forgetful_open(const struct aead_key *k, const struct aead_open *m, bool *match, struct err *e)
+static RC forgetful_open(const struct aead_key *k, const struct aead_open *m, bool *match,
+                         struct err *e)
 {
     struct aead_open n = *m;
 
     n.aad = SLICE_EMPTY;
     return aead__openssl.open(k, &n, match, e);
 }
-static RC trusting_open(const struct aead_key *k, const struct aead_open *m, bool *match, struct err *e)
+static RC trusting_open(const struct aead_key *k, const struct aead_open *m, bool *match,
+                        struct err *e)
 {
     rc_t rc = aead__openssl.open(k, m, match, e);
 
@@ -106,8 +108,11 @@ static void engines_agree(void **state)
 
         assert_false(random_bytes(nonce, sizeof(nonce), &e).failed);
         for (size_t i = 0; i < n; i++) {
-            struct aead_seal m = { .nonce = nonce, .aad = SLICE(aad, aad_len), .plain = SLICE(plain, len),
-                                   .out = out[i], .tag = tag[i] };
+            struct aead_seal m = { .nonce = nonce,
+                                   .aad = SLICE(aad, aad_len),
+                                   .plain = SLICE(plain, len),
+                                   .out = out[i],
+                                   .tag = tag[i] };
 
             assert_false(aead__seal_with(aead__engines[i], k, &m, &e).failed);
         }
@@ -116,8 +121,11 @@ static void engines_agree(void **state)
             assert_memory_equal(tag[0], tag[1], AEAD_TAG_LEN);
         }
         for (size_t i = 0; i < n; i++) { /* each opens what the other sealed, in place */
-            struct aead_open m = { .nonce = nonce, .aad = SLICE(aad, aad_len), .cipher = SLICE(out[n - 1 - i], len),
-                                   .tag = tag[n - 1 - i], .out = out[n - 1 - i] };
+            struct aead_open m = { .nonce = nonce,
+                                   .aad = SLICE(aad, aad_len),
+                                   .cipher = SLICE(out[n - 1 - i], len),
+                                   .tag = tag[n - 1 - i],
+                                   .out = out[n - 1 - i] };
 
             assert_false(aead__open_with(aead__engines[i], k, &m, &e).failed);
             assert_memory_equal(out[n - 1 - i], plain, len);
@@ -129,15 +137,27 @@ static void engines_agree(void **state)
 /* Every bit of the tag, and samples of the text, the associated data and the nonce: refused, and the output is wiped. */
 static void refusals_wipe(void **state)
 {
-    uint8_t text[100], sealed[100], out[100], zero[100] = { 0 }, aad[20] = "who", nonce[12] = { 1 }, tag[16];
+    uint8_t text[100], sealed[100], out[100], zero[100] = { 0 }, aad[20] = "who", nonce[12] = { 1 },
+                                              tag[16];
 
     (void)state;
     memset(text, 'x', sizeof(text));
     for (size_t i = 0; i < aead__n_engines; i++) {
         struct aead_key *k = fresh_key(), *other = fresh_key();
-        struct aead_seal s = { .nonce = nonce, .aad = SLICE(aad, 20), .plain = SLICE(text, 100), .out = sealed, .tag = tag };
-        struct aead_open o = { .nonce = nonce, .aad = SLICE(aad, 20), .cipher = SLICE(sealed, 100), .tag = tag, .out = out };
-        struct { uint8_t *p; size_t len; } field[] = { { tag, 16 }, { sealed, 100 }, { aad, 20 }, { nonce, 12 } };
+        struct aead_seal s = { .nonce = nonce,
+                               .aad = SLICE(aad, 20),
+                               .plain = SLICE(text, 100),
+                               .out = sealed,
+                               .tag = tag };
+        struct aead_open o = { .nonce = nonce,
+                               .aad = SLICE(aad, 20),
+                               .cipher = SLICE(sealed, 100),
+                               .tag = tag,
+                               .out = out };
+        struct {
+            uint8_t *p;
+            size_t len;
+        } field[] = { { tag, 16 }, { sealed, 100 }, { aad, 20 }, { nonce, 12 } };
         struct err e = { 0 };
 
         if (!usable(aead__engines[i]))
@@ -165,7 +185,8 @@ static void refusals_wipe(void **state)
         }
         assert_true(aead__open_with(aead__engines[i], other, &o, &e).failed);
         err_reset(&e);
-        assert_false(aead__open_with(aead__engines[i], k, &o, &e).failed); /* and the right one still opens */
+        /* and the right one still opens */
+        assert_false(aead__open_with(aead__engines[i], k, &o, &e).failed);
         assert_memory_equal(out, text, sizeof(out));
         aead_key_free(k);
         aead_key_free(other);
@@ -219,7 +240,8 @@ static void a_failing_engine_leaks_nothing(void **state)
         assert_true(aead__seal_with(aead__engines[i], k, &m, &e).failed);
         fault_disarm_all();
         assert_int_equal(e.code, ERR_CRYPTO);
-        assert_memory_equal(text, zero, sizeof(text)); /* in place: the plain text does not stay where cipher text is expected */
+        /* in place: the plain text does not stay where cipher text is expected */
+        assert_memory_equal(text, zero, sizeof(text));
         aead_key_free(k);
     }
 }
@@ -252,10 +274,20 @@ static void *crowd_member(void *arg)
         }
         memset(plain, (int)i, sizeof(plain));
         memcpy(nonce, &i, sizeof(i));
-        INVARIANT(!aead__seal_with(c.en, k, &(struct aead_seal){ .nonce = nonce, .plain = SLICE(plain, len), .out = out,
-                                                                  .tag = tag }, &e).failed);
-        INVARIANT(!aead__open_with(c.en, k, &(struct aead_open){ .nonce = nonce, .cipher = SLICE(out, len), .tag = tag,
-                                                                  .out = out }, &e).failed);
+        INVARIANT(!aead__seal_with(c.en, k,
+                                   &(struct aead_seal){ .nonce = nonce,
+                                                        .plain = SLICE(plain, len),
+                                                        .out = out,
+                                                        .tag = tag },
+                                   &e)
+                       .failed);
+        INVARIANT(!aead__open_with(c.en, k,
+                                   &(struct aead_open){ .nonce = nonce,
+                                                        .cipher = SLICE(out, len),
+                                                        .tag = tag,
+                                                        .out = out },
+                                   &e)
+                       .failed);
         INVARIANT(memcmp(out, plain, len) == 0);
         aead_key_free(mine);
     }
@@ -293,7 +325,8 @@ static void names_itself(void **state)
 {
     (void)state;
     assert_int_equal(aead_algorithm(), AEAD_ALG_AES_256_GCM);
-    assert_string_equal(crypto_engine(), (usable(aead__engines[0]) ? aead__engines[0] : &aead__openssl)->name());
+    assert_string_equal(crypto_engine(),
+                        (usable(aead__engines[0]) ? aead__engines[0] : &aead__openssl)->name());
     print_message("engine: %s\n", crypto_engine());
 }
 
@@ -308,9 +341,9 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_answers),     cmocka_unit_test(self_test_catches_defects),
-        cmocka_unit_test(engines_agree),     cmocka_unit_test(refusals_wipe),
-        cmocka_unit_test(arguments_refused), cmocka_unit_test(a_failing_engine_leaks_nothing),
+        cmocka_unit_test(known_answers),      cmocka_unit_test(self_test_catches_defects),
+        cmocka_unit_test(engines_agree),      cmocka_unit_test(refusals_wipe),
+        cmocka_unit_test(arguments_refused),  cmocka_unit_test(a_failing_engine_leaks_nothing),
         cmocka_unit_test(threads_share_keys), cmocka_unit_test(names_itself),
     };
 

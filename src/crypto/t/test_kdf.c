@@ -47,7 +47,8 @@ static void hkdf_vectors(void **state)
     static const struct {
         const char *ikm, *salt, *info, *okm;
     } v[] = {
-        { "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "000102030405060708090a0b0c", "f0f1f2f3f4f5f6f7f8f9",
+        { "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "000102030405060708090a0b0c",
+          "f0f1f2f3f4f5f6f7f8f9",
           "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865" },
         { "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f"
           "303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f",
@@ -137,7 +138,9 @@ static void sha_vectors(void **state)
     struct err e = { 0 };
 
     (void)state;
-    assert_false(sha256(&SLICE_LIT("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), 1, out, &e).failed);
+    assert_false(
+        sha256(&SLICE_LIT("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), 1, out, &e)
+            .failed);
     assert_hex(out, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     assert_false(sha256(NULL, 0, out, &e).failed);
     assert_hex(out, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -163,7 +166,9 @@ static void keywrap_vectors(void **state)
         bool match = false;
         struct err e = { 0 };
 
-        assert_false(keywrap__run(true, "AES-192-WRAP-PAD", kek.p, plain.p, plain.len, out, &len, &match, &e).failed);
+        assert_false(
+            keywrap__run(true, "AES-192-WRAP-PAD", kek.p, plain.p, plain.len, out, &len, &match, &e)
+                .failed);
         assert_int_equal(len, strlen(v[i].wrapped) / 2);
         assert_hex(out, v[i].wrapped);
         buf_fini(&plain);
@@ -260,9 +265,9 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hkdf_vectors),    cmocka_unit_test(hkdf_limits),
-        cmocka_unit_test(hmac_vectors),    cmocka_unit_test(sha_vectors),
-        cmocka_unit_test(keywrap_vectors), cmocka_unit_test(keywrap_refuses_damage),
+        cmocka_unit_test(hkdf_vectors),        cmocka_unit_test(hkdf_limits),
+        cmocka_unit_test(hmac_vectors),        cmocka_unit_test(sha_vectors),
+        cmocka_unit_test(keywrap_vectors),     cmocka_unit_test(keywrap_refuses_damage),
         cmocka_unit_test(random_fails_loudly), cmocka_unit_test(failures_leave_nothing),
     };
 

@@ -36,10 +36,10 @@ struct fake_version {
 struct fake_vault {
     struct key_provider p;
     struct fake_version v[FAKE_VERSIONS];
-    int n;               /* versions are "v1" to "v<n>" */
+    int n; /* versions are "v1" to "v<n>" */
     int64_t now_s;
-    enum err_code fail;  /* every call fails so; ERR_NONE = none */
-    int fail_after;      /* calls that still succeed */
+    enum err_code fail; /* every call fails so; ERR_NONE = none */
+    int fail_after;     /* calls that still succeed */
     enum fake_lie lie;
     int calls, unwraps, wraps;
 };
@@ -64,8 +64,8 @@ static inline RC fake_common(struct fake_vault *f, const char *version, int *at,
     return RC_OK;
 }
 
-static inline RC fake_get_key(struct key_provider *p, const char *version, uint64_t deadline_us, struct key_info *out,
-                              struct err *e)
+static inline RC fake_get_key(struct key_provider *p, const char *version, uint64_t deadline_us,
+                              struct key_info *out, struct err *e)
 {
     struct fake_vault *f = CONTAINER_OF(p, struct fake_vault, p);
     int at;
@@ -91,8 +91,8 @@ static inline RC fake_kek(struct fake_vault *f, int at, struct secret **out, str
     return secret_from(f->v[at].kek, 32, out, e);
 }
 
-static inline RC fake_wrap(struct key_provider *p, const char *version, const struct secret *plain, uint64_t deadline_us,
-                           struct wrapped_key *out, struct err *e)
+static inline RC fake_wrap(struct key_provider *p, const char *version, const struct secret *plain,
+                           uint64_t deadline_us, struct wrapped_key *out, struct err *e)
 {
     struct fake_vault *f = CONTAINER_OF(p, struct fake_vault, p);
     AUTO(secret_freep) struct secret *kek = NULL;
@@ -116,8 +116,8 @@ static inline RC fake_wrap(struct key_provider *p, const char *version, const st
     return RC_OK;
 }
 
-static inline RC fake_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fresh, uint64_t deadline_us,
-                             struct secret **out, struct err *e)
+static inline RC fake_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fresh,
+                             uint64_t deadline_us, struct secret **out, struct err *e)
 {
     struct fake_vault *f = CONTAINER_OF(p, struct fake_vault, p);
     AUTO(secret_freep) struct secret *kek = NULL;
@@ -131,23 +131,18 @@ static inline RC fake_unwrap(struct key_provider *p, const struct wrapped_key *w
         FAIL(e, ERR_KEY_DENIED, "the version is disabled");
     f->unwraps++;
     switch (f->lie) {
-    case FAKE_OTHER_KEY:
-        return secret_random(32, out, e);
-    case FAKE_SHORT:
-        return secret_new(31, out, e);
-    case FAKE_LONG:
-        return secret_new(33, out, e);
-    case FAKE_ZERO:
-        return secret_new(32, out, e);
-    case FAKE_ECHO:
-        return secret_from(w->bytes, 32, out, e);
-    default:
-        break;
+    case FAKE_OTHER_KEY: return secret_random(32, out, e);
+    case FAKE_SHORT: return secret_new(31, out, e);
+    case FAKE_LONG: return secret_new(33, out, e);
+    case FAKE_ZERO: return secret_new(32, out, e);
+    case FAKE_ECHO: return secret_from(w->bytes, 32, out, e);
+    default: break;
     }
     TRY(fake_kek(f, at, &kek, e));
     struct err why = { 0 };
     if (keywrap_unwrap(kek, SLICE(w->bytes, w->len), out, &why).failed)
-        FAIL(e, why.code == ERR_CORRUPT ? ERR_KEY_BAD_ANSWER : why.code, "the fake vault cannot unwrap this");
+        FAIL(e, why.code == ERR_CORRUPT ? ERR_KEY_BAD_ANSWER : why.code,
+             "the fake vault cannot unwrap this");
     return RC_OK;
 }
 
@@ -166,7 +161,10 @@ static inline void fake_add_version(struct fake_vault *f)
 static inline void fake_init(struct fake_vault *f)
 {
     memset(f, 0, sizeof(*f));
-    f->p = (struct key_provider){ .name = "fake-vault", .get_key = fake_get_key, .wrap = fake_wrap, .unwrap = fake_unwrap,
+    f->p = (struct key_provider){ .name = "fake-vault",
+                                  .get_key = fake_get_key,
+                                  .wrap = fake_wrap,
+                                  .unwrap = fake_unwrap,
                                   .free = fake_free };
     f->now_s = 1700000000;
     fake_add_version(f);

@@ -4,8 +4,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -35,7 +35,10 @@ static inline void scene_init(struct scene *s)
     AUTO(mem_freep) char *outside = mem_printf("%s/outside", s->root);
     INVARIANT(!dir_make(outside, 0700, &e).failed);
     fake_init(&s->vault);
-    s->cfg = (struct custody_config){ .dir = s->dir, .pin_path = s->pin, .mode = KEY_MODE_CMK, .provider = &s->vault.p,
+    s->cfg = (struct custody_config){ .dir = s->dir,
+                                      .pin_path = s->pin,
+                                      .mode = KEY_MODE_CMK,
+                                      .provider = &s->vault.p,
                                       .timeout_us = 1000000 };
 }
 
@@ -117,7 +120,9 @@ static inline void scene_fingerprint(struct scene *s, uint32_t gen, uint8_t out[
     struct secret *d = NULL;
     struct err e = { 0 };
 
-    scene_must(keyring_derive(custody_keyring(s->k), gen, LABEL_DIAGNOSTICS, SLICE_EMPTY, SLICE_EMPTY, &d, &e), &e);
+    scene_must(keyring_derive(custody_keyring(s->k), gen, LABEL_DIAGNOSTICS, SLICE_EMPTY,
+                              SLICE_EMPTY, &d, &e),
+               &e);
     memcpy(out, secret_view(d), 32);
     secret_free(d);
 }
@@ -163,7 +168,8 @@ static inline struct buf scene_read_pin(struct scene *s)
 static inline void scene_redigest(struct buf *b)
 {
     struct err e = { 0 };
-    scene_must(sha256(&SLICE(b->p, b->len - ENV_DIGEST_LEN), 1, b->p + b->len - ENV_DIGEST_LEN, &e), &e);
+    scene_must(sha256(&SLICE(b->p, b->len - ENV_DIGEST_LEN), 1, b->p + b->len - ENV_DIGEST_LEN, &e),
+               &e);
 }
 
 #endif

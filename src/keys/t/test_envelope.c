@@ -48,7 +48,8 @@ static void survives_reopening(void **state)
     scene_fingerprint(&s, 1, before[0]);
     scene_fingerprint(&s, 3, before[1]);
     scene_open(&s);
-    assert_false(s.r.repaired || s.r.degraded || s.r.pin_moved || s.r.adopted || s.r.resumed || s.r.pending);
+    assert_false(s.r.repaired || s.r.degraded || s.r.pin_moved || s.r.adopted || s.r.resumed ||
+                 s.r.pending);
     scene_fingerprint(&s, 1, after);
     assert_memory_equal(before[0], after, 32);
     scene_fingerprint(&s, 3, after);
@@ -139,8 +140,9 @@ static void every_byte_changed_knowingly(void **state)
             scene_redigest(&b);
             scene_write_both(&s, buf_view(&b));
             code = scene_refused(&s);
-            assert_true(code == ERR_ENVELOPE_FORGED || code == ERR_ENVELOPE_CORRUPT || code == ERR_ENVELOPE_FOREIGN ||
-                        code == ERR_ENVELOPE_STALE || code == ERR_UNKNOWN_FORMAT || code == ERR_KEY_BAD_ANSWER ||
+            assert_true(code == ERR_ENVELOPE_FORGED || code == ERR_ENVELOPE_CORRUPT ||
+                        code == ERR_ENVELOPE_FOREIGN || code == ERR_ENVELOPE_STALE ||
+                        code == ERR_UNKNOWN_FORMAT || code == ERR_KEY_BAD_ANSWER ||
                         code == ERR_KEY_NOT_FOUND || code == ERR_CONFIG);
             seen[0] += code == ERR_ENVELOPE_FORGED;
             seen[1] += code == ERR_ENVELOPE_FOREIGN;
@@ -311,7 +313,8 @@ static void envelope_gone(void **state)
     scene_create(&s);
     scene_close(&s);
     scene_empty_dir(s.dir);
-    assert_int_equal(scene_refused(&s), ERR_ENVELOPE_CORRUPT); /* an empty mount point is not a fresh start */
+    /* an empty mount point is not a fresh start */
+    assert_int_equal(scene_refused(&s), ERR_ENVELOPE_CORRUPT);
     assert_true(custody_create(&s.cfg, &s.k, &e).failed);
     assert_int_equal(e.code, ERR_ENVELOPE_CORRUPT);
     assert_false(custody_exists(s.dir));
@@ -410,10 +413,21 @@ static int group_setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(survives_reopening), T(cut_at_every_length), T(every_bit_flipped), T(every_byte_changed_knowingly),
-        T(forged_with_the_public_key), T(another_clusters_envelope), T(rolled_back), T(pin_lost),
-        T(adopt_does_not_overrule_a_pin), T(envelope_gone), T(odd_files), T(unknown_format), T(leftovers_are_cleaned),
-        T(the_mode_must_agree), T(encoding_is_canonical),
+        T(survives_reopening),
+        T(cut_at_every_length),
+        T(every_bit_flipped),
+        T(every_byte_changed_knowingly),
+        T(forged_with_the_public_key),
+        T(another_clusters_envelope),
+        T(rolled_back),
+        T(pin_lost),
+        T(adopt_does_not_overrule_a_pin),
+        T(envelope_gone),
+        T(odd_files),
+        T(unknown_format),
+        T(leftovers_are_cleaned),
+        T(the_mode_must_agree),
+        T(encoding_is_canonical),
     };
 
     return cmocka_run_group_tests(tests, group_setup, NULL);

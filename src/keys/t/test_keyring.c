@@ -49,7 +49,8 @@ static void generations(void **state)
     assert_int_equal(e.code, ERR_MISSING_GENERATION);
     err_reset(&e);
     assert_false(keyring_add(k, 1, smk_of(1), &e).failed);
-    assert_true(keyring_add(k, 1, smk_of(2), &e).failed); /* taken all the same: nothing leaks, see below */
+    /* taken all the same: nothing leaks, see below */
+    assert_true(keyring_add(k, 1, smk_of(2), &e).failed);
     assert_int_equal(e.code, ERR_CONFLICT);
     err_reset(&e);
     assert_true(keyring_add(k, 0, smk_of(2), &e).failed);
@@ -84,7 +85,9 @@ static void known_answer(void **state)
     struct err e = { 0 };
 
     (void)state;
-    assert_false(keyring_derive(k, 1, LABEL_BLOCK_FILE, SLICE_LIT("salt"), SLICE_LIT("context"), &s, &e).failed);
+    assert_false(
+        keyring_derive(k, 1, LABEL_BLOCK_FILE, SLICE_LIT("salt"), SLICE_LIT("context"), &s, &e)
+            .failed);
     assert_int_equal(secret_len(s), DERIVED_LEN);
     hex_encode(SLICE(secret_view(s), 32), &b);
     assert_string_equal(buf_cstr(&b), want);
@@ -96,7 +99,7 @@ static void known_answer(void **state)
 static void everything_separates(void **state)
 {
     struct keyring *k = ring_of(2);
-    uint8_t seen[64][32];
+    uint8_t seen[128][32];
     size_t n = 0;
     struct err e = { 0 };
 
@@ -106,7 +109,9 @@ static void everything_separates(void **state)
             for (int c = 0; c < 2; c++) {
                 struct secret *s = NULL;
 
-                assert_false(keyring_derive(k, g, (enum key_label)l, SLICE_EMPTY, SLICE("ab", (size_t)c), &s, &e).failed);
+                assert_false(keyring_derive(k, g, (enum key_label)l, SLICE_EMPTY,
+                                            SLICE("ab", (size_t)c), &s, &e)
+                                 .failed);
                 memcpy(seen[n], secret_view(s), 32);
                 secret_free(s);
                 for (size_t i = 0; i < n; i++)
@@ -126,7 +131,8 @@ static void *derive_often(void *arg)
         struct err e = { 0 };
         uint32_t g = 1 + (uint32_t)i % 3;
 
-        INVARIANT(!keyring_derive(k, g, LABEL_SPILL, SLICE(&i, sizeof(i)), SLICE_EMPTY, &s, &e).failed);
+        INVARIANT(
+            !keyring_derive(k, g, LABEL_SPILL, SLICE(&i, sizeof(i)), SLICE_EMPTY, &s, &e).failed);
         secret_free(s);
         INVARIANT(keyring_has(k, keyring_current(k)));
     }

@@ -39,11 +39,11 @@ void aead_key_free(struct aead_key *k);
 void aead_key_freep(struct aead_key **k);
 
 struct aead_seal {
-    const uint8_t *nonce;  /* AEAD_NONCE_LEN */
+    const uint8_t *nonce; /* AEAD_NONCE_LEN */
     struct slice aad;
     struct slice plain;
-    uint8_t *out;          /* plain.len bytes; may equal plain.p; wiped on failure */
-    uint8_t *tag;          /* AEAD_TAG_LEN; not inside out */
+    uint8_t *out; /* plain.len bytes; may equal plain.p; wiped on failure */
+    uint8_t *tag; /* AEAD_TAG_LEN; not inside out */
 };
 /* Errors: ERR_KEY_LOCKED, ERR_CRYPTO. */
 RC aead_seal(struct aead_key *k, const struct aead_seal *m, struct err *e);
@@ -52,8 +52,8 @@ struct aead_open {
     const uint8_t *nonce;
     struct slice aad;
     struct slice cipher;
-    const uint8_t *tag;    /* AEAD_TAG_LEN; not inside out */
-    uint8_t *out;          /* cipher.len bytes; may equal cipher.p; wiped on failure */
+    const uint8_t *tag; /* AEAD_TAG_LEN; not inside out */
+    uint8_t *out;       /* cipher.len bytes; may equal cipher.p; wiped on failure */
 };
 /* Errors: ERR_CORRUPT (the tag does not match), ERR_KEY_LOCKED, ERR_CRYPTO. */
 RC aead_open(struct aead_key *k, const struct aead_open *m, struct err *e);

@@ -18,6 +18,7 @@ static inline size_t keywrap_len(size_t len)
 /* keywrap_wrap(): kek has 32 bytes; plain 1 to SECRET_MAX. out has room for keywrap_len(). */
 RC keywrap_wrap(const struct secret *kek, const struct secret *plain, uint8_t *out, struct err *e);
 /* keywrap_unwrap(): Errors: ERR_CORRUPT (another key, or damage: the two cannot be told apart), ERR_CRYPTO. */
-RC keywrap_unwrap(const struct secret *kek, struct slice wrapped, struct secret **out, struct err *e);
+RC keywrap_unwrap(const struct secret *kek, struct slice wrapped, struct secret **out,
+                  struct err *e);
 
 #endif

@@ -31,16 +31,22 @@ RC secret_arena_init(size_t bytes, struct err *e);
 void secret_arena_wipe(void);
 bool secret_arena_sealed(void); /* secret_arena_wipe() was called, or is running */
 
-RC secret_new(size_t len, struct secret **out, struct err *e);            /* zeroed; 1 to SECRET_MAX bytes */
-RC secret_random(size_t len, struct secret **out, struct err *e);         /* from getrandom() */
-RC secret_from(const void *p, size_t len, struct secret **out, struct err *e); /* copies; the caller wipes its own copy */
+/* zeroed; 1 to SECRET_MAX bytes */
+RC secret_new(size_t len, struct secret **out, struct err *e);
+RC secret_random(size_t len, struct secret **out, struct err *e); /* from getrandom() */
+/* copies; the caller wipes its own copy */
+RC secret_from(const void *p, size_t len, struct secret **out, struct err *e);
 RC secret_dup(const struct secret *s, struct secret **out, struct err *e);
-void secret_free(struct secret *s);                                       /* wipes; NULL is fine, and so is one that sealing wiped */
+/* wipes; NULL is fine, and so is one that sealing wiped */
+void secret_free(struct secret *s);
 void secret_freep(struct secret **s);
-uint8_t *secret_bytes(struct secret *s);                                  /* valid until secret_free(); panics on a dead canary */
+/* valid until secret_free(); panics on a dead canary */
+uint8_t *secret_bytes(struct secret *s);
 const uint8_t *secret_view(const struct secret *s);
 size_t secret_len(const struct secret *s);
-bool secret_equal(const struct secret *a, const struct secret *b);        /* constant time in the length */
-uint64_t secret_live_count(void);                                         /* for leak checks in tests */
+/* constant time in the length */
+bool secret_equal(const struct secret *a, const struct secret *b);
+/* for leak checks in tests */
+uint64_t secret_live_count(void);
 
 #endif

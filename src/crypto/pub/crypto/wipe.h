@@ -7,9 +7,10 @@
 
 #include "base/err.h"
 
-void *wipe_malloc(size_t len);            /* also jansson's json_malloc_t and curl's malloc callback */
+/* also jansson's json_malloc_t and curl's malloc callback */
+void *wipe_malloc(size_t len);
 void *wipe_calloc(size_t n, size_t len);
-void *wipe_realloc(void *p, size_t len);  /* always moves, and wipes what it left */
+void *wipe_realloc(void *p, size_t len); /* always moves, and wipes what it left */
 char *wipe_strdup(const char *s);
 void wipe_free(void *p);
 

@@ -38,25 +38,30 @@ enum key_mode {
 };
 
 struct custody_config {
-    const char *dir;               /* where envelope.1 and envelope.2 are; exists */
-    const char *pin_path;          /* outside the data directory; its directory exists */
-    enum key_mode mode;            /* what the configuration says; must agree with the envelope */
-    struct key_provider *provider; /* borrowed; sees the SMK: for CMK a helper's (helper.h). Used by these calls only */
-    uint64_t timeout_us;           /* for one call of the provider */
-    bool adopt;                    /* the operator said so: take this envelope although there is no pin */
+    const char *dir;      /* where envelope.1 and envelope.2 are; exists */
+    const char *pin_path; /* outside the data directory; its directory exists */
+    enum key_mode mode;   /* what the configuration says; must agree with the envelope */
+    /* borrowed; sees the SMK: for CMK a helper's (helper.h). Used by these calls only */
+    struct key_provider *provider;
+    uint64_t timeout_us; /* for one call of the provider */
+    /* the operator said so: take this envelope although there is no pin */
+    bool adopt;
 };
 
 /* What opening found besides success: for the caller to log. */
 struct custody_report {
-    bool repaired;                 /* a copy was damaged, missing or behind, and was written anew */
-    bool degraded;                 /* it could not be written: one good copy is all there is; see degraded_err */
+    bool repaired; /* a copy was damaged, missing or behind, and was written anew */
+    /* it could not be written: one good copy is all there is; see degraded_err */
+    bool degraded;
     struct err degraded_err;
-    bool pin_moved;                /* the pin was behind: a stop between envelope and pin */
+    bool pin_moved; /* the pin was behind: a stop between envelope and pin */
     bool adopted;
-    int n_leftovers;               /* temporary files of an interrupted write, removed */
-    bool resumed;                  /* an interrupted rotation was finished */
-    bool abandoned;                /* it was given up: it led to another root, which only custody_switch() knows */
-    bool pending;                  /* it could not be finished: see pending_err. The keys in use are not affected */
+    int n_leftovers; /* temporary files of an interrupted write, removed */
+    bool resumed;    /* an interrupted rotation was finished */
+    /* it was given up: it led to another root, which only custody_switch() knows */
+    bool abandoned;
+    /* it could not be finished: see pending_err. The keys in use are not affected */
+    bool pending;
     struct err pending_err;
 };
 
@@ -65,7 +70,9 @@ bool custody_exists(const char *dir);
 /* custody_create(): a new lineage with generation 1: wrapped, verified by a real unwrap, then written. Refused (ERR_CONFLICT) when a
  * copy exists; ERR_ENVELOPE_CORRUPT when the pin remembers an envelope that is not there. [net] */
 RC custody_create(const struct custody_config *c, struct custody **out, struct err *e);
-RC custody_open(const struct custody_config *c, struct custody **out, struct custody_report *r, struct err *e); /* [net] */
+/* [net] */
+RC custody_open(const struct custody_config *c, struct custody **out, struct custody_report *r,
+                struct err *e);
 void custody_free(struct custody *k); /* NULL is fine; the ring lives on while others hold it */
 void custody_freep(struct custody **k);
 struct keyring *custody_keyring(struct custody *k); /* borrowed: keyring_ref() to keep it */
@@ -83,7 +90,8 @@ void custody_set_provider(struct custody *k, struct key_provider *p);
  * provider from then on. */
 RC custody_rewrap(struct custody *k, const char *version, struct err *e);
 RC custody_new_generation(struct custody *k, struct err *e);
-RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to, bool new_generation, struct err *e);
+RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to,
+                  bool new_generation, struct err *e);
 /* custody_resume(): finish an interrupted rotation, if there is one. */
 RC custody_resume(struct custody *k, bool *did, struct err *e);
 /* custody_heal(): a write of the second copy or of the pin that failed (status: degraded) does not undo an operation, whose result the
@@ -98,12 +106,14 @@ struct census_row {
 uint64_t census_bytes(const struct census_row *rows, size_t n, uint32_t gen);
 bool census_unused(const struct census_row *rows, size_t n, uint32_t gen);
 /* census_merge(): add the rows of another count (archived logs, checkpoints, backups) to rows, in place; false when max is too small. */
-bool census_merge(struct census_row *rows, size_t *n, size_t max, const struct census_row *more, size_t n_more);
+bool census_merge(struct census_row *rows, size_t *n, size_t max, const struct census_row *more,
+                  size_t n_more);
 
 /* custody_retire(): the census says that nothing lies under gen: it leaves the ring and the envelope's MACs; its wrapped form stays.
  * Refused (ERR_CONFLICT) while it is current, while the census counts anything under it, or during a rotation.
  * custody_destroy(): a retired generation's wrapped form is erased. */
-RC custody_retire(struct custody *k, uint32_t gen, const struct census_row *rows, size_t n, struct err *e);
+RC custody_retire(struct custody *k, uint32_t gen, const struct census_row *rows, size_t n,
+                  struct err *e);
 RC custody_destroy(struct custody *k, uint32_t gen, struct err *e);
 
 /* What status and reports show. */
@@ -113,10 +123,11 @@ enum rotation_state { ROT_IDLE = 0, ROT_PREPARED = 1, ROT_VERIFIED = 2 };
 struct generation_status {
     uint32_t gen;
     enum gen_state state;
-    bool exposed;            /* was once wrapped by the service root key, and the cluster is in CMK mode now */
+    /* was once wrapped by the service root key, and the cluster is in CMK mode now */
+    bool exposed;
     int64_t created_s;
-    char version[65];        /* what wraps it; "" for one that is being prepared */
-    uint32_t n_versions;     /* how many versions ever wrapped it, this one included */
+    char version[65];    /* what wraps it; "" for one that is being prepared */
+    uint32_t n_versions; /* how many versions ever wrapped it, this one included */
 };
 struct custody_status {
     enum key_mode mode;
@@ -124,18 +135,20 @@ struct custody_status {
     uint8_t lineage[LINEAGE_LEN];
     uint32_t current;
     enum rotation_state rotation;
-    char version[65];        /* of the current generation's wrap, and of the canary's */
+    char version[65]; /* of the current generation's wrap, and of the canary's */
     char alg[24];
-    int64_t wrapped_s;       /* when that was */
+    int64_t wrapped_s; /* when that was */
     bool degraded;
     size_t n;
     struct generation_status row[CUSTODY_GEN_MAX];
 };
-void custody_status(struct custody *k, struct custody_status *out); /* [any] never waits for the network */
+/* [any] never waits for the network */
+void custody_status(struct custody *k, struct custody_status *out);
 /* custody_versions(): every version that ever wrapped gen, oldest first: fn is called with the custody's lock held. */
-void custody_versions(struct custody *k, uint32_t gen, void (*fn)(const char *version, int64_t since_s, void *arg), void *arg);
-const char *key_mode_name(enum key_mode m);            /* "smk", "cmk" */
-const char *gen_state_name(enum gen_state s);          /* "prepared", "live", "retired" */
+void custody_versions(struct custody *k, uint32_t gen,
+                      void (*fn)(const char *version, int64_t since_s, void *arg), void *arg);
+const char *key_mode_name(enum key_mode m);             /* "smk", "cmk" */
+const char *gen_state_name(enum gen_state s);           /* "prepared", "live", "retired" */
 const char *rotation_state_name(enum rotation_state s); /* "idle", "prepared", "verified" */
 
 /* The canary, by which the key is probed: random bytes wrapped under the version in use, never the SMK. A copy that needs no lock. */

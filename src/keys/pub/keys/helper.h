@@ -24,12 +24,14 @@
 #include "keys/provider.h"
 
 enum { HELPER_FD = 3, HELPER_FRAME_MAX = 4000, HELPER_CONFIG_MAX = 3900 };
-#define HELPER_ARG "--internal-key-helper" /* argv[1] of a helper: main() looks for it before anything else */
+/* argv[1] of a helper: main() looks for it before anything else */
+#define HELPER_ARG "--internal-key-helper"
 
 struct helper_config {
-    int exe_fd;          /* the program, opened at start; kept by the caller */
+    int exe_fd; /* the program, opened at start; kept by the caller */
     const char *argv0;
-    struct slice config; /* opaque to this module: handed to make() in the helper; at most HELPER_CONFIG_MAX bytes; copied */
+    /* opaque to this module: handed to make() in the helper; at most HELPER_CONFIG_MAX bytes; copied */
+    struct slice config;
     const char *const *env; /* NULL-terminated "NAME=value"; NULL = none; borrowed */
 };
 RC helper_provider_new(const struct helper_config *c, struct key_provider **out, struct err *e);
@@ -38,7 +40,8 @@ bool helper_provider_locked(const struct key_provider *p);
 
 /* helper_serve(): the child's side; returns when the parent closes. secret_arena_init() and crypto_init() come before it.
  * make() builds the provider from the parent's config. */
-typedef RC (*helper_make_fn)(struct slice config, void *arg, struct key_provider **out, struct err *e);
+typedef
+    RC (*helper_make_fn)(struct slice config, void *arg, struct key_provider **out, struct err *e);
 RC helper_serve(int fd, helper_make_fn make, void *arg, struct err *e);
 /* helper_harden(): not dumpable, no core, die with the parent; first thing in a helper's main(). */
 RC helper_harden(struct err *e);

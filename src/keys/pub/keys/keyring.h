@@ -32,14 +32,15 @@ uint32_t keyring_current(const struct keyring *k); /* 0 when empty */
 bool keyring_has(const struct keyring *k, uint32_t gen);
 /* keyring_list(): how many generations there are; the first max of them in gens, in no order. */
 size_t keyring_list(const struct keyring *k, uint32_t *gens, size_t max);
-void keyring_drop(struct keyring *k, uint32_t gen); /* wipes that SMK, which must not be the current one */
+/* wipes that SMK, which must not be the current one */
+void keyring_drop(struct keyring *k, uint32_t gen);
 
 /* keyring_derive(): HKDF-SHA256(SMK_gen, salt, "cofferdb/1" || label || context) as a new secret of 32 bytes.
  * context has at most 1,024 bytes. Errors: ERR_MISSING_GENERATION, ERR_KEY_LOCKED, ERR_CRYPTO. */
-RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct slice salt, struct slice context,
-                  struct secret **out, struct err *e);
+RC keyring_derive(struct keyring *k, uint32_t gen, enum key_label label, struct slice salt,
+                  struct slice context, struct secret **out, struct err *e);
 /* key_derive(): the same from a key that is in no ring: a root, the spill key, an SMK that is being verified. */
-RC key_derive(const struct secret *ikm, enum key_label label, struct slice salt, struct slice context, struct secret **out,
-              struct err *e);
+RC key_derive(const struct secret *ikm, enum key_label label, struct slice salt,
+              struct slice context, struct secret **out, struct err *e);
 
 #endif

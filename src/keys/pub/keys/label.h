@@ -19,7 +19,8 @@ enum key_label {
     LABEL_PIN = 13,         /* reserved */
     LABEL_VAULT_KEY = 14,   /* a private key at rest in the embedded vault */
     LABEL_VAULT_STATE = 15, /* the embedded vault's state file */
-    LABEL_SERVICE_ROOT = 16, /* under the service root key, never an SMK: wrapping keys, and the root id */
+    /* under the service root key, never an SMK: wrapping keys, and the root id */
+    LABEL_SERVICE_ROOT = 16,
 };
 
 #endif

@@ -20,24 +20,25 @@
 struct secret;
 
 struct key_info {
-    char version[65];        /* the newest version: what a wrap would use */
-    char kid[512];           /* its full identifier */
-    char kty[16];            /* "RSA" */
+    char version[65]; /* the newest version: what a wrap would use */
+    char kid[512];    /* its full identifier */
+    char kty[16];     /* "RSA" */
     int bits;
     bool enabled;
     int64_t not_before_s, expires_s; /* Unix seconds; 0 = none */
-    int64_t server_date_s;   /* Date of the answer; expiry is judged by it */
+    int64_t server_date_s;           /* Date of the answer; expiry is judged by it */
     bool can_wrap, can_unwrap;
     char recovery_level[48]; /* "Recoverable", ... */
-    uint8_t public_sha256[32]; /* of the DER SubjectPublicKeyInfo: "same RSA material" compares this */
-    int64_t grace_ms;        /* from the tag coffer-grace-period on the key, -1 = no tag */
+    /* of the DER SubjectPublicKeyInfo: "same RSA material" compares this */
+    uint8_t public_sha256[32];
+    int64_t grace_ms; /* from the tag coffer-grace-period on the key, -1 = no tag */
 };
 
 enum { WRAP_MAX = 1024 };
 
 struct wrapped_key {
-    char version[65];        /* the exact version that wrapped it */
-    char alg[24];            /* "RSA-OAEP-256" */
+    char version[65]; /* the exact version that wrapped it */
+    char alg[24];     /* "RSA-OAEP-256" */
     uint8_t bytes[WRAP_MAX];
     uint32_t len;
 };
@@ -45,11 +46,14 @@ struct wrapped_key {
 struct key_provider {
     const char *name; /* "azure-key-vault" */
     /* get_key(): about the newest version (version NULL) or a given one. */
-    RC (*get_key)(struct key_provider *p, const char *version, uint64_t deadline_us, struct key_info *out, struct err *e);
+    RC (*get_key)(struct key_provider *p, const char *version, uint64_t deadline_us,
+                  struct key_info *out, struct err *e);
     /* wrap(): under the newest version (version NULL) or a given one. */
-    RC (*wrap)(struct key_provider *p, const char *version, const struct secret *plain, uint64_t deadline_us, struct wrapped_key *out, struct err *e);
+    RC (*wrap)(struct key_provider *p, const char *version, const struct secret *plain,
+               uint64_t deadline_us, struct wrapped_key *out, struct err *e);
     /* unwrap(): with exactly w->version. fresh = use a new connection (a confirmation). *out is a new secret. */
-    RC (*unwrap)(struct key_provider *p, const struct wrapped_key *w, bool fresh, uint64_t deadline_us, struct secret **out, struct err *e);
+    RC (*unwrap)(struct key_provider *p, const struct wrapped_key *w, bool fresh,
+                 uint64_t deadline_us, struct secret **out, struct err *e);
     void (*free)(struct key_provider *p);
 };
 

@@ -23,7 +23,7 @@ struct service_root_info {
 };
 /* service_root_open(): refuses (ERR_CONFIG) a file that is not regular, not owned by this user or root, readable or writable by
  * group or others, reached through a symbolic link, inside data_dir, or of another length. */
-RC service_root_open(const char *path, const char *data_dir, struct key_provider **out, struct service_root_info *info,
-                     struct err *e);
+RC service_root_open(const char *path, const char *data_dir, struct key_provider **out,
+                     struct service_root_info *info, struct err *e);
 
 #endif

@@ -41,12 +41,17 @@ struct ks_config {
     uint64_t sealed_interval_us; /* while Inaccessible: 5 s */
     uint64_t confirm_us;         /* least distance of the two denials: 5 s */
     uint64_t grace_us;           /* 60 min */
-    uint64_t overdue_us;         /* a probe that has not ended after so long counts as unreachable: 10 s */
-    unsigned jitter_pct;         /* of interval_us, downwards: 10 */
+    /* a probe that has not ended after so long counts as unreachable: 10 s */
+    uint64_t overdue_us;
+    unsigned jitter_pct; /* of interval_us, downwards: 10 */
 };
 #define KS_CONFIG_DEFAULT                                                                          \
-    ((struct ks_config){ .interval_us = 15000000, .sealed_interval_us = 5000000, .confirm_us = 5000000, \
-                         .grace_us = 3600000000, .overdue_us = 10000000, .jitter_pct = 10 })
+    ((struct ks_config){ .interval_us = 15000000,                                                  \
+                         .sealed_interval_us = 5000000,                                            \
+                         .confirm_us = 5000000,                                                    \
+                         .grace_us = 3600000000,                                                   \
+                         .overdue_us = 10000000,                                                   \
+                         .jitter_pct = 10 })
 
 enum ks_cause { KS_CAUSE_NONE, KS_CAUSE_DENIED, KS_CAUSE_GRACE };
 const char *ks_cause_name(enum ks_cause c); /* "", "denied", "gracePeriod" */
@@ -54,24 +59,25 @@ const char *ks_cause_name(enum ks_cause c); /* "", "denied", "gracePeriod" */
 struct key_machine {
     struct ks_config cfg;
     enum key_state state;
-    struct ks_time since;        /* of the state */
-    enum ks_cause cause;         /* of Inaccessible */
+    struct ks_time since; /* of the state */
+    enum ks_cause cause;  /* of Inaccessible */
     struct ks_time last_ok;
-    bool have_ok;                /* last_ok is set */
-    struct ks_time last_probe;   /* end of the last probe */
+    bool have_ok;              /* last_ok is set */
+    struct ks_time last_probe; /* end of the last probe */
     enum probe_class last_class;
-    bool denied;                 /* one fresh denial stands */
+    bool denied; /* one fresh denial stands */
     uint64_t denied_boot_us;
-    bool want_fresh_now;         /* a denial on a reused connection is to be looked at */
-    uint64_t next_boot_us;       /* when the next probe is due */
+    bool want_fresh_now;   /* a denial on a reused connection is to be looked at */
+    uint64_t next_boot_us; /* when the next probe is due */
     bool probing;
     uint64_t probe_began_boot_us;
-    int64_t tag_grace_ms;        /* -1 = none */
-    uint64_t seed;               /* of the jitter */
+    int64_t tag_grace_ms; /* -1 = none */
+    uint64_t seed;        /* of the jitter */
 };
 
 /* ks_init(): Ready with the key just unwrapped (the unwrap was an OK), or Inaccessible from the start. */
-void ks_init(struct key_machine *m, const struct ks_config *cfg, enum key_state s, struct ks_time now, uint64_t seed);
+void ks_init(struct key_machine *m, const struct ks_config *cfg, enum key_state s,
+             struct ks_time now, uint64_t seed);
 
 struct ks_plan {
     uint64_t due_boot_us; /* probe then; <= now means at once */
@@ -84,11 +90,13 @@ enum ks_action {
     KS_NOTHING = 0,
     KS_SEAL = 1,   /* go Inaccessible: m->cause says why */
     KS_RETURN = 2, /* try to come back: custody_open(); then ks_returned() or ks_return_failed() */
-    KS_ALARM = 4,  /* a BAD answer: somebody should look (returned once until another class is seen) */
-    KS_SAVE = 8,   /* ks_save() is worth writing */
+    /* a BAD answer: somebody should look (returned once until another class is seen) */
+    KS_ALARM = 4,
+    KS_SAVE = 8, /* ks_save() is worth writing */
 };
 /* ks_probed(): a probe ended. Returns enum ks_action bits. Once KS_SEAL was returned the state is Inaccessible. */
-unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int64_t tag_grace_ms, struct ks_time now);
+unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int64_t tag_grace_ms,
+                   struct ks_time now);
 /* ks_overdue(): call while a probe runs and seems to hang: counts it as unreachable when it is overdue. */
 unsigned ks_overdue(struct key_machine *m, struct ks_time now);
 /* ks_revalidate(): somebody asks for a probe now. Coalesced; a pending confirmation keeps its time. */
@@ -98,13 +106,15 @@ void ks_return_failed(struct key_machine *m, struct ks_time now);
 
 /* ks_grace_left_us(): counted down in the open; 0 when it is over, the whole of it right after an OK. */
 uint64_t ks_grace_left_us(const struct key_machine *m, struct ks_time now);
-uint64_t ks_grace_us(const struct key_machine *m); /* the one in force: the setting, or the tag when lower */
+/* the one in force: the setting, or the tag when lower */
+uint64_t ks_grace_us(const struct key_machine *m);
 
 /* ks_save(): to be written with file_write_atomic(). boot_id: 16 bytes of /proc/sys/kernel/random/boot_id. */
 void ks_save(const struct key_machine *m, const uint8_t boot_id[16], struct buf *out);
 /* ks_restore(): takes over last OK, and for an Inaccessible machine since and cause; boot time only when boot_id is the same. Refuses
  * (ERR_CORRUPT) what ks_save() did not write and leaves m alone. */
-RC ks_restore(struct key_machine *m, const uint8_t boot_id[16], struct slice saved, struct ks_time now, struct err *e);
+RC ks_restore(struct key_machine *m, const uint8_t boot_id[16], struct slice saved,
+              struct ks_time now, struct err *e);
 /* ks_boot_id(): zeroes when the kernel does not say. */
 void ks_boot_id(uint8_t out[16]);
 
