@@ -32,6 +32,7 @@ static void add_chunk(struct net *n) TS_REQUIRES(n->slots_lock)
     for (uint32_t i = NET__CHUNK; i-- > 0;) {
         chunk[i].slot = (uint32_t)n->n_chunks * NET__CHUNK + i;
         chunk[i].fd = -1;
+        atomic_store(&chunk[i].word, ((uint64_t)1 << NET__GEN_SHIFT) | NET__FREE); /* so that no ref is 0 */
         n->free_slots[n->n_free++] = chunk[i].slot;
     }
     __atomic_store_n(&n->chunks[n->n_chunks], chunk, __ATOMIC_RELEASE);
@@ -179,6 +180,14 @@ RC net_adopt(struct net *n, int fd, struct net_tls *tls, const struct net_proto 
 /* What a step found: wait for more, or it is over. */
 enum step { STEP_WAIT, STEP_CLOSE };
 
+static enum step close_over(struct err *e, enum err_code code, const char *why)
+{
+    rc_t rc = err_set(e, code, __FILE__, __LINE__, "%s", why);
+
+    INVARIANT(rc.failed);
+    return STEP_CLOSE;
+}
+
 static enum step do_flush(struct net_conn *c, bool *gone)
 {
     *gone = false;
@@ -220,11 +229,8 @@ static enum step send_out(struct net_conn *c, struct net__worker *w, struct err 
         c->out_at = at;
         c->since_us = clock_mono_us();
         w->out = BUF_INIT;
-        if (!charge(c)) {
-            (void)err_set(e, ERR_EXCEEDED_MEMORY_LIMIT, __FILE__, __LINE__,
-                          "too many bytes wait for clients that do not read");
-            return STEP_CLOSE;
-        }
+        if (!charge(c))
+            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT, "too many bytes wait for clients that do not read");
         return STEP_WAIT;
     }
     if (w->out.cap > NET__OUT_KEEP)
@@ -373,10 +379,8 @@ static enum step do_read(struct net_conn *c, struct net__worker *w, struct err *
             if (c->in.len >= need && do_messages(c, w, buf_view(&c->in), &go_on, &need, e) == STEP_CLOSE)
                 return STEP_CLOSE;
         }
-        if (!charge(c)) {
-            (void)err_set(e, ERR_EXCEEDED_MEMORY_LIMIT, __FILE__, __LINE__, "too many bytes of unfinished messages");
-            return STEP_CLOSE;
-        }
+        if (!charge(c))
+            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT, "too many bytes of unfinished messages");
         if (drained)
             break; /* the kernel had no more; what comes later is another event */
     }
@@ -435,8 +439,7 @@ static enum step conn_step(struct net_conn *c, struct net__worker *w, unsigned w
             break;
         case NET__IO_AGAIN: return time_is_over(c, clock_mono_us(), e) ? STEP_CLOSE : STEP_WAIT;
         default:
-            (void)err_set(e, ERR_INVALID_SSL_CONFIGURATION, __FILE__, __LINE__, "TLS handshake failed");
-            return STEP_CLOSE;
+            return close_over(e, ERR_INVALID_SSL_CONFIGURATION, "TLS handshake failed");
         }
     }
     if (c->out.len) {

@@ -34,7 +34,7 @@ enum net_next {
 
 enum net_why { NET_WHY_TIME, NET_WHY_NAMED, NET_WHY_AGAIN, NET_WHY_END /* the last call: the connection closes after it */ };
 
-/* Names a connection from anywhere; stale names are harmless. */
+/* Names a connection from anywhere; stale names are harmless, 0 names nobody. */
 typedef uint64_t net_ref;
 
 struct net_proto {
