@@ -32,7 +32,8 @@ static void add_chunk(struct net *n) TS_REQUIRES(n->slots_lock)
     for (uint32_t i = NET__CHUNK; i-- > 0;) {
         chunk[i].slot = (uint32_t)n->n_chunks * NET__CHUNK + i;
         chunk[i].fd = -1;
-        atomic_store(&chunk[i].word, ((uint64_t)1 << NET__GEN_SHIFT) | NET__FREE); /* so that no ref is 0 */
+        /* so that no ref is 0 */
+        atomic_store(&chunk[i].word, ((uint64_t)1 << NET__GEN_SHIFT) | NET__FREE);
         n->free_slots[n->n_free++] = chunk[i].slot;
     }
     __atomic_store_n(&n->chunks[n->n_chunks], chunk, __ATOMIC_RELEASE);
@@ -84,8 +85,7 @@ bool net__news(struct net_conn *c, uint64_t gen, unsigned bits)
             if (atomic_compare_exchange_weak(&c->word, &w, w | bits))
                 return false;
             break;
-        default:
-            return false;
+        default: return false;
         }
     }
 }
@@ -133,7 +133,8 @@ static void conn_close(struct net_conn *c, const struct err *e)
 
 /* ---- opening ---- */
 
-RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *tls, const struct net_proto *p, struct err *e)
+RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *tls,
+                 const struct net_proto *p, struct err *e)
 {
     struct net_conn *c = take_slot(n);
     uint64_t gen;
@@ -145,7 +146,8 @@ RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *
     }
     gen = atomic_load(&c->word) >> NET__GEN_SHIFT;
     /* The word is not touched by the reset: late news must go on finding this slot's number in it. */
-    memset((char *)c + offsetof(struct net_conn, net), 0, sizeof(*c) - offsetof(struct net_conn, net));
+    memset((char *)c + offsetof(struct net_conn, net), 0,
+           sizeof(*c) - offsetof(struct net_conn, net));
     c->magic = NET__CONN_MAGIC;
     c->net = n;
     c->listener = l;
@@ -230,7 +232,8 @@ static enum step send_out(struct net_conn *c, struct net__worker *w, struct err 
         c->since_us = clock_mono_us();
         w->out = BUF_INIT;
         if (!charge(c))
-            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT, "too many bytes wait for clients that do not read");
+            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT,
+                              "too many bytes wait for clients that do not read");
         return STEP_WAIT;
     }
     if (w->out.cap > NET__OUT_KEEP)
@@ -240,12 +243,15 @@ static enum step send_out(struct net_conn *c, struct net__worker *w, struct err 
 }
 
 /* Acts on what a callback answered. *go_on: more may be read now. */
-static enum step after_call(struct net_conn *c, struct net__worker *w, enum net_next next, bool more_follows, bool *go_on, struct err *e)
+static enum step after_call(struct net_conn *c, struct net__worker *w, enum net_next next,
+                            bool more_follows, bool *go_on, struct err *e)
 {
     *go_on = false;
     if (next == NET_CLOSE)
         c->close_when_sent = true;
-    c->wait = next == NET_PARK ? NET__WAIT_PARKED : next == NET_AGAIN ? NET__WAIT_AGAIN : NET__WAIT_READ;
+    c->wait = next == NET_PARK    ? NET__WAIT_PARKED
+              : next == NET_AGAIN ? NET__WAIT_AGAIN
+                                  : NET__WAIT_READ;
     if (next == NET_READ && more_follows && w->out.len < NET__FLUSH_AT) {
         *go_on = true; /* pipelined requests are answered together */
         return STEP_WAIT;
@@ -261,7 +267,8 @@ static enum step after_call(struct net_conn *c, struct net__worker *w, enum net_
 }
 
 /* Calls wake() while it wants to be called again and its answers go out. */
-static enum step do_wake(struct net_conn *c, struct net__worker *w, enum net_why why, bool *go_on, struct err *e)
+static enum step do_wake(struct net_conn *c, struct net__worker *w, enum net_why why, bool *go_on,
+                         struct err *e)
 {
     for (;;) {
         enum net_next next = c->proto->wake(c, w->user, why, &w->out);
@@ -288,7 +295,8 @@ static void keep_rest(struct net_conn *c, struct slice rest)
 }
 
 /* Hands over every whole message in have. *need: bytes the first incomplete one takes as a whole. */
-static enum step do_messages(struct net_conn *c, struct net__worker *w, struct slice have, bool *go_on, size_t *need, struct err *e)
+static enum step do_messages(struct net_conn *c, struct net__worker *w, struct slice have,
+                             bool *go_on, size_t *need, struct err *e)
 {
     enum step s = STEP_WAIT;
 
@@ -376,11 +384,13 @@ static enum step do_read(struct net_conn *c, struct net__worker *w, struct err *
                 return STEP_CLOSE;
         } else {
             c->in.len += got;
-            if (c->in.len >= need && do_messages(c, w, buf_view(&c->in), &go_on, &need, e) == STEP_CLOSE)
+            if (c->in.len >= need &&
+                do_messages(c, w, buf_view(&c->in), &go_on, &need, e) == STEP_CLOSE)
                 return STEP_CLOSE;
         }
         if (!charge(c))
-            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT, "too many bytes of unfinished messages");
+            return close_over(e, ERR_EXCEEDED_MEMORY_LIMIT,
+                              "too many bytes of unfinished messages");
         if (drained)
             break; /* the kernel had no more; what comes later is another event */
     }
@@ -396,11 +406,14 @@ static bool time_is_over(const struct net_conn *c, uint64_t now, struct err *e)
     if (c->out.len && now >= c->since_us + cfg->write_timeout_us)
         return err_set(e, ERR_NETWORK_TIMEOUT, __FILE__, __LINE__, "client does not read").failed;
     if (!c->out.len && c->in.len && c->wait == NET__WAIT_READ &&
-        now >= c->since_us + cfg->message_timeout_us + (uint64_t)c->in.len * 1000000 / NET__MIN_RATE)
-        return err_set(e, ERR_NETWORK_TIMEOUT, __FILE__, __LINE__, "message did not arrive in time").failed;
-    if (!c->out.len && !c->in.len && c->wait == NET__WAIT_READ && cfg->idle_timeout_us && c->idle_since_us &&
-        now >= c->idle_since_us + cfg->idle_timeout_us)
-        return err_set(e, ERR_NETWORK_TIMEOUT, __FILE__, __LINE__, "client was idle for too long").failed;
+        now >=
+            c->since_us + cfg->message_timeout_us + (uint64_t)c->in.len * 1000000 / NET__MIN_RATE)
+        return err_set(e, ERR_NETWORK_TIMEOUT, __FILE__, __LINE__, "message did not arrive in time")
+            .failed;
+    if (!c->out.len && !c->in.len && c->wait == NET__WAIT_READ && cfg->idle_timeout_us &&
+        c->idle_since_us && now >= c->idle_since_us + cfg->idle_timeout_us)
+        return err_set(e, ERR_NETWORK_TIMEOUT, __FILE__, __LINE__, "client was idle for too long")
+            .failed;
     return false;
 }
 
@@ -438,8 +451,7 @@ static enum step conn_step(struct net_conn *c, struct net__worker *w, unsigned w
                 c->proto->ready(c);
             break;
         case NET__IO_AGAIN: return time_is_over(c, clock_mono_us(), e) ? STEP_CLOSE : STEP_WAIT;
-        default:
-            return close_over(e, ERR_INVALID_SSL_CONFIGURATION, "TLS handshake failed");
+        default: return close_over(e, ERR_INVALID_SSL_CONFIGURATION, "TLS handshake failed");
         }
     }
     if (c->out.len) {
@@ -461,7 +473,8 @@ static enum step conn_step(struct net_conn *c, struct net__worker *w, unsigned w
         bool due = clock_mono_us() >= c->park_until_us;
 
         if (c->named || (why & NET__P_NAMED) || due) {
-            enum net_why how = due && !c->named && !(why & NET__P_NAMED) ? NET_WHY_TIME : NET_WHY_NAMED;
+            enum net_why how =
+                due && !c->named && !(why & NET__P_NAMED) ? NET_WHY_TIME : NET_WHY_NAMED;
 
             c->named = false;
             if (do_wake(c, w, how, &go_on, e) == STEP_CLOSE)
@@ -498,7 +511,8 @@ static uint32_t plan_wait(struct net_conn *c, uint64_t *at_us)
     }
     events |= c->want_write ? EPOLLOUT : EPOLLIN;
     if (c->in.len)
-        *at_us = c->since_us + cfg->message_timeout_us + (uint64_t)c->in.len * 1000000 / NET__MIN_RATE;
+        *at_us =
+            c->since_us + cfg->message_timeout_us + (uint64_t)c->in.len * 1000000 / NET__MIN_RATE;
     else if (cfg->idle_timeout_us) {
         if (c->idle_since_us == 0)
             c->idle_since_us = clock_mono_us();

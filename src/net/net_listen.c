@@ -50,7 +50,8 @@ void net__accept(struct net_listener *l)
                 refuse_one(l);
             else if (errno == EAGAIN || errno == EWOULDBLOCK)
                 break;
-            continue; /* a client that was gone before it was looked at, or a moment's shortage: bounded by the batch */
+            /* a client that was gone before it was looked at, or a moment's shortage: bounded by the batch */
+            continue;
         }
         if (!l->is_unix) {
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -66,14 +67,16 @@ void net__accept(struct net_listener *l)
     mutex_unlock(&l->net->listen_lock);
 }
 
-static RC add_listener(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p, struct net_listener **out, struct err *e)
+static RC add_listener(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p,
+                       struct net_listener **out, struct err *e)
 {
     struct net_listener *l;
     struct sockaddr_storage a;
     socklen_t len = sizeof(a);
     int flags = fcntl(fd, F_GETFL);
 
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || getsockname(fd, (struct sockaddr *)&a, &len) != 0) {
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &len) != 0) {
         int sys = errno;
 
         fd_close(fd);
@@ -104,7 +107,8 @@ static RC add_listener(struct net *n, int fd, struct net_tls *tls, const struct 
     return RC_OK;
 }
 
-RC net_listen_fd(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p, struct net_listener **out, struct err *e)
+RC net_listen_fd(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p,
+                 struct net_listener **out, struct err *e)
 {
     int on = 0;
     socklen_t len = sizeof(on);
@@ -132,9 +136,11 @@ static int bind_one(const struct addrinfo *ai)
     return -1;
 }
 
-RC net_listen_tcp(struct net *n, const char *host, int port, struct net_tls *tls, const struct net_proto *p, struct net_listener **out, struct err *e)
+RC net_listen_tcp(struct net *n, const char *host, int port, struct net_tls *tls,
+                  const struct net_proto *p, struct net_listener **out, struct err *e)
 {
-    struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM }, *list, *ai;
+    struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM },
+                    *list, *ai;
     char service[12];
     int rc, fd = -1, sys = 0;
 
@@ -150,7 +156,9 @@ RC net_listen_tcp(struct net *n, const char *host, int port, struct net_tls *tls
     }
     freeaddrinfo(list);
     if (fd < 0 && sys == EADDRINUSE)
-        FAIL(e, ERR_CONFIG, "port %d on %s is in use by another program; stop it or choose another port", port, host);
+        FAIL(e, ERR_CONFIG,
+             "port %d on %s is in use by another program; stop it or choose another port", port,
+             host);
     if (fd < 0)
         FAIL(e, ERR_CONFIG, "cannot listen on %s port %d: %s", host, port, strerror(sys));
     return add_listener(n, fd, tls, p, out, e);
@@ -171,7 +179,8 @@ static bool is_abandoned(const struct sockaddr_un *a)
     return rc != 0 && sys == ECONNREFUSED;
 }
 
-RC net_listen_unix(struct net *n, const char *path, unsigned mode, const struct net_proto *p, struct net_listener **out, struct err *e)
+RC net_listen_unix(struct net *n, const char *path, unsigned mode, const struct net_proto *p,
+                   struct net_listener **out, struct err *e)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     int fd, rc, sys;
@@ -179,7 +188,8 @@ RC net_listen_unix(struct net *n, const char *path, unsigned mode, const struct 
 
     *out = NULL;
     if (strlen(path) >= sizeof(a.sun_path))
-        FAIL(e, ERR_CONFIG, "socket path \"%s\" is longer than %zu bytes", path, sizeof(a.sun_path) - 1);
+        FAIL(e, ERR_CONFIG, "socket path \"%s\" is longer than %zu bytes", path,
+             sizeof(a.sun_path) - 1);
     memcpy(a.sun_path, path, strlen(path) + 1);
     if (is_abandoned(&a))
         unlink(path);

@@ -120,7 +120,8 @@ static RC open_fds(struct net *n, struct err *e)
     n->ep = epoll_create1(EPOLL_CLOEXEC);
     n->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     n->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (n->ep < 0 || n->kick < 0 || n->spare_fd < 0 || epoll_ctl(n->ep, EPOLL_CTL_ADD, n->kick, &ev) != 0)
+    if (n->ep < 0 || n->kick < 0 || n->spare_fd < 0 ||
+        epoll_ctl(n->ep, EPOLL_CTL_ADD, n->kick, &ev) != 0)
         return file_err(e, errno, "could not prepare for clients:", "epoll");
     return RC_OK;
 }
@@ -148,7 +149,7 @@ RC net_new(const struct net_config *c, struct net **out, struct err *e)
     n->wheel_now = clock_mono_us() / NET__TICK_US;
     n->max_chunks = (c->max_conns + NET__CHUNK - 1) / NET__CHUNK + 1;
     n->chunks = NEW_ARRAY(struct net_conn *, (size_t)n->max_chunks);
-    n->free_slots = NEW_ARRAY(uint32_t, (size_t)n->max_chunks * NET__CHUNK);
+    n->free_slots = NEW_ARRAY(uint32_t, (size_t)n->max_chunks *NET__CHUNK);
     atomic_store(&n->target, c->n_workers);
     atomic_store(&n->accepting, true);
     if (open_fds(n, e).failed) {

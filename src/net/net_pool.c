@@ -44,7 +44,7 @@ static void *worker_main(void *arg)
 
 static void join_done(struct net *n) TS_REQUIRES(n->pool_lock)
 {
-    LIST_FOR_SAFE (it, nx, &n->workers) {
+    LIST_FOR_SAFE(it, nx, &n->workers) {
         struct net__worker *w = CONTAINER_OF(it, struct net__worker, link);
 
         if (!w->done)
@@ -131,7 +131,7 @@ bool net__pool_rest(struct net__worker *w)
     n->n_reserve--;
     if (again) {
         if (n->n_tokens > 0)
-            n->n_tokens--;                     /* counted as runnable by who gave the token */
+            n->n_tokens--; /* counted as runnable by who gave the token */
         else
             atomic_fetch_add(&n->n_runnable, 1); /* stopping */
     }

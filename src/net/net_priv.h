@@ -23,15 +23,15 @@
 #include "net/net.h"
 
 enum {
-    NET__RBUF = 64 * 1024,       /* a worker's receive buffer */
-    NET__OUT_KEEP = 256 * 1024,  /* a worker's answer buffer is given back above this */
-    NET__FLUSH_AT = 256 * 1024,  /* pipelined answers are sent when so much stands */
+    NET__RBUF = 64 * 1024,      /* a worker's receive buffer */
+    NET__OUT_KEEP = 256 * 1024, /* a worker's answer buffer is given back above this */
+    NET__FLUSH_AT = 256 * 1024, /* pipelined answers are sent when so much stands */
     NET__ACCEPT_BATCH = 32,
-    NET__WHEEL = 1024,           /* slots of the timer wheel */
+    NET__WHEEL = 1024, /* slots of the timer wheel */
     NET__TICK_US = 5000,
-    NET__WATCH_US = 10000,       /* how often the pool is looked at while everybody is busy */
-    NET__CHUNK = 64,             /* connection slots allocated at once */
-    NET__MIN_RATE = 32 * 1024,   /* bytes a second that extend the time for a message */
+    NET__WATCH_US = 10000,     /* how often the pool is looked at while everybody is busy */
+    NET__CHUNK = 64,           /* connection slots allocated at once */
+    NET__MIN_RATE = 32 * 1024, /* bytes a second that extend the time for a message */
     NET__LISTENERS = 16,
     NET__CONN_MAGIC = 0x6e657463,
 };
@@ -43,7 +43,7 @@ enum {
     NET__P_TIME = 1 << 3,
     NET__P_NAMED = 1 << 4,
     NET__P_END = 1 << 5,
-    NET__P_GONE = 1 << 6,        /* the other side has ended its half */
+    NET__P_GONE = 1 << 6, /* the other side has ended its half */
     NET__P_MASK = NET__P_IO | NET__P_TIME | NET__P_NAMED | NET__P_END | NET__P_GONE,
     NET__GEN_SHIFT = 8,
 };
@@ -54,7 +54,7 @@ enum net__wait { NET__WAIT_READ, NET__WAIT_PARKED, NET__WAIT_AGAIN };
 struct net_conn {
     uint32_t magic;
     uint32_t slot;
-    _Atomic uint64_t word;       /* generation << 8 | pending bits | state */
+    _Atomic uint64_t word; /* generation << 8 | pending bits | state */
     struct net *net;
     struct net_listener *listener; /* NULL for adopted sockets */
     const struct net_proto *proto;
@@ -63,27 +63,29 @@ struct net_conn {
     SSL *ssl;
     enum net__phase phase;
     enum net__wait wait;
-    bool end_seen;               /* NET_WHY_END was delivered */
+    bool end_seen; /* NET_WHY_END was delivered */
     bool close_when_sent;
-    bool want_write;             /* TLS asked for it while reading */
-    bool named;                  /* woken by name while an answer was still going out */
-    bool opened;                 /* closed() is owed */
-    bool armed;                  /* epoll knows the descriptor */
-    struct buf in;               /* a partial message */
-    struct buf out;              /* what the socket did not take yet */
+    bool want_write; /* TLS asked for it while reading */
+    bool named;      /* woken by name while an answer was still going out */
+    bool opened;     /* closed() is owed */
+    bool armed;      /* epoll knows the descriptor */
+    struct buf in;   /* a partial message */
+    struct buf out;  /* what the socket did not take yet */
     size_t out_at;
-    int64_t charged;             /* of max_inflight_bytes */
-    uint64_t since_us;           /* first byte of the partial message, last progress of a write, start of a handshake */
+    int64_t charged; /* of max_inflight_bytes */
+    /* first byte of the partial message, last progress of a write, start of a handshake */
+    uint64_t since_us;
     uint64_t park_until_us;
     uint64_t idle_since_us;
     struct sockaddr_storage addr;
     char peer[64];
     bool loopback, is_unix;
 
-    struct list timer;           /* guarded by wheel_lock */
-    _Atomic uint64_t timer_at_us; /* written under wheel_lock; 0 = not in the wheel, and the timekeeper is done with it */
-    struct list run;             /* guarded by run_lock while in the run queue */
-    unsigned run_why;            /* pending bits that brought it there */
+    struct list timer; /* guarded by wheel_lock */
+    /* written under wheel_lock; 0 = not in the wheel, and the timekeeper is done with it */
+    _Atomic uint64_t timer_at_us;
+    struct list run;  /* guarded by run_lock while in the run queue */
+    unsigned run_why; /* pending bits that brought it there */
 };
 
 struct net_listener {
@@ -92,7 +94,7 @@ struct net_listener {
     bool is_unix;
     struct net_tls *tls;
     const struct net_proto *proto;
-    char path[108];              /* of a Unix socket, to remove it */
+    char path[108]; /* of a Unix socket, to remove it */
 };
 
 struct net_tls {
@@ -100,33 +102,34 @@ struct net_tls {
 };
 
 struct net__worker {
-    struct list link;            /* guarded by pool_lock */
+    struct list link; /* guarded by pool_lock */
     struct net *net;
     pthread_t thread;
     void *user;
-    uint8_t *rbuf;               /* NET__RBUF bytes */
+    uint8_t *rbuf; /* NET__RBUF bytes */
     struct buf out;
     bool blocked;
-    bool done;                   /* guarded by pool_lock: may be joined */
+    bool done; /* guarded by pool_lock: may be joined */
 };
 
 struct net {
     struct net_config cfg;
-    int ep, kick;                /* epoll; eventfd that announces the run queue and the end */
+    int ep, kick; /* epoll; eventfd that announces the run queue and the end */
     atomic_bool stopping, accepting;
 
     struct mutex slots_lock;
-    struct net_conn **chunks;    /* guarded by slots_lock for growth; entries do not move */
+    struct net_conn **chunks; /* guarded by slots_lock for growth; entries do not move */
     int n_chunks, max_chunks;
-    uint32_t *free_slots;        /* guarded by slots_lock */
+    uint32_t *free_slots; /* guarded by slots_lock */
     int n_free;
     atomic_int n_conns;
-    struct cond none_left;       /* with slots_lock */
+    struct cond none_left; /* with slots_lock */
 
     struct mutex listen_lock;
     struct net_listener *listeners[NET__LISTENERS]; /* grows only; entries do not change once set */
     int n_listeners;
-    int spare_fd;                /* guarded by listen_lock: given up to refuse a client when descriptors run out */
+    /* guarded by listen_lock: given up to refuse a client when descriptors run out */
+    int spare_fd;
 
     struct mutex run_lock;
     struct list run_queue;
@@ -134,9 +137,9 @@ struct net {
     struct mutex wheel_lock;
     struct cond wheel_cond;
     struct list wheel[NET__WHEEL];
-    uint64_t wheel_now;          /* tick up to which the wheel was turned */
+    uint64_t wheel_now; /* tick up to which the wheel was turned */
     int n_timers;
-    bool watching;               /* guarded by wheel_lock: the pool is looked at regularly */
+    bool watching; /* guarded by wheel_lock: the pool is looked at regularly */
     pthread_t timekeeper;
     bool timekeeper_on;
 
@@ -144,7 +147,8 @@ struct net {
     struct cond pool_cond;
     struct list workers;
     int n_threads, n_reserve, n_tokens; /* guarded by pool_lock */
-    atomic_int target;           /* how many may run; n_workers, or more while all are busy for long */
+    /* how many may run; n_workers, or more while all are busy for long */
+    atomic_int target;
     atomic_int n_runnable, n_polling, n_blocked;
     atomic_uint_least64_t n_picked;
     atomic_bool watch_wanted;
@@ -153,7 +157,8 @@ struct net {
 };
 
 /* net_conn.c */
-RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *tls, const struct net_proto *p, struct err *e);
+RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *tls,
+                 const struct net_proto *p, struct err *e);
 struct net_conn *net__conn_at(struct net *n, uint32_t slot); /* NULL when there is no such slot */
 void net__conn_name(struct net_conn *c); /* net_listen.c: fills peer, loopback, is_unix */
 /* net__news(): bring news (pending bits) to a connection; true when the caller now owns it and must run it with them. */

@@ -24,7 +24,8 @@ void net__timer_set(struct net_conn *c, uint64_t at_us)
         uint64_t tick = at_us / NET__TICK_US + 1;
 
         if (n->n_timers == 0)
-            n->wheel_now = MAX(n->wheel_now, clock_mono_us() / NET__TICK_US); /* nothing was there to be missed */
+            /* nothing was there to be missed */
+            n->wheel_now = MAX(n->wheel_now, clock_mono_us() / NET__TICK_US);
         if (tick <= n->wheel_now)
             tick = n->wheel_now + 1;
         atomic_store(&c->timer_at_us, at_us);
@@ -40,7 +41,7 @@ void net__timer_set(struct net_conn *c, uint64_t at_us)
  * its connection from here any more. */
 static void turn(struct net *n, uint64_t tick, uint64_t now_us) TS_REQUIRES(n->wheel_lock)
 {
-    LIST_FOR_SAFE (it, nx, &n->wheel[tick % NET__WHEEL]) {
+    LIST_FOR_SAFE(it, nx, &n->wheel[tick % NET__WHEEL]) {
         struct net_conn *c = CONTAINER_OF(it, struct net_conn, timer);
 
         if (atomic_load(&c->timer_at_us) > now_us)

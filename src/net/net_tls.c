@@ -33,8 +33,9 @@ static RC load_files(SSL_CTX *ctx, const struct net_tls_config *c, struct err *e
         return tls_fail(e, "the CA file", c->ca_file);
     SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(c->ca_file));
     SSL_CTX_set_verify(ctx,
-                       SSL_VERIFY_PEER |
-                           (c->client_cert == NET_CLIENT_CERT_REQUIRED ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       SSL_VERIFY_PEER | (c->client_cert == NET_CLIENT_CERT_REQUIRED
+                                              ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                                              : 0),
                        NULL);
     return RC_OK;
 }

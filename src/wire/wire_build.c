@@ -7,7 +7,8 @@
 
 enum { MSG_HEAD = WIRE_HEADER_LEN + 5, REPLY_HEAD = WIRE_HEADER_LEN + 20, REPLY_AWAIT_CAPABLE = 8 };
 
-static void put_header(uint8_t *p, size_t len, int32_t request_id, int32_t response_to, enum wire_op op)
+static void put_header(uint8_t *p, size_t len, int32_t request_id, int32_t response_to,
+                       enum wire_op op)
 {
     put_le32(p, (uint32_t)len);
     put_le32(p + 4, (uint32_t)request_id);
@@ -24,7 +25,8 @@ void wire_reply_begin(struct wire_reply *r, enum wire_reply_kind kind, struct bu
     memset(buf_extend(b, head), 0, head);
 }
 
-void wire_reply_end(struct wire_reply *r, int32_t request_id, int32_t response_to, uint32_t flags, struct buf *b)
+void wire_reply_end(struct wire_reply *r, int32_t request_id, int32_t response_to, uint32_t flags,
+                    struct buf *b)
 {
     uint8_t *p = b->p + r->start;
     size_t len = b->len - r->start;

@@ -77,8 +77,7 @@ static bool inflate_all(struct wire_codec *c, enum wire_compressor how, struct s
             c->zd = ZSTD_createDCtx();
         INVARIANT(c->zd != NULL);
         return ZSTD_decompressDCtx(c->zd, out, len, in.p, in.len) == len;
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -120,15 +119,14 @@ RC wire__uncompress(struct slice body, struct wire_codec *codec, struct arena *a
 }
 
 /* Appends the compressed form of in to b; false when the library fails. */
-static bool deflate_all(struct wire_codec *c, enum wire_compressor how, struct slice in, struct buf *b)
+static bool deflate_all(struct wire_codec *c, enum wire_compressor how, struct slice in,
+                        struct buf *b)
 {
     size_t at = b->len, room, got;
     uint8_t *p;
 
     switch (how) {
-    case WIRE_NOOP:
-        buf_push(b, in.p, in.len);
-        return true;
+    case WIRE_NOOP: buf_push(b, in.p, in.len); return true;
     case WIRE_SNAPPY:
         room = snappy_max_compressed_length(in.len);
         p = buf_extend(b, room);
@@ -155,14 +153,14 @@ static bool deflate_all(struct wire_codec *c, enum wire_compressor how, struct s
         if (ZSTD_isError(got))
             return false;
         break;
-    default:
-        return false;
+    default: return false;
     }
     b->len = at + got;
     return true;
 }
 
-RC wire_compress(struct wire_codec *codec, enum wire_compressor c, size_t start, struct buf *b, struct err *e)
+RC wire_compress(struct wire_codec *codec, enum wire_compressor c, size_t start, struct buf *b,
+                 struct err *e)
 {
     struct buf packed = BUF_INIT;
     struct slice in;

@@ -50,8 +50,9 @@ static RC take_doc(struct reader *r, struct bdoc *out, struct err *e)
     if (len < 5 || len > r->left)
         FAIL(e, ERR_INVALID_BSON, "document says %u bytes where %zu are left", len, r->left);
     if (len > WIRE_MAX_DOC + WIRE_DOC_SLACK)
-        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "BSONObj size: %u (0x%X) is invalid. Size must be between 0 and %d",
-             len, len, WIRE_MAX_DOC + WIRE_DOC_SLACK);
+        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE,
+             "BSONObj size: %u (0x%X) is invalid. Size must be between 0 and %d", len, len,
+             WIRE_MAX_DOC + WIRE_DOC_SLACK);
     TRY(bdoc_validate(r->p, len, WIRE_MAX_DEPTH, out, e));
     r->p += len;
     r->left -= len;
@@ -60,7 +61,8 @@ static RC take_doc(struct reader *r, struct bdoc *out, struct err *e)
 
 static bool op_is_known(int32_t op)
 {
-    return op == WIRE_OP_REPLY || op == WIRE_OP_QUERY || op == WIRE_OP_COMPRESSED || op == WIRE_OP_MSG;
+    return op == WIRE_OP_REPLY || op == WIRE_OP_QUERY || op == WIRE_OP_COMPRESSED ||
+           op == WIRE_OP_MSG;
 }
 
 RC wire_frame(struct slice have, size_t max, size_t *need, struct err *e)
@@ -76,7 +78,8 @@ RC wire_frame(struct slice have, size_t max, size_t *need, struct err *e)
     if (have.len < WIRE_HEADER_LEN)
         return RC_OK;
     if (!op_is_known((int32_t)get_le32(have.p + 12)))
-        FAIL(e, ERR_PROTOCOL_ERROR, "operation %d is not spoken here", (int32_t)get_le32(have.p + 12));
+        FAIL(e, ERR_PROTOCOL_ERROR, "operation %d is not spoken here",
+             (int32_t)get_le32(have.p + 12));
     *need = len;
     return RC_OK;
 }
@@ -135,8 +138,7 @@ static RC parse_sections(struct reader *r, struct arena *a, struct wire_msg *m, 
                     FAIL(e, ERR_LOC(40431), "Duplicate document sequence in message");
             m->n_seqs++;
             break;
-        default:
-            FAIL(e, ERR_LOC(40432), "Unknown section kind %u", *kind);
+        default: FAIL(e, ERR_LOC(40432), "Unknown section kind %u", *kind);
         }
     }
     if (!have_body)
@@ -145,7 +147,8 @@ static RC parse_sections(struct reader *r, struct arena *a, struct wire_msg *m, 
 }
 
 /* whole: the message with its header, for the checksum; empty when it came compressed. */
-static RC parse_msg(struct reader *r, struct slice whole, struct arena *a, struct wire_msg *m, struct err *e)
+static RC parse_msg(struct reader *r, struct slice whole, struct arena *a, struct wire_msg *m,
+                    struct err *e)
 {
     int32_t flags;
     struct bval db;
@@ -188,7 +191,8 @@ static RC parse_query(struct reader *r, struct wire_msg *m, struct err *e)
     struct bdoc fields;
     struct biter it;
 
-    if (!take_i32(r, &flags) || !take_cstr(r, &ns) || !take_i32(r, &skip) || !take_i32(r, &n_return))
+    if (!take_i32(r, &flags) || !take_cstr(r, &ns) || !take_i32(r, &skip) ||
+        !take_i32(r, &n_return))
         FAIL(e, ERR_PROTOCOL_ERROR, "query message is cut short");
     m->flags = 0;
     TRY(take_doc(r, &m->body, e));
@@ -225,7 +229,8 @@ static RC parse_reply(struct reader *r, struct wire_msg *m, struct err *e)
     return RC_OK;
 }
 
-RC wire_parse(struct slice msg, struct wire_codec *codec, struct arena *a, struct wire_msg *out, struct err *e)
+RC wire_parse(struct slice msg, struct wire_codec *codec, struct arena *a, struct wire_msg *out,
+              struct err *e)
 {
     struct reader r = { .p = msg.p, .left = msg.len };
     int32_t len, op;
@@ -233,8 +238,8 @@ RC wire_parse(struct slice msg, struct wire_codec *codec, struct arena *a, struc
     memset(out, 0, sizeof(*out));
     out->body = BDOC_EMPTY;
     out->op = WIRE_OP_MSG;
-    if (!take_i32(&r, &len) || !take_i32(&r, &out->request_id) || !take_i32(&r, &out->response_to) ||
-        !take_i32(&r, &op) || len < 0 || (size_t)len != msg.len)
+    if (!take_i32(&r, &len) || !take_i32(&r, &out->request_id) ||
+        !take_i32(&r, &out->response_to) || !take_i32(&r, &op) || len < 0 || (size_t)len != msg.len)
         FAIL(e, ERR_PROTOCOL_ERROR, "message is not as long as it says");
     if (op == WIRE_OP_COMPRESSED) {
         struct slice inner;
@@ -246,15 +251,9 @@ RC wire_parse(struct slice msg, struct wire_codec *codec, struct arena *a, struc
         r = (struct reader){ .p = inner.p, .left = inner.len };
     }
     switch (op) {
-    case WIRE_OP_MSG:
-        return parse_msg(&r, out->compressed ? SLICE_EMPTY : msg, a, out, e);
-    case WIRE_OP_QUERY:
-        out->op = WIRE_OP_QUERY;
-        return parse_query(&r, out, e);
-    case WIRE_OP_REPLY:
-        out->op = WIRE_OP_REPLY;
-        return parse_reply(&r, out, e);
-    default:
-        FAIL(e, ERR_PROTOCOL_ERROR, "operation %d is not spoken here", op);
+    case WIRE_OP_MSG: return parse_msg(&r, out->compressed ? SLICE_EMPTY : msg, a, out, e);
+    case WIRE_OP_QUERY: out->op = WIRE_OP_QUERY; return parse_query(&r, out, e);
+    case WIRE_OP_REPLY: out->op = WIRE_OP_REPLY; return parse_reply(&r, out, e);
+    default: FAIL(e, ERR_PROTOCOL_ERROR, "operation %d is not spoken here", op);
     }
 }

@@ -413,7 +413,8 @@ static void test_workers_that_wait_are_replaced(void **state)
             say(fd[i], round == 0 ? 'b' : 's', "", 0);
         for (int i = 0; i < 8; i++)
             assert_int_equal(hear(fd[i], NULL), round == 0 ? 'b' : 's');
-        assert_true(clock_mono_us() - at < (round == 0 ? 400000 : 700000)); /* one after the other would be 800 ms */
+        /* one after the other would be 800 ms */
+        assert_true(clock_mono_us() - at < (round == 0 ? 400000 : 700000));
     }
     for (int i = 0; i < 8; i++)
         close(fd[i]);
@@ -459,10 +460,12 @@ static void test_listeners(void **state)
     snprintf(ua.sun_path, sizeof(ua.sun_path), "/tmp/coffer-net-%d.sock", (int)getpid());
     assert_false(net_listen_tcp(n, "127.0.0.1", 0, NULL, &proto, &tcp, &e).failed);
     assert_false(net_listen_unix(n, ua.sun_path, 0600, &proto, &un, &e).failed);
-    assert_true(net_listen_tcp(n, "127.0.0.1", net_listener_port(tcp), NULL, &proto, &busy, &e).failed);
+    assert_true(
+        net_listen_tcp(n, "127.0.0.1", net_listener_port(tcp), NULL, &proto, &busy, &e).failed);
     assert_int_equal(e.code, ERR_CONFIG);
     err_reset(&e);
-    assert_true(net_listen_unix(n, ua.sun_path, 0600, &proto, &busy, &e).failed); /* alive: not taken over */
+    /* alive: not taken over */
+    assert_true(net_listen_unix(n, ua.sun_path, 0600, &proto, &busy, &e).failed);
     err_reset(&e);
     a.sin_port = htons((uint16_t)net_listener_port(tcp));
     fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -22,34 +22,41 @@ struct identity_session;
 struct scram;
 
 enum client_transport { CLIENT_TCP, CLIENT_TLS, CLIENT_UNIX };
-enum client_compressor { COMPRESS_NOOP, COMPRESS_SNAPPY, COMPRESS_ZLIB, COMPRESS_ZSTD, COMPRESS_NR }; /* ids of OP_COMPRESSED */
+/* ids of OP_COMPRESSED */
+enum client_compressor {
+    COMPRESS_NOOP,
+    COMPRESS_SNAPPY,
+    COMPRESS_ZLIB,
+    COMPRESS_ZSTD,
+    COMPRESS_NR
+};
 enum { CLIENT_METADATA_MAX = 512, CLIENT_APP_NAME_MAX = 128 };
 
 /* What a parked request waits for, besides its deadline. */
 enum park_on { PARK_TIME, PARK_TOPOLOGY, PARK_KEY };
 
 struct cmd_client {
-    int32_t id;                       /* hello's connectionId */
+    int32_t id; /* hello's connectionId */
     enum client_transport transport;
-    bool loopback;                    /* loopback interface or Unix socket */
-    char peer[64];                    /* "ip:port", as whatsmyuri says it */
+    bool loopback;                     /* loopback interface or Unix socket */
+    char peer[64];                     /* "ip:port", as whatsmyuri says it */
     struct identity_session *identity; /* never NULL */
 
-    struct scram *scram;              /* a SASL conversation under way, or NULL */
-    struct buf metadata;              /* the `client` document of the first hello; empty before */
+    struct scram *scram; /* a SASL conversation under way, or NULL */
+    struct buf metadata; /* the `client` document of the first hello; empty before */
     char app_name[CLIENT_APP_NAME_MAX + 1];
     bool hello_done;
-    uint8_t compressors;              /* bit 1 << enum client_compressor: agreed in hello */
+    uint8_t compressors; /* bit 1 << enum client_compressor: agreed in hello */
 
     /* Parking and exhaust: set by a handler, taken back by the server before the next run. */
     bool parked, resumed;
     enum park_on park_on;
-    uint64_t park_key;                /* PARK_KEY: e.g. a collection's ident */
-    uint64_t park_until_us;           /* monotonic */
+    uint64_t park_key;      /* PARK_KEY: e.g. a collection's ident */
+    uint64_t park_until_us; /* monotonic */
     bool exhaust_more;
     uint32_t exhaust_round;
-    int64_t hello_counter;            /* topology counter of the last streamed hello */
-    bool close_after;                 /* end the connection once the reply is out */
+    int64_t hello_counter; /* topology counter of the last streamed hello */
+    bool close_after;      /* end the connection once the reply is out */
 
     /* An enum err_code that running commands fail with at their next check; 0 = go on. Set from other threads when the node seals or stops,
      * or the connection is lost. */
@@ -76,9 +83,9 @@ void cmd_client_set_signal_fn(void (*fn)(void *arg, enum park_on on, uint64_t ke
 
 /* What clients are told while the keys are out of reach (docs/sealed-state.md). */
 struct cmd_seal {
-    const char *state;       /* "Inaccessible" */
-    int64_t since_ms;        /* Unix time */
-    int64_t next_probe_ms;   /* Unix time; 0 = unknown */
+    const char *state;     /* "Inaccessible" */
+    int64_t since_ms;      /* Unix time */
+    int64_t next_probe_ms; /* Unix time; 0 = unknown */
 };
 /* cmd_write_sealed(): the whole error document {ok: 0, errmsg, code, codeName, state, since, nextProbe}. */
 void cmd_write_sealed(const struct cmd_seal *s, struct buf *out);

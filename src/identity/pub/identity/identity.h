@@ -38,13 +38,16 @@ struct identity_store {
     RC (*replace)(void *ctx, struct slice id, struct bdoc user, struct err *e);
     RC (*remove)(void *ctx, struct slice id, struct err *e); /* ERR_USER_NOT_FOUND */
     /* each(): hands every user document to fn, in any order, until fn fails. */
-    RC (*each)(void *ctx, RC (*fn)(void *arg, struct bdoc user, struct err *e), void *arg, struct err *e);
+    RC (*each)(void *ctx, RC (*fn)(void *arg, struct bdoc user, struct err *e), void *arg,
+               struct err *e);
 };
 
 struct identity_config {
-    const struct identity_store *store; /* outlives the identity; NULL while sealed: nobody can log in */
-    const struct secret *fake_salt_key; /* per cluster, so that an unknown user's salt never changes; borrowed */
-    bool auth;                          /* false: every check passes */
+    /* outlives the identity; NULL while sealed: nobody can log in */
+    const struct identity_store *store;
+    /* per cluster, so that an unknown user's salt never changes; borrowed */
+    const struct secret *fake_salt_key;
+    bool auth; /* false: every check passes */
 };
 
 struct identity *identity_new(const struct identity_config *c);
@@ -70,7 +73,8 @@ struct identity_res {
 /* identity_allows(): the one check. True when authentication is off. */
 bool identity_allows(struct identity_session *s, struct identity_res r, enum action a);
 /* identity_require(): identity_allows() or ERR_UNAUTHORIZED 'not authorized on DB to execute command "CMD"'. */
-RC identity_require(struct identity_session *s, struct identity_res r, enum action a, const char *cmd, struct err *e);
+RC identity_require(struct identity_session *s, struct identity_res r, enum action a,
+                    const char *cmd, struct err *e);
 /* identity_allows_any(): a is allowed on at least one resource in db (listCollections with authorizedCollections, listDatabases). */
 bool identity_allows_any(struct identity_session *s, struct slice db, enum action a);
 
@@ -80,6 +84,7 @@ void identity_logout(struct identity_session *s, struct slice db);
 /* identity_write_status(): connectionStatus's {authInfo: {authenticatedUsers, authenticatedUserRoles[, authenticatedUserPrivileges]}} fields into w. */
 void identity_write_status(struct identity_session *s, bool privileges, struct bw *w);
 /* identity_current(): the idx-th authenticated user; false past the end. The slices hold until the session changes. */
-bool identity_current(const struct identity_session *s, int idx, struct slice *db, struct slice *user);
+bool identity_current(const struct identity_session *s, int idx, struct slice *db,
+                      struct slice *user);
 
 #endif

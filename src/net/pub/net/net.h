@@ -32,7 +32,12 @@ enum net_next {
     NET_CLOSE, /* send what was written, then close */
 };
 
-enum net_why { NET_WHY_TIME, NET_WHY_NAMED, NET_WHY_AGAIN, NET_WHY_END /* the last call: the connection closes after it */ };
+enum net_why {
+    NET_WHY_TIME,
+    NET_WHY_NAMED,
+    NET_WHY_AGAIN,
+    NET_WHY_END /* the last call: the connection closes after it */
+};
 
 /* Names a connection from anywhere; stale names are harmless, 0 names nobody. */
 typedef uint64_t net_ref;
@@ -56,7 +61,7 @@ struct net_config {
     int max_conns;
     int64_t max_inflight_bytes;
     uint64_t handshake_timeout_us, message_timeout_us, write_timeout_us;
-    uint64_t idle_timeout_us;           /* 0 = none */
+    uint64_t idle_timeout_us; /* 0 = none */
     /* State of a worker, handed to message() and wake(): arenas and the like. Either may be NULL. */
     void *(*worker_new)(void *arg);
     void (*worker_free)(void *arg, void *worker);
@@ -80,11 +85,14 @@ void net_free(struct net *n); /* after net_stop(); closes the listeners; NULL is
 
 /* Listeners. port 0 chooses one. host is a numeric address or a name; each address of a name is a listener of its own and *port is shared.
  * Errors: ERR_CONFIG naming the address, and the holder's chance to free a busy port. */
-RC net_listen_tcp(struct net *n, const char *host, int port, struct net_tls *tls, const struct net_proto *p, struct net_listener **out, struct err *e);
+RC net_listen_tcp(struct net *n, const char *host, int port, struct net_tls *tls,
+                  const struct net_proto *p, struct net_listener **out, struct err *e);
 /* net_listen_unix(): an abandoned socket file is replaced, one in use is not. mode: 0600 as a rule. */
-RC net_listen_unix(struct net *n, const char *path, unsigned mode, const struct net_proto *p, struct net_listener **out, struct err *e);
+RC net_listen_unix(struct net *n, const char *path, unsigned mode, const struct net_proto *p,
+                   struct net_listener **out, struct err *e);
 /* net_listen_fd(): adopt an open listening socket (inherited over exec); owned from here on. */
-RC net_listen_fd(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p, struct net_listener **out, struct err *e);
+RC net_listen_fd(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p,
+                 struct net_listener **out, struct err *e);
 int net_listener_fd(const struct net_listener *l);
 int net_listener_port(const struct net_listener *l); /* 0 for a Unix socket */
 
@@ -94,8 +102,9 @@ RC net_adopt(struct net *n, int fd, struct net_tls *tls, const struct net_proto 
 /* Of a connection, from its callbacks. */
 void *net_conn_user(const struct net_conn *c);
 net_ref net_conn_ref(const struct net_conn *c);
-const char *net_conn_peer(const struct net_conn *c);      /* "127.0.0.1:51234", "[::1]:4711", "unix"; static per connection */
-bool net_conn_is_loopback(const struct net_conn *c);      /* loopback interface or Unix socket */
+/* "127.0.0.1:51234", "[::1]:4711", "unix"; static per connection */
+const char *net_conn_peer(const struct net_conn *c);
+bool net_conn_is_loopback(const struct net_conn *c); /* loopback interface or Unix socket */
 bool net_conn_is_unix(const struct net_conn *c);
 bool net_conn_has_tls(const struct net_conn *c);
 /* net_conn_peer_uid(): of a Unix socket's other end (SO_PEERCRED); false when it cannot be known. */
@@ -119,9 +128,9 @@ void net_stats(const struct net *n, struct net_stats *out);
 /* TLS 1.2 or newer, forward secrecy only, no renegotiation, no tickets. */
 enum net_client_cert { NET_CLIENT_CERT_NONE, NET_CLIENT_CERT_OPTIONAL, NET_CLIENT_CERT_REQUIRED };
 struct net_tls_config {
-    const char *cert_file;       /* PEM: certificate and chain; may hold the key too */
-    const char *key_file;        /* PEM; NULL or "": in cert_file */
-    const char *ca_file;         /* for client certificates; NULL or "" when none are looked at */
+    const char *cert_file; /* PEM: certificate and chain; may hold the key too */
+    const char *key_file;  /* PEM; NULL or "": in cert_file */
+    const char *ca_file;   /* for client certificates; NULL or "" when none are looked at */
     enum net_client_cert client_cert;
 };
 /* Errors: ERR_INVALID_SSL_CONFIGURATION naming the file. */
