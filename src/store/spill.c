@@ -109,7 +109,8 @@ static RC seal(struct store_spill *s, size_t len, bool last, struct err *e)
     if (sys)
         return file_err(e, sys, "write", "temporary file");
     TRY(file_write_fd(s->fd, buf_view(&s->stored), e));
-    memmove(s->plain.p, s->plain.p + len, s->plain.len - len);
+    if (len)
+        memmove(s->plain.p, s->plain.p + len, s->plain.len - len);
     s->plain.len -= len;
     s->broken = false;
     return RC_OK;

@@ -59,6 +59,52 @@ rocksdb::IOStatus to_io(const struct err &e, bool as_io = false);
 /* from_status(): FAIL with the code that st stands for. what says what could not be done. */
 rc_t from_status(const rocksdb::Status &st, const char *what, struct err *e);
 
+/* A struct err of its own, for a call. */
+class Err {
+  public:
+    Err()
+    {
+        memset(&e_, 0, sizeof(e_));
+    }
+    ~Err()
+    {
+        err_reset(&e_);
+    }
+    Err(const Err &) = delete;
+    Err &operator=(const Err &) = delete;
+    operator struct err *()
+    {
+        return &e_;
+    }
+    const struct err &get() const
+    {
+        return e_;
+    }
+    rocksdb::IOStatus io(bool as_io = false) const
+    {
+        return to_io(e_, as_io);
+    }
+
+  private:
+    struct err e_;
+};
+
+/* ---- files.cc: handles; each takes what it is given ---------------------------------------------- */
+
+std::unique_ptr<rocksdb::FSWritableFile> table_writer(struct store__block_writer *w);
+std::unique_ptr<rocksdb::FSRandomAccessFile> table_reader(struct store__block *b);
+std::unique_ptr<rocksdb::FSSequentialFile> table_scanner(struct store__block *b);
+/* anchored: the anchor pins it. ours: a file of the open store, which may be in writing. */
+std::unique_ptr<rocksdb::FSWritableFile> stream_writer(const std::shared_ptr<Shared> &shared,
+                                                       struct store__stream_writer *w,
+                                                       enum store__role role, bool anchored);
+std::unique_ptr<rocksdb::FSSequentialFile> stream_reader(const std::shared_ptr<Shared> &shared,
+                                                         struct store__stream *s,
+                                                         enum store__role role, uint64_t number,
+                                                         bool ours);
+std::unique_ptr<rocksdb::FSWritableFile> frozen_stream(uint64_t length);
+std::unique_ptr<rocksdb::FSRandomAccessFile> memory_file(std::string &&text);
+
 /* ---- fs.cc ------------------------------------------------------------------------------------------------------- */
 
 std::shared_ptr<rocksdb::FileSystem> make_file_system(const std::shared_ptr<Shared> &shared);
