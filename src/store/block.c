@@ -64,7 +64,7 @@ bool store__block_logical(uint64_t physical, uint64_t *logical)
     if (physical < STORE__HEADER_LEN + STORE__TAG_LEN)
         return false;
     body = physical - STORE__HEADER_LEN;
-    chunks = (body + STORED - 1) / STORED;
+    chunks = body / STORED + (body % STORED != 0);
     if (body - (chunks - 1) * STORED < STORE__TAG_LEN || chunks > MAX_CHUNKS)
         return false;
     if (body - (chunks - 1) * STORED == STORE__TAG_LEN &&
