@@ -6,6 +6,7 @@
 #   make fmt | lint | lint-all
 #   make fuzz T=wire [TIME=60]
 #   make bench         measured figures, RATIO lines at the end
+#   make crash [N=500] kill -9 under load, over and over
 #   make stop          end what ./run started
 #   make clean
 
@@ -53,3 +54,9 @@ lock:
 
 clean:
 	@rm -rf build build-asan build-tsan build-fuzz
+
+# kill -9 of writers, N times; COFFER_SEED replays one.
+N ?= 500
+.PHONY: crash
+crash: all
+	@COFFER_CRASH_LOOPS=$(N) $(BUILD)/src/store/store_test_crash

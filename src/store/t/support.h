@@ -55,6 +55,10 @@ static inline void support_init(void)
         fprintf(stderr, "%s\n", e.msg);
         exit(1);
     }
+}
+
+static inline void support_tmp(void)
+{
     snprintf(tmp_root, sizeof(tmp_root), "%s/coffer-store-XXXXXX",
              getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     if (!mkdtemp(tmp_root))
@@ -76,7 +80,8 @@ static inline void rm_rf(const char *path)
 
 static inline void support_fini(void)
 {
-    rm_rf(tmp_root);
+    if (tmp_root[0])
+        rm_rf(tmp_root);
 }
 
 /* A new path below the test's own directory. Static ring of four. */

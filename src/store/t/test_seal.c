@@ -604,6 +604,7 @@ int main(void)
     };
 
     support_init();
+    support_tmp();
     int rc = cmocka_run_group_tests(tests, init, fini);
     support_fini();
     return rc;

@@ -392,6 +392,7 @@ int main(void)
     };
 
     support_init();
+    support_tmp();
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     support_fini();
     return rc;
