@@ -1,0 +1,137 @@
+"""coffer up, status, down: a whole installation of its own, on ports that the system chooses."""
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import pymongo
+import pytest
+
+from processes import binary
+
+PORTS = ("--smk-port=0", "--cmk-port=0", "--vault-port=0", "--token-port=0", "--cache-size=32MB")
+
+
+class Installation:
+    def __init__(self, home):
+        self.home = str(home)
+
+    def coffer(self, *args, check=True):
+        done = subprocess.run([binary("coffer"), *args, f"--home={self.home}"] if args[0].startswith("-")
+                              else [binary("coffer"), args[0], f"--home={self.home}", *args[1:]],
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def path(self, *parts):
+        return os.path.join(self.home, *parts)
+
+    def env(self):
+        with open(self.path("run.env"), encoding="utf-8") as f:
+            return dict(line.rstrip("\n").split("=", 1) for line in f)
+
+    def pid(self, program):
+        with open(self.path(program, "pid"), encoding="utf-8") as f:
+            return int(f.read().split()[0])
+
+
+@pytest.fixture
+def installation(tmp_path):
+    one = Installation(tmp_path / "var")
+    yield one
+    one.coffer("down", "--down-timeout=10s")
+
+
+def test_up_says_how_to_reach_everything(installation):
+    installation.coffer("up", *PORTS)
+    env = installation.env()
+    assert set(env) == {"MONGODB_URI", "SMK_MONGODB_URI", "VAULT_URL", "KEY_ID", "TOKEN_ENDPOINT", "CLIENT_ID", "CA_FILE",
+                        "DATA_DIR", "LOG_FILE", "COFFERD_PID"}
+    for name, mode in (("MONGODB_URI", "cmk"), ("SMK_MONGODB_URI", "smk")):
+        with pymongo.MongoClient(env[name], serverSelectionTimeoutMS=10000) as client:
+            client.first.notes.insert_one({"node": mode})
+            assert client.first.notes.count_documents({"node": mode}) == 1
+    assert env["KEY_ID"].startswith(env["VAULT_URL"] + "/keys/")
+    assert os.path.isdir(env["DATA_DIR"]) and os.path.isfile(env["LOG_FILE"]) and os.path.isfile(env["CA_FILE"])
+    assert os.readlink(f"/proc/{env['COFFERD_PID']}/exe") == binary("cofferd")
+    for secret in ("run.env", "admin.password"):
+        assert os.stat(installation.path(secret)).st_mode & 0o077 == 0
+
+
+def test_a_second_up_changes_nothing(installation):
+    installation.coffer("up", *PORTS)
+    before = installation.env()
+    with pymongo.MongoClient(before["MONGODB_URI"]) as client:
+        client.first.notes.insert_one({"_id": 1})
+    out = installation.coffer("up", *PORTS).stdout
+    assert out.count("runs already") == 3
+    assert installation.env() == before
+    with pymongo.MongoClient(before["MONGODB_URI"]) as client:
+        assert client.first.notes.count_documents({}) == 1
+
+
+def test_what_was_killed_comes_back_with_its_data(installation):
+    installation.coffer("up", *PORTS)
+    with pymongo.MongoClient(installation.env()["MONGODB_URI"]) as client:
+        client.first.notes.insert_one({"_id": 1})
+    for program in ("cmk", "vault"):
+        os.kill(installation.pid(program), signal.SIGKILL)
+    # The vault's port is part of the key's name: it has to be the same.
+    port = re.search(r":(\d+)$", installation.env()["VAULT_URL"]).group(1)
+    installation.coffer("up", *PORTS[:2], f"--vault-port={port}", *PORTS[3:])
+    with pymongo.MongoClient(installation.env()["MONGODB_URI"], serverSelectionTimeoutMS=20000) as client:
+        assert client.first.notes.count_documents({"_id": 1}) == 1
+
+
+def test_down_ends_everything_and_is_harmless_twice(installation):
+    installation.coffer("up", *PORTS)
+    pids = [installation.pid(p) for p in ("vault", "smk", "cmk")]
+    assert installation.coffer("down").stdout.count("stopped") == 3
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert installation.coffer("down").stdout.count("does not run") == 3
+
+
+def test_a_busy_port_is_named_with_its_setting(installation):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        done = installation.coffer("up", *PORTS[:2], f"--vault-port={port}", *PORTS[3:], check=False)
+    assert done.returncode == 1
+    assert str(port) in done.stderr and "vault-port" in done.stderr
+
+
+def test_a_pid_of_somebody_else_is_left_alone(installation):
+    os.makedirs(installation.path("cmk"))
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        with open(installation.path("cmk", "pid"), "w", encoding="utf-8") as f:
+            f.write(f"{other.pid} 1\n")
+        assert "cmk    does not run" in installation.coffer("down").stdout
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_status_shows_the_state_of_each_node(installation):
+    installation.coffer("up", *PORTS)
+    out = installation.coffer("status").stdout
+    assert len(re.findall(r"runs: process \d+, port \d+", out)) == 3
+    assert out.count("Ready") == 2
+
+
+@pytest.mark.parametrize("args, message", [
+    (("fly",), "no command"),
+    (("up", "--no-such-flag"), "no flag"),
+    (("up", "operand"), "takes no operand"),
+    (("backup",), "takes DIRECTORY"),
+    (("status", "--node=other", "--admin-socket="), None),
+])
+def test_mistakes_are_named(installation, args, message):
+    done = installation.coffer(*args, check=False)
+    if message is None:
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 1 and message in done.stderr
