@@ -59,20 +59,22 @@ const char *ks_cause_name(enum ks_cause c); /* "", "denied", "gracePeriod" */
 struct key_machine {
     struct ks_config cfg;
     enum key_state state;
-    struct ks_time since; /* of the state */
-    enum ks_cause cause;  /* of Inaccessible */
-    struct ks_time last_ok;
-    bool have_ok;              /* last_ok is set */
+    struct ks_time since;   /* of the state */
+    enum ks_cause cause;    /* of Inaccessible */
+    struct ks_time last_ok; /* have_ok: is set */
+    bool have_ok;
     struct ks_time last_probe; /* end of the last probe */
     enum probe_class last_class;
-    bool denied; /* one fresh denial stands */
+    bool denied; /* one fresh denial stands, since denied_boot_us */
     uint64_t denied_boot_us;
-    bool want_fresh_now;   /* a denial on a reused connection is to be looked at */
-    uint64_t next_boot_us; /* when the next probe is due */
-    bool probing;
-    uint64_t probe_began_boot_us;
-    int64_t tag_grace_ms; /* -1 = none */
-    uint64_t seed;        /* of the jitter */
+    uint64_t next_boot_us; /* when the next probe is due, and whether on a fresh connection */
+    bool next_fresh;
+    bool probing; /* since probe_boot_us */
+    uint64_t probe_boot_us;
+    bool alarmed;           /* the last verdict was BAD and was told */
+    uint64_t saved_boot_us; /* when KS_SAVE was last returned */
+    int64_t tag_grace_ms;   /* -1 = none */
+    uint64_t seed;          /* of the jitter */
 };
 
 /* ks_init(): Ready with the key just unwrapped (the unwrap was an OK), or Inaccessible from the start. */
