@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "support"))
 
-from processes import Node  # noqa: E402
+from processes import FAST_KEYS, Node, Vault  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -66,6 +66,18 @@ def make_node(programs, tmp_path):
 def node(make_node):
     """A running node of this test alone, with an administrator."""
     return make_node()
+
+
+@pytest.fixture
+def vault(programs, tmp_path):
+    """A running key vault of this test alone."""
+    return programs.add(Vault(tmp_path / "vault")).start()
+
+
+@pytest.fixture
+def cmk_node(make_node, vault):
+    """A running node whose key is wrapped by the key of `vault`, its intervals in milliseconds."""
+    return make_node(FAST_KEYS, vault=vault)
 
 
 @pytest.fixture(scope="session")
