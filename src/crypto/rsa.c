@@ -147,11 +147,12 @@ int rsa_bits(const struct rsa_public *k)
 static EVP_PKEY *build(EVP_PKEY_CTX *ctx, OSSL_PARAM_BLD *bld, BIGNUM *n, BIGNUM *x)
 {
     EVP_PKEY *k = NULL;
-    OSSL_PARAM *params = NULL;
 
-    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
-        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) == 1 &&
-        (params = OSSL_PARAM_BLD_to_param(bld)) && EVP_PKEY_fromdata_init(ctx) == 1)
+    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) != 1 ||
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) != 1)
+        return NULL;
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
+    if (params && EVP_PKEY_fromdata_init(ctx) == 1)
         (void)EVP_PKEY_fromdata(ctx, &k, EVP_PKEY_PUBLIC_KEY, params);
     OSSL_PARAM_free(params);
     return k;

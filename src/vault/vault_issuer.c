@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "crypto/kdf.h"
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
@@ -65,11 +66,19 @@ bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, 
     if (fd < 0 || file_read_fd(fd, PROC_NET_MAX, &text, &e).failed)
         return false;
     const char *row = strstr(buf_cstr(&text), want);
-    unsigned found;
-    /* after the state: tx:rx tr:when retrnsmt uid */
-    if (!row || sscanf(row + strlen(want), "%*x:%*x %*x:%*x %*x %u", &found) != 1)
+    if (!row)
         return false;
-    *uid = found;
+    /* after the state: "tx:rx tr:when retransmits uid timeout inode" */
+    row += strlen(want);
+    for (int skip = 0; skip < 3; skip++) {
+        row += strspn(row, " ");
+        row += strcspn(row, " \n");
+    }
+    row += strspn(row, " ");
+    uint64_t found;
+    if (!text_u64(SLICE(row, strcspn(row, " \n")), &found) || found > UINT32_MAX)
+        return false;
+    *uid = (uint32_t)found;
     return true;
 }
 

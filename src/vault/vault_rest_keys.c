@@ -440,9 +440,11 @@ void vault__key_list_versions(struct rest_call *c)
     mutex_lock(&c->s->lock);
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
-    if (k && after.len)
-        while (at < k->n_versions && strcasecmp(k->versions[at++]->id, buf_cstr(&after)) != 0)
-            ;
+    if (k && after.len) {
+        while (at < k->n_versions && strcasecmp(k->versions[at]->id, buf_cstr(&after)) != 0)
+            at++;
+        at++; /* past the end when the token names no version: an empty page */
+    }
     for (; k && at < k->n_versions; at++) {
         if ((int64_t)json_array_size(items) == max) {
             last = arena_strdup(http_arena(c->q), k->versions[at - 1]->id);

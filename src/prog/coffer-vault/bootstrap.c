@@ -46,7 +46,7 @@ static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX],
 static RC make_keys(const struct settings *s, struct vault_service *v, struct err *e)
 {
     const char *list = settings_str(s, VS_BOOTSTRAP_KEYS);
-    char name[ITEM_MAX], bits_text[ITEM_MAX];
+    char name[ITEM_MAX] = "", bits_text[ITEM_MAX] = "";
     bool more;
 
     for (;;) {
@@ -86,7 +86,7 @@ static RC make_identities(const struct settings *s, struct vault_service *v, str
 {
     AUTO(mem_freep) char *dir = bootstrap_path(s, VS_CREDENTIAL_DIR, ".credentials");
     const char *list = settings_str(s, VS_BOOTSTRAP_IDENTITIES);
-    char name[ITEM_MAX], role[ITEM_MAX];
+    char name[ITEM_MAX] = "", role[ITEM_MAX] = "";
     bool more;
 
     for (;;) {
