@@ -1,16 +1,13 @@
 /* rsa.c - RSA over OpenSSL's EVP. See crypto/rsa.h. */
 #include "crypto/rsa.h"
 
-#include <malloc.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -39,44 +36,6 @@ static RC library_failed(struct err *e, const char *what)
 
     ERR_clear_error();
     FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
-}
-
-static void *wiping_malloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return malloc(n);
-}
-
-static void wiping_free(void *p, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    if (p)
-        mem_wipe(p, malloc_usable_size(p));
-    free(p);
-}
-
-static void *wiping_realloc(void *p, size_t n, const char *file, int line)
-{
-    size_t old = p ? malloc_usable_size(p) : 0;
-
-    if (p && n > 0 && n <= old)
-        return p;
-    void *q = n ? malloc(n) : NULL;
-    if (p && (q || n == 0)) {
-        if (q)
-            memcpy(q, p, old);
-        wiping_free(p, file, line);
-    }
-    return q;
-}
-
-RC crypto_wiping_allocators(struct err *e)
-{
-    if (CRYPTO_set_mem_functions(wiping_malloc, wiping_realloc, wiping_free) != 1)
-        FAIL(e, ERR_CRYPTO, "OpenSSL was used before its memory could be made to wipe itself");
-    return RC_OK;
 }
 
 static RC parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)

@@ -2,7 +2,6 @@
 #include "http/http_client.h"
 
 #include <curl/curl.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "crypto/wipe.h"
 
 enum { HEADERS_MAX = 32768, BODY_DEFAULT = 65536 };
 
@@ -29,38 +29,6 @@ struct transfer {
     bool too_big;
 };
 
-static void *wiping_malloc(size_t n)
-{
-    return malloc(n);
-}
-static void *wiping_calloc(size_t n, size_t size)
-{
-    return calloc(n, size);
-}
-static char *wiping_strdup(const char *s)
-{
-    return strdup(s);
-}
-static void wiping_free(void *p)
-{
-    if (p)
-        mem_wipe(p, malloc_usable_size(p));
-    free(p);
-}
-static void *wiping_realloc(void *p, size_t n)
-{
-    size_t old = p ? malloc_usable_size(p) : 0;
-
-    if (p && n <= old)
-        return p;
-    void *q = malloc(n);
-    if (q && p) {
-        memcpy(q, p, MIN(old, n));
-        wiping_free(p);
-    }
-    return q;
-}
-
 RC http_client_global_init(bool wiping, struct err *e)
 {
     static const char *const names[] = {
@@ -70,8 +38,8 @@ RC http_client_global_init(bool wiping, struct err *e)
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         unsetenv(names[i]);
-    CURLcode rc = wiping ? curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free,
-                                                wiping_realloc, wiping_strdup, wiping_calloc)
+    CURLcode rc = wiping ? curl_global_init_mem(CURL_GLOBAL_DEFAULT, wipe_malloc, wipe_free,
+                                                wipe_realloc, wipe_strdup, wipe_calloc)
                          : curl_global_init(CURL_GLOBAL_DEFAULT);
     if (rc != CURLE_OK)
         FAIL(e, ERR_INTERNAL, "could not initialise the HTTP client: %s", curl_easy_strerror(rc));

@@ -1,10 +1,7 @@
 /* kjson.c - bounded JSON over jansson. See kjson.h. */
 #include "kmsg/kjson.h"
 
-#include <malloc.h>
-#include <stdlib.h>
-
-#include "base/mem.h"
+#include "crypto/wipe.h"
 
 /* The deepest nesting of the text. A bracket inside a string does not count. */
 static int depth_of(struct slice in)
@@ -110,14 +107,7 @@ void kjson_dump(const json_t *j, struct buf *out)
     (void)json_dump_callback(j, dump_to_buf, out, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
-static void wiping_free(void *p)
-{
-    if (p)
-        mem_wipe(p, malloc_usable_size(p));
-    free(p);
-}
-
 void kjson_wiping(void)
 {
-    json_set_alloc_funcs(malloc, wiping_free);
+    json_set_alloc_funcs(wipe_malloc, wipe_free);
 }

@@ -17,8 +17,8 @@
 #include "base/text.h"
 #include "bootstrap.h"
 #include "crypto/aead.h"
-#include "crypto/rsa.h"
 #include "crypto/secret.h"
+#include "crypto/wipe.h"
 #include "kmsg/kjson.h"
 #include "vault/vault.h"
 
@@ -56,7 +56,7 @@ static RC harden(struct err *e)
     if (pthread_sigmask(SIG_SETMASK, &waited, NULL) != 0)
         FAIL(e, ERR_INTERNAL, "cannot set the signal mask");
     kjson_wiping();
-    return crypto_wiping_allocators(e);
+    return wipe_install_openssl(e);
 }
 
 static RC start_log(const struct settings *s, struct err *e)

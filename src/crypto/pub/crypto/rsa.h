@@ -4,7 +4,7 @@
  * Failure  A ciphertext that cannot be opened is ERR_BAD_VALUE with one text, whatever the reason: nothing tells a padding error
  *          from another.
  * Heap     While an operation runs, OpenSSL holds copies of the private numbers in its own memory; a process that keeps private keys
- *          calls crypto_wiping_allocators() first thing, so that they are overwritten when OpenSSL lets them go.
+ *          calls wipe_install_openssl() (crypto/wipe.h) first thing, so that they are overwritten when OpenSSL lets them go.
  * Threads  [any]
  */
 #ifndef CRYPTO_RSA_H
@@ -27,10 +27,6 @@ struct rsa_public {
     uint8_t e[RSA_EXPONENT_MAX];
     uint32_t e_len;
 };
-
-/* crypto_wiping_allocators(): OpenSSL's memory is overwritten before it is released. Before the first use of OpenSSL in the process;
- * fails when that has been. */
-RC crypto_wiping_allocators(struct err *e);
 
 /* rsa_generate(): 2048, 3072 or 4096 bits, exponent 65537. May take seconds. */
 RC rsa_generate(int bits, struct secret **private_der, struct err *e);

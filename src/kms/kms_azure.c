@@ -1,0 +1,342 @@
+/* kms_azure.c - Azure Key Vault as a key provider. See kms/kms.h.
+ *
+ * A wrap asks for the key first and wraps under the exact version that it was told of, so that the length of the answer and its
+ * version are known beforehand. An unwrap is made with exactly the version stored beside the wrapped key, never "the newest".
+ * Key bytes pass through a request's body, an answer's body and the buffers of libcurl and OpenSSL under them: the first two are
+ * wiped here, the others by the wiping allocators of the process that may see an SMK.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "crypto/rsa.h"
+#include "crypto/secret.h"
+#include "http/http_client.h"
+#include "kms_priv.h"
+#include "kmsg/kjson.h"
+#include "kmsg/kmsg_kv.h"
+
+enum { KMS_AZURE_MAGIC = 0x4b4d5341, PLAIN_LEN = 32, PAUSE_MAX_S = 300 };
+
+struct kms_azure {
+    struct key_provider table; /* first: what callers hold */
+    uint32_t magic;
+    struct mutex lock;
+    struct http_client *http; /* guarded by lock, like all below */
+    struct kmsg_kv_target target;
+    struct kms_tokens tokens;
+    uint64_t pause_until_us; /* boot time: the vault asked to be left alone until then */
+};
+
+static struct kms_azure *azure_of(struct key_provider *p)
+{
+    struct kms_azure *a = CONTAINER_OF(p, struct kms_azure, table);
+
+    INVARIANT(a->magic == KMS_AZURE_MAGIC);
+    return a;
+}
+
+RC kms_init(bool wiping, struct err *e)
+{
+    if (wiping)
+        kjson_wiping();
+    return http_client_global_init(wiping, e);
+}
+
+/* ---- what went wrong ---- */
+
+RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a)
+{
+    char detail[160];
+
+    kmsg_printable(a->detail, detail, sizeof detail);
+    if (a->outcome == HTTP_OUT_LOCAL)
+        FAIL(e, ERR_CONFIG, "the %s cannot be called: %s", what, detail);
+    if (a->outcome == HTTP_OUT_BAD)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the %s's answer is malformed: %s", what, detail);
+    FAIL(e, ERR_KEY_UNREACHABLE, "could not reach the %s (%s): %s", what,
+         http_outcome_name(a->outcome), detail);
+}
+
+RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
+{
+    static const enum err_code codes[] = {
+        [KMSG_OK] = ERR_INTERNAL,
+        [KMSG_DENIED] = ERR_KEY_DENIED,
+        [KMSG_NOT_FOUND] = ERR_KEY_NOT_FOUND,
+        /* with a fresh token: a mismatch of audience, tenant or clocks */
+        [KMSG_UNAUTHORIZED] = ERR_KEY_BAD_ANSWER,
+        [KMSG_THROTTLED] = ERR_KEY_THROTTLED,
+        [KMSG_UNREACHABLE] = ERR_KEY_UNREACHABLE,
+        [KMSG_BAD] = ERR_KEY_BAD_ANSWER,
+    };
+
+    FAIL(e, codes[class], "%s", cause);
+}
+
+struct kmsg_reply kms__reply(const struct http_answer *a)
+{
+    return (struct kmsg_reply){
+        .status = a->status,
+        .is_json = http_answer_is_json(a),
+        .body = buf_view(&a->body),
+        .date_s = a->date_s,
+    };
+}
+
+/* ---- one exchange with the vault ---- */
+
+struct exchange {
+    const char *method;
+    const char *url;
+    struct slice body;
+    bool fresh;
+    uint64_t deadline_us;
+};
+
+static RC once(struct kms_azure *p, const struct exchange *x, struct http_answer *a, struct err *e)
+{
+    const char *authorization;
+
+    TRY(kms__tokens_get(&p->tokens, x->deadline_us, &authorization, e));
+    const char *headers[] = { authorization, NULL };
+    struct http_call q = {
+        .method = x->method,
+        .url = x->url,
+        .headers = headers,
+        .body = x->body,
+        .content_type = "application/json",
+        .deadline_us = x->deadline_us,
+        .fresh = x->fresh,
+    };
+    http_answer_fini(a);
+    http_client_call(p->http, &q, a);
+    return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
+}
+
+static void note_pause(struct kms_azure *p, const struct http_answer *a)
+{
+    if (a->retry_after_s > 0)
+        p->pause_until_us =
+            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
+}
+
+/* On success *a is an answer of class KMSG_OK; the caller wipes it in any case. */
+static RC exchange(struct kms_azure *p, const struct exchange *x, struct http_answer *a,
+                   struct err *e)
+{
+    char cause[KMSG_CAUSE_MAX];
+
+    if (clock_boot_us() < p->pause_until_us)
+        FAIL(e, ERR_KEY_THROTTLED, "the vault asked not to be called for a while");
+    TRY(once(p, x, a, e));
+    struct kmsg_reply r = kms__reply(a);
+    enum kmsg_class class = kmsg_kv_classify(&r, cause);
+    /* once: the token may have been revoked, or the keys that sign it changed */
+    if (class == KMSG_UNAUTHORIZED) {
+        kms__tokens_drop(&p->tokens);
+        TRY(once(p, x, a, e));
+        r = kms__reply(a);
+        class = kmsg_kv_classify(&r, cause);
+    }
+    if (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE)
+        note_pause(p, a);
+    return class == KMSG_OK ? RC_OK : kms__fail(e, class, cause);
+}
+
+/* ---- the table ---- */
+
+static RC read_key(struct kms_azure *p, const char *version, uint64_t deadline_us,
+                   struct kmsg_kv_key *out, int64_t *date_s, struct err *e)
+{
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+
+    kmsg_kv_url(&p->target, version, "", &url);
+    struct exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
+    TRY(exchange(p, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    *date_s = a.date_s ? a.date_s : clock_real_s();
+    return kmsg_kv_read_key(&r, &p->target, version, out, e);
+}
+
+static RC describe(const struct kmsg_kv_key *k, int64_t date_s, struct key_info *out, struct err *e)
+{
+    struct rsa_public pub = { .n_len = k->n_len, .e_len = k->e_len };
+    struct key_info i = {
+        .enabled = k->enabled,
+        .not_before_s = k->not_before_s,
+        .expires_s = k->expires_s,
+        .server_date_s = date_s,
+        .can_wrap = k->can_wrap,
+        .can_unwrap = k->can_unwrap,
+        .grace_ms = k->has_grace ? k->grace_ms : -1,
+    };
+    struct err inner = { 0 };
+
+    memcpy(pub.n, k->n, k->n_len);
+    memcpy(pub.e, k->e, k->e_len);
+    i.bits = rsa_bits(&pub);
+    if (rsa_public_sha256(&pub, i.public_sha256, &inner).failed)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer has no usable public RSA key in it");
+    _Static_assert(sizeof i.version == sizeof k->version && sizeof i.kid == sizeof k->kid &&
+                       sizeof i.kty == sizeof k->kty &&
+                       sizeof i.recovery_level == sizeof k->recovery_level,
+                   "both sides have the same room");
+    memcpy(i.version, k->version, sizeof i.version);
+    memcpy(i.kid, k->kid, sizeof i.kid);
+    memcpy(i.kty, k->kty, sizeof i.kty);
+    memcpy(i.recovery_level, k->recovery_level, sizeof i.recovery_level);
+    *out = i;
+    return RC_OK;
+}
+
+static void name_key(const struct kms_azure *p, struct err *e)
+{
+    err_wrap(e, "key \"%s\" of %s", p->target.key, p->target.host);
+}
+
+static bool is_version(const char *v)
+{
+    return *v && strlen(v) < KMSG_VERSION_MAX && strspn(v, "0123456789abcdefABCDEF") == strlen(v);
+}
+
+static RC azure_get_key(struct key_provider *table, const char *version, uint64_t deadline_us,
+                        struct key_info *out, struct err *e)
+{
+    struct kms_azure *p = azure_of(table);
+    struct kmsg_kv_key k;
+    int64_t date_s;
+
+    memset(out, 0, sizeof *out);
+    if (version && !is_version(version))
+        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
+    mutex_lock(&p->lock);
+    rc_t rc = read_key(p, version ? version : "", deadline_us, &k, &date_s, e);
+    mutex_unlock(&p->lock);
+    if (!rc.failed)
+        rc = describe(&k, date_s, out, e);
+    if (rc.failed)
+        name_key(p, e);
+    return rc;
+}
+
+static RC wrap_locked(struct kms_azure *p, const char *version, const struct secret *plain,
+                      uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+{
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    AUTO(buf_wipe) struct buf body = BUF_INIT;
+    AUTO(buf_fini) struct buf value = BUF_INIT;
+    struct kmsg_kv_key k;
+    int64_t date_s;
+
+    TRY(read_key(p, version, deadline_us, &k, &date_s, e));
+    kmsg_kv_url(&p->target, k.version, "wrapkey", &url);
+    kmsg_kv_body(SLICE(secret_view(plain), secret_len(plain)), &body);
+    struct exchange x = {
+        .method = "POST", .url = buf_cstr(&url), .body = buf_view(&body), .deadline_us = deadline_us
+    };
+    TRY(exchange(p, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    TRY(kmsg_kv_read_wrapped(&r, &p->target, k.version, k.n_len, &value, e));
+    _Static_assert((int)WRAP_MAX >= (int)KMSG_MODULUS_MAX, "the longest answer fits");
+    struct wrapped_key w = { .alg = "RSA-OAEP-256", .len = (uint32_t)value.len };
+    memcpy(w.version, k.version, sizeof w.version);
+    memcpy(w.bytes, value.p, value.len);
+    *out = w;
+    return RC_OK;
+}
+
+static RC azure_wrap(struct key_provider *table, const char *version, const struct secret *plain,
+                     uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+{
+    struct kms_azure *p = azure_of(table);
+
+    memset(out, 0, sizeof *out);
+    if ((version && !is_version(version)) || secret_len(plain) != PLAIN_LEN)
+        FAIL(e, ERR_BAD_VALUE, "what is wrapped has %d bytes, under a version of this provider's",
+             PLAIN_LEN);
+    mutex_lock(&p->lock);
+    rc_t rc = wrap_locked(p, version ? version : "", plain, deadline_us, out, e);
+    mutex_unlock(&p->lock);
+    if (rc.failed)
+        name_key(p, e);
+    return rc;
+}
+
+static RC unwrap_locked(struct kms_azure *p, const struct wrapped_key *w, bool fresh,
+                        uint64_t deadline_us, struct secret **out, struct err *e)
+{
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    AUTO(buf_fini) struct buf body = BUF_INIT;
+    AUTO(buf_wipe) struct buf value = BUF_INIT;
+
+    kmsg_kv_url(&p->target, w->version, "unwrapkey", &url);
+    kmsg_kv_body(SLICE(w->bytes, w->len), &body);
+    struct exchange x = {
+        .method = "POST",
+        .url = buf_cstr(&url),
+        .body = buf_view(&body),
+        .fresh = fresh,
+        .deadline_us = deadline_us,
+    };
+    TRY(exchange(p, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    TRY(kmsg_kv_read_unwrapped(&r, &p->target, w->version, PLAIN_LEN, &value, e));
+    return secret_from(value.p, value.len, out, e);
+}
+
+static RC azure_unwrap(struct key_provider *table, const struct wrapped_key *w, bool fresh,
+                       uint64_t deadline_us, struct secret **out, struct err *e)
+{
+    struct kms_azure *p = azure_of(table);
+
+    *out = NULL;
+    if (strcmp(w->alg, "RSA-OAEP-256") != 0 || w->len == 0 || w->len > WRAP_MAX ||
+        !is_version(w->version))
+        FAIL(e, ERR_BAD_VALUE, "the wrapped key is not one of this provider's");
+    mutex_lock(&p->lock);
+    rc_t rc = unwrap_locked(p, w, fresh, deadline_us, out, e);
+    mutex_unlock(&p->lock);
+    if (rc.failed)
+        name_key(p, e);
+    return rc;
+}
+
+static void azure_free(struct key_provider *table)
+{
+    if (!table)
+        return;
+    struct kms_azure *p = azure_of(table);
+    http_client_free(p->http);
+    kms__tokens_fini(&p->tokens);
+    mutex_fini(&p->lock);
+    p->magic = 0;
+    mem_free(p);
+}
+
+RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e)
+{
+    struct http_client_config hc = { .ca_file = c->ca_file };
+    struct kms_azure *p = NEW(struct kms_azure);
+
+    *out = NULL;
+    p->magic = KMS_AZURE_MAGIC;
+    p->table = (struct key_provider){
+        .name = "azure-key-vault",
+        .get_key = azure_get_key,
+        .wrap = azure_wrap,
+        .unwrap = azure_unwrap,
+        .free = azure_free,
+    };
+    mutex_init(&p->lock);
+    if (kmsg_kv_target(c->key_url, &p->target, e).failed ||
+        http_client_new(&hc, &p->http, e).failed || kms__tokens_init(&p->tokens, c, e).failed) {
+        azure_free(&p->table);
+        return RC_FAILED;
+    }
+    *out = &p->table;
+    return RC_OK;
+}

@@ -1,0 +1,36 @@
+/* kms_priv.h - what the files of kms share. */
+#ifndef KMS_PRIV_H
+#define KMS_PRIV_H
+
+#include "base/slice.h"
+#include "base/thread.h"
+#include "kms/kms.h"
+#include "kmsg/kmsg_reply.h"
+
+struct http_client;
+struct http_answer;
+
+/* A source of tokens for one identity and one audience. Not for several threads at once: the provider's lock is held. */
+struct kms_tokens {
+    struct http_client *http;
+    enum kms_token_source source;
+    char *endpoint, *secret_file, *client_id, *audience;
+    struct buf header;      /* "Authorization: Bearer ..."; empty: none. Wiped. */
+    uint64_t renew_at_us;   /* boot time from which on a new one is asked for */
+    uint64_t expires_at_us; /* boot time from which on it is not used any more */
+};
+
+RC kms__tokens_init(struct kms_tokens *t, const struct kms_azure_config *c, struct err *e);
+void kms__tokens_fini(struct kms_tokens *t);
+/* kms__tokens_get(): *header is valid until the next call. Errors as in keys/provider.h. */
+RC kms__tokens_get(struct kms_tokens *t, uint64_t deadline_us, const char **header, struct err *e);
+/* kms__tokens_drop(): the vault did not take it. */
+void kms__tokens_drop(struct kms_tokens *t);
+
+/* kms__no_answer(): the error of a call that got no answer; what is "vault" or "token endpoint". */
+RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);
+struct kmsg_reply kms__reply(const struct http_answer *a);
+/* kms__fail(): the error of a class other than KMSG_OK. */
+RC kms__fail(struct err *e, enum kmsg_class class, const char *cause);
+
+#endif
