@@ -135,3 +135,22 @@ def test_mistakes_are_named(installation, args, message):
         assert done.returncode == 0
     else:
         assert done.returncode == 1 and message in done.stderr
+
+
+def test_backup_and_restore(installation, tmp_path):
+    installation.coffer("up", *PORTS)
+    with pymongo.MongoClient(installation.env()["MONGODB_URI"]) as client:
+        client.first.notes.insert_many([{"_id": i} for i in range(1000)])
+        client.first.notes.create_index("a")
+        installation.coffer("backup", str(tmp_path / "backup"))
+        client.first.notes.insert_one({"_id": "behind the backup"})
+    vault_port = re.search(r":(\d+)$", installation.env()["VAULT_URL"]).group(1)
+    ports = (*PORTS[:2], f"--vault-port={vault_port}", *PORTS[3:])
+    assert "runs; end it first" in installation.coffer("restore", *ports, str(tmp_path / "backup"), check=False).stderr
+    installation.coffer("down")
+    os.rename(installation.path("cmk", "data"), installation.path("cmk", "data.old"))
+    installation.coffer("restore", *ports, str(tmp_path / "backup"))
+    with pymongo.MongoClient(installation.env()["MONGODB_URI"], serverSelectionTimeoutMS=10000) as client:
+        assert client.first.notes.count_documents({}) == 1000
+        assert client.first.notes.count_documents({"_id": "behind the backup"}) == 0
+        assert set(client.first.notes.index_information()) == {"_id_", "a_1"}

@@ -22,6 +22,8 @@ struct coffer {
     struct settings *settings;
     char *home;    /* absolute path of the installation */
     char *bin_dir; /* where this program, and so the others, stand */
+    /* `coffer restore`: the node that starts from a backup; else NULL */
+    const char *restore_node, *restore_from;
 };
 
 /* One command of the CLI: argv holds its operands. */
@@ -32,9 +34,14 @@ RC coffer_down(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_status(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_revalidate(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e);
 
 /* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */
 char *coffer_path(const struct coffer *c, const char *program, const char *leaf);
+/* coffer_node(): the node that the settings name: "smk" or "cmk". */
+RC coffer_node(const struct coffer *c, const char **out, struct err *e);
+/* coffer_absolute(): path, taken from the current directory when it is a relative one; as a new string. */
+RC coffer_absolute(const char *path, char **out, struct err *e);
 /* coffer_read_text(): a small file without the white space at its end; ERR_NOT_FOUND when it is not there. */
 RC coffer_read_text(const char *path, char **out, struct err *e);
 

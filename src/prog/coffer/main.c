@@ -38,14 +38,40 @@ static const struct {
     { "down", "", "end what `coffer up` started", coffer_down },
     { "status", "", "what runs, and the key state of each node", coffer_status },
     { "revalidate", "", "have the node ask for its key now", coffer_revalidate },
-    { "backup", "DIRECTORY",
-      "a consistent, encrypted copy of the node's data in an empty directory", coffer_backup },
+    { "backup", "DIRECTORY", "a consistent, encrypted copy of the node's data in a new directory",
+      coffer_backup },
+    { "restore", "DIRECTORY",
+      "start the stopped node, whose data directory is empty or gone, from a backup",
+      coffer_restore },
 };
 
 char *coffer_path(const struct coffer *c, const char *program, const char *leaf)
 {
     return leaf ? mem_printf("%s/%s/%s", c->home, program, leaf)
                 : mem_printf("%s/%s", c->home, program);
+}
+
+RC coffer_node(const struct coffer *c, const char **out, struct err *e)
+{
+    *out = settings_str(c->settings, CS_NODE);
+    if (strcmp(*out, "smk") != 0 && strcmp(*out, "cmk") != 0)
+        FAIL(e, ERR_CONFIG, "setting node is smk or cmk, not \"%.100s\"", *out);
+    return RC_OK;
+}
+
+RC coffer_absolute(const char *path, char **out, struct err *e)
+{
+    *out = NULL;
+    if (path[0] == '/') {
+        *out = mem_strdup(path);
+        return RC_OK;
+    }
+    char *cwd = getcwd(NULL, 0);
+    if (!cwd)
+        FAIL(e, ERR_CONFIG, "could not find the current directory: %s", strerror(errno));
+    *out = mem_printf("%s/%s", cwd, path);
+    free(cwd);
+    return RC_OK;
 }
 
 RC coffer_read_text(const char *path, char **out, struct err *e)
@@ -77,22 +103,13 @@ static void print_help(const struct settings *s)
 static RC find_places(struct coffer *c, struct err *e)
 {
     char self[PATH_MAX];
-    const char *home = settings_str(c->settings, CS_HOME);
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
     if (n <= 0)
         FAIL(e, ERR_CONFIG, "could not find where this program stands: %s", strerror(errno));
     self[n] = '\0';
     c->bin_dir = mem_strdup(dirname(self));
-    if (home[0] == '/') {
-        c->home = mem_strdup(home);
-        return RC_OK;
-    }
-    AUTO(mem_freep) char *cwd = getcwd(NULL, 0);
-    if (!cwd)
-        FAIL(e, ERR_CONFIG, "could not find the current directory: %s", strerror(errno));
-    c->home = mem_printf("%s/%s", cwd, home);
-    return RC_OK;
+    return coffer_absolute(settings_str(c->settings, CS_HOME), &c->home, e);
 }
 
 static RC run(struct coffer *c, int argc, char **argv, struct err *e)

@@ -1,7 +1,6 @@
 /* report.c - what runs and in which state; and what a node's administration socket offers. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "admin/admin.h"
 #include "base/arena.h"
@@ -40,15 +39,15 @@ static RC operate(const struct coffer *c, const char *op, const char *directory,
     struct buf buf = BUF_INIT;
     struct bw w;
     const char *given = settings_str(c->settings, CS_ADMIN_SOCKET);
-    const char *node = settings_str(c->settings, CS_NODE);
+    const char *node = NULL;
 
-    if (!*given && strcmp(node, "smk") != 0 && strcmp(node, "cmk") != 0)
-        FAIL(e, ERR_CONFIG, "setting node is smk or cmk, not \"%s\"", node);
+    if (!*given)
+        TRY(coffer_node(c, &node, e));
     AUTO(mem_freep) char *socket = *given ? mem_strdup(given) : socket_of(c, node);
     bw_init(&w, &buf);
     bw_str(&w, "op", op);
     if (directory)
-        bw_str(&w, "directory", directory);
+        bw_str(&w, "dir", directory);
     rc_t rc = ask(socket, bw_finish(&w), timeout_ms, e);
     buf_fini(&buf);
     return rc;
@@ -65,11 +64,8 @@ RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e)
 {
     (void)argc;
     /* The node has another working directory than we do. */
-    AUTO(mem_freep) char *cwd = getcwd(NULL, 0);
-    if (!cwd)
-        FAIL(e, ERR_CONFIG, "could not find the current directory");
-    AUTO(mem_freep) char *directory =
-        argv[0][0] == '/' ? mem_strdup(argv[0]) : mem_printf("%s/%s", cwd, argv[0]);
+    AUTO(mem_freep) char *directory = NULL;
+    TRY(coffer_absolute(argv[0], &directory, e));
     return operate(c, "backup", directory, BACKUP_TIMEOUT_MS, e);
 }
 

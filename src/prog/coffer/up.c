@@ -265,6 +265,8 @@ static RC start_node(const struct coffer *c, const char *program, int port_setti
         flag(&a, "token-secret-file", f->node_secret_file);
         flag(&a, "client-id", f->node_id);
     }
+    if (c->restore_node && strcmp(c->restore_node, program) == 0)
+        flag(&a, "restore-from", c->restore_from);
     rc_t rc = run(c, program, &a, "port", out, e);
     args_fini(&a);
     TRY(rc);
@@ -419,6 +421,22 @@ RC coffer_up(struct coffer *c, int argc, char **argv, struct err *e)
     if (o.password)
         mem_wipe(o.password, strlen(o.password));
     mem_free(o.password);
+    return rc;
+}
+
+/* The node itself verifies the backup before it takes a byte of it, and refuses a data directory that is not empty. */
+RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(mem_freep) char *from = NULL;
+
+    TRY(coffer_node(c, &c->restore_node, e));
+    TRY(coffer_absolute(argv[0], &from, e));
+    AUTO(mem_freep) char *pid_file = coffer_path(c, c->restore_node, "pid");
+    if (child_find(pid_file))
+        FAIL(e, ERR_CONFIG, "node %s runs; end it first: coffer down", c->restore_node);
+    c->restore_from = from;
+    rc_t rc = coffer_up(c, argc, argv, e);
+    c->restore_from = c->restore_node = NULL;
     return rc;
 }
 
