@@ -378,6 +378,11 @@ RC expr__parse_literal(struct expr_parser *ps, const struct expr_op *op, struct 
     return RC_OK;
 }
 
+bool expr_is_operator(struct slice name)
+{
+    return name.len > 1 && name.p[0] == '$' && expr_op_find(SLICE(name.p + 1, name.len - 1));
+}
+
 static RC parse_call(struct expr_parser *ps, struct bdoc d, struct expr **out, struct err *e)
 {
     struct biter it;

@@ -9,22 +9,23 @@
 
 #include "bsonx/bval.h"
 
-enum { BW_DEPTH_MAX = 256 };
+enum { BW_DEPTH_MAX = 512 };
 
 struct bw {
     struct buf *buf;
     int depth;
-    uint32_t start[BW_DEPTH_MAX];   /* offset of each open document */
-    uint32_t index[BW_DEPTH_MAX];   /* next array index; UINT32_MAX in a document */
+    uint32_t start[BW_DEPTH_MAX]; /* offset of each open document */
+    uint32_t index[BW_DEPTH_MAX]; /* next array index; UINT32_MAX in a document */
 };
 
-void bw_init(struct bw *w, struct buf *buf);   /* starts at buf's present end */
-struct bdoc bw_finish(struct bw *w);           /* view into the buf, valid until it changes */
+void bw_init(struct bw *w, struct buf *buf); /* starts at buf's present end */
+struct bdoc bw_finish(struct bw *w);         /* view into the buf, valid until it changes */
 struct bdoc bw_done_arena(struct bw *w, struct arena *a); /* the finished document, copied to a */
-size_t bw_size(const struct bw *w);            /* bytes so far */
+size_t bw_size(const struct bw *w);                       /* bytes so far */
 
 /* name NULL inside an array. */
-void bw_val(struct bw *w, const char *name, struct bval v);          /* a missing value writes nothing */
+/* a missing value writes nothing */
+void bw_val(struct bw *w, const char *name, struct bval v);
 void bw_val_slice(struct bw *w, struct slice name, struct bval v);
 void bw_i32(struct bw *w, const char *name, int32_t v);
 void bw_i64(struct bw *w, const char *name, int64_t v);

@@ -32,6 +32,8 @@ RC expr_check_var_name(struct slice name, struct err *e);
 RC expr_check_field_name(struct slice name, struct err *e);
 RC expr_split_path(struct arena *a, struct slice path, const struct slice **parts, int *n, struct err *e);
 RC expr_eval(const struct expr *x, struct expr_env *env, struct bval *out, struct err *e); /* out may be missing */
+/* expr_is_operator(): whether "$add" (with its dollar) names an expression. */
+bool expr_is_operator(struct slice name);
 bool expr_is_const(const struct expr *x, struct bval *val);
 /* expr_path(): when x is a plain field path ("$a.b"), its text without the dollar; false otherwise. */
 bool expr_path(const struct expr *x, struct slice *path);

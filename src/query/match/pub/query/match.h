@@ -9,49 +9,76 @@
 #include "query/expr.h"
 
 enum match_op {
-    MATCH_AND, MATCH_OR, MATCH_NOR, MATCH_NOT, /* children */
-    MATCH_EQ, MATCH_GT, MATCH_GTE, MATCH_LT, MATCH_LTE, /* path, operand ($ne is NOT over EQ) */
-    MATCH_IN,                                  /* path, operands sorted, regexes beside */
-    MATCH_EXISTS, MATCH_TYPE, MATCH_REGEX, MATCH_SIZE, MATCH_MOD,
-    MATCH_ALL, MATCH_ELEM_MATCH_OBJECT, MATCH_ELEM_MATCH_VALUE,
-    MATCH_BITS,                                /* the four $bits operators */
-    MATCH_EXPR, MATCH_JSON_SCHEMA, MATCH_COMMENT, MATCH_TRUE, MATCH_FALSE,
+    MATCH_AND,
+    MATCH_OR,
+    MATCH_NOR,
+    MATCH_NOT, /* children */
+    MATCH_EQ,
+    MATCH_GT,
+    MATCH_GTE,
+    MATCH_LT,
+    MATCH_LTE, /* path, operand ($ne is NOT over EQ) */
+    MATCH_IN,  /* path, operands sorted, regexes beside */
+    MATCH_EXISTS,
+    MATCH_TYPE,
+    MATCH_REGEX,
+    MATCH_SIZE,
+    MATCH_MOD,
+    MATCH_ALL,
+    MATCH_ELEM_MATCH_OBJECT,
+    MATCH_ELEM_MATCH_VALUE,
+    MATCH_BITS, /* the four $bits operators */
+    MATCH_EXPR,
+    MATCH_JSON_SCHEMA,
+    MATCH_COMMENT,
+    MATCH_TRUE,
+    MATCH_FALSE,
     MATCH_OP_NR
 };
 
 struct match_node {
     enum match_op op;
-    struct slice path;              /* dotted; empty for logical nodes and inside value $elemMatch */
-    const struct slice *parts;      /* its components */
+    /* dotted; empty for logical nodes and inside value $elemMatch */
+    struct slice path;
+    const struct slice *parts; /* its components */
     int n_parts;
-    struct bval operand;            /* comparison, $mod pair, $size */
-    const struct bval *operands;    /* MATCH_IN: non-regex values, sorted by bval_cmp, unique */
+    struct bval operand;         /* comparison, $mod pair, $size */
+    const struct bval *operands; /* MATCH_IN: non-regex values, sorted by bval_cmp, unique */
     int n_operands;
-    struct match_node **children;   /* logical, $elemMatch, $all's parts, MATCH_IN's regexes */
+    struct match_node **children; /* logical, $elemMatch, $all's parts, MATCH_IN's regexes */
     int n_children;
-    void *impl;                     /* compiled regex, expression, schema, type set; private to match */
+    /* compiled regex, expression, schema, type set; private to match */
+    void *impl;
 };
 
 struct match {
-    struct match_node *root;        /* always a MATCH_AND, perhaps empty */
-    bool uses_positional;           /* some node walks an array: `$` may ask for the index */
+    struct match_node *root; /* always a MATCH_AND, perhaps empty */
+    bool uses_positional;    /* some node walks an array: `$` may ask for the index */
 };
 
-enum match_flags { MATCH_NO_EXPR = 1, MATCH_IN_AGG = 2, MATCH_PARTIAL_INDEX = 4 /* only what partialFilterExpression allows */ };
-RC match_parse(struct qctx *q, struct bdoc filter, unsigned flags, struct match **out, struct err *e);
+enum match_flags {
+    MATCH_NO_EXPR = 1,
+    MATCH_IN_AGG = 2,
+    MATCH_PARTIAL_INDEX = 4 /* only what partialFilterExpression allows */
+};
+RC match_parse(struct qctx *q, struct bdoc filter, unsigned flags, struct match **out,
+               struct err *e);
 
 /* What a match leaves behind for the positional operators: the index of the first element that matched the last array condition. */
 struct match_hit {
     bool has_index;
     uint32_t index;
-    struct slice array_path;        /* where it was found */
+    struct slice array_path; /* where it was found */
 };
 /* match_eval(): hit may be NULL. */
-RC match_eval(const struct match *m, struct qctx *q, struct bdoc doc, struct match_hit *hit, bool *out, struct err *e);
+RC match_eval(const struct match *m, struct qctx *q, struct bdoc doc, struct match_hit *hit,
+              bool *out, struct err *e);
 /* match_eval_value(): the filter of $pull, arrayFilters: v is what the path "" (or the filter's identifier) stands for. */
 RC match_eval_value(const struct match *m, struct qctx *q, struct bval v, bool *out, struct err *e);
 /* match_equalities(): calls fn for each path that the filter binds to one value (upsert seeds, IDHACK), compatibility 10. ERR_NOT_SINGLE_VALUE_FIELD on a contradiction. */
-RC match_equalities(const struct match *m, RC (*fn)(struct slice path, struct bval v, void *arg, struct err *e), void *arg, struct err *e);
+RC match_equalities(const struct match *m,
+                    RC (*fn)(struct slice path, struct bval v, void *arg, struct err *e), void *arg,
+                    struct err *e);
 /* match_implies(): true when every document that matches a surely matches b (partial indexes). */
 bool match_implies(const struct match *a, const struct match *b);
 /* match_to_bson(): the normalised filter, for explain's parsedQuery. */

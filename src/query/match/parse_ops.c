@@ -1,0 +1,566 @@
+/* parse_ops.c - the operators of a field: {$gt: 1, $in: [...], ...}. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "bsonx/dec.h"
+#include "match_priv.h"
+
+struct op_ctx {
+    struct match__parser *p;
+    struct slice path;
+    struct slice name; /* of the operator */
+    struct bdoc ops;   /* the document it stands in */
+    struct match__list *out;
+};
+
+static void push(const struct op_ctx *c, struct match_node *n)
+{
+    match__list_push(c->p->q->arena, c->out, n);
+}
+
+static struct match_node *node(const struct op_ctx *c, enum match_op op)
+{
+    return match__node(c->p->q->arena, op, c->path);
+}
+
+static void push_not(const struct op_ctx *c, struct match_node *n)
+{
+    push(c, match__not(c->p->q->arena, n));
+}
+
+/* ---- comparison ---- */
+
+static RC comparison(const struct op_ctx *c, enum match_op op, struct bval v,
+                     struct match_node **out, struct err *e)
+{
+    *out = NULL;
+    if (v.type == BT_UNDEFINED)
+        FAIL(e, ERR_BAD_VALUE, "cannot compare to undefined");
+    if (v.type == BT_REGEX && !slice_eq_str(c->name, "$eq"))
+        FAIL(e, ERR_BAD_VALUE, "cannot have a regular expression as the argument of %.*s",
+             (int)c->name.len, c->name.p);
+    struct match_node *n = node(c, op);
+
+    n->operand = v;
+    *out = n;
+    return RC_OK;
+}
+
+#define COMPARISON(fn, op)                                                                         \
+    static RC fn(const struct op_ctx *c, struct bval v, struct err *e)                             \
+    {                                                                                              \
+        struct match_node *n;                                                                      \
+                                                                                                   \
+        TRY(comparison(c, op, v, &n, e));                                                          \
+        push(c, n);                                                                                \
+        return RC_OK;                                                                              \
+    }
+COMPARISON(op_eq, MATCH_EQ)
+COMPARISON(op_gt, MATCH_GT)
+COMPARISON(op_gte, MATCH_GTE)
+COMPARISON(op_lt, MATCH_LT)
+COMPARISON(op_lte, MATCH_LTE)
+#undef COMPARISON
+
+static RC op_ne(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match_node *n;
+
+    TRY(comparison(c, MATCH_EQ, v, &n, e));
+    push_not(c, n);
+    return RC_OK;
+}
+
+/* ---- sets ---- */
+
+static RC regex_node(const struct op_ctx *c, struct bval v, struct match_node **out, struct err *e)
+{
+    struct slice pattern, flags;
+    struct match__regex *r;
+
+    *out = NULL;
+    bval_regex(v, &pattern, &flags);
+    TRY(match__regex_parse(c->p->q, pattern, flags, &r, e));
+    struct match_node *n = node(c, MATCH_REGEX);
+
+    n->operand = v;
+    n->impl = r;
+    *out = n;
+    return RC_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    return bval_cmp(*(const struct bval *)a, *(const struct bval *)b);
+}
+
+static RC parse_in(const struct op_ctx *c, struct bval v, struct match_node **out, struct err *e)
+{
+    struct arena *a = c->p->q->arena;
+    struct match__list regexes = { 0 };
+    struct biter it;
+    int n = 0, kept = 0;
+
+    *out = NULL;
+    if (v.type != BT_ARRAY)
+        FAIL(e, ERR_BAD_VALUE, "%.*s needs an array", (int)c->name.len, c->name.p);
+    struct bval *values = ARENA_ARRAY(a, struct bval, bdoc_count(bval_doc(v)));
+
+    biter_init(&it, bval_doc(v));
+    while (biter_next(&it)) {
+        struct match_node *r;
+
+        if (match__is_operator_doc(it.val))
+            FAIL(e, ERR_BAD_VALUE, "cannot nest $ under %.*s", (int)c->name.len, c->name.p);
+        if (it.val.type == BT_UNDEFINED)
+            FAIL(e, ERR_BAD_VALUE, "%.*s cannot hold undefined", (int)c->name.len, c->name.p);
+        if (it.val.type == BT_REGEX) {
+            TRY(regex_node(c, it.val, &r, e));
+            match__list_push(a, &regexes, r);
+        } else {
+            values[n++] = it.val;
+        }
+    }
+    if (n > 1)
+        qsort(values, (size_t)n, sizeof(*values), by_value);
+    for (int i = 0; i < n; i++) {
+        if (kept == 0 || !bval_eq(values[kept - 1], values[i]))
+            values[kept++] = values[i];
+    }
+    if (kept == 0 && regexes.n == 0) {
+        *out = match__node(a, MATCH_FALSE, SLICE_EMPTY);
+        return RC_OK;
+    }
+    if (kept == 1 && regexes.n == 0) {
+        *out = node(c, MATCH_EQ);
+        (*out)->operand = values[0];
+        return RC_OK;
+    }
+    struct match_node *in = node(c, MATCH_IN);
+
+    in->operands = values;
+    in->n_operands = kept;
+    in->children = regexes.v;
+    in->n_children = regexes.n;
+    *out = in;
+    return RC_OK;
+}
+
+static RC op_in(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match_node *n;
+
+    TRY(parse_in(c, v, &n, e));
+    push(c, n);
+    return RC_OK;
+}
+
+static RC op_nin(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match_node *n;
+
+    TRY(parse_in(c, v, &n, e));
+    push_not(c, n);
+    return RC_OK;
+}
+
+/* ---- existence and type ---- */
+
+static RC op_exists(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    (void)e;
+    struct match_node *n = node(c, MATCH_EXISTS);
+
+    if (bval_truthy(v))
+        push(c, n);
+    else
+        push_not(c, n);
+    return RC_OK;
+}
+
+static RC one_type(struct bval v, struct slice name, struct match__types *t, struct err *e)
+{
+    int64_t number;
+    int type;
+
+    if (v.type == BT_STRING) {
+        if (slice_eq_str(bval_str(v), "number")) {
+            t->bits |= 1u << BT_INT32 | 1u << BT_INT64 | 1u << BT_DOUBLE | 1u << BT_DECIMAL128;
+            return RC_OK;
+        }
+        type = btype_alias(bval_str(v));
+        if (type == -2)
+            FAIL(e, ERR_BAD_VALUE, "unknown type name alias in %.*s", (int)name.len, name.p);
+    } else if (bval_is_number(v)) {
+        if (!bval_to_i64(v, &number) ||
+            !((number >= 1 && number <= BT_DECIMAL128) || number == -1 || number == BT_MAX_KEY))
+            FAIL(e, ERR_BAD_VALUE, "invalid numerical type code in %.*s", (int)name.len, name.p);
+        type = (int)number;
+    } else {
+        FAIL(e, ERR_TYPE_MISMATCH, "type must be represented as a number or a string, not %s",
+             btype_name(v.type));
+    }
+    if (type == -1)
+        t->min_key = true;
+    else if (type == BT_MAX_KEY)
+        t->max_key = true;
+    else
+        t->bits |= 1u << type;
+    return RC_OK;
+}
+
+RC match__types_parse(struct bval v, struct slice name, struct match__types *out, struct err *e)
+{
+    struct biter it;
+
+    *out = (struct match__types){ 0 };
+    if (v.type != BT_ARRAY)
+        return one_type(v, name, out, e);
+    if (bdoc_is_empty(bval_doc(v)))
+        FAIL(e, ERR_FAILED_TO_PARSE, "%.*s must match at least one type", (int)name.len, name.p);
+    biter_init(&it, bval_doc(v));
+    while (biter_next(&it))
+        TRY(one_type(it.val, name, out, e));
+    return RC_OK;
+}
+
+bool match__types_has(const struct match__types *t, uint8_t type)
+{
+    if (type == BT_MIN_KEY)
+        return t->min_key;
+    if (type == BT_MAX_KEY)
+        return t->max_key;
+    return type != BT_MISSING && (t->bits >> type & 1);
+}
+
+static RC op_type(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match__types t;
+
+    TRY(match__types_parse(v, c->name, &t, e));
+    struct match_node *n = node(c, MATCH_TYPE);
+
+    n->operand = v;
+    n->impl = arena_dup(c->p->q->arena, &t, sizeof(t));
+    push(c, n);
+    return RC_OK;
+}
+
+/* ---- numbers ---- */
+
+static RC op_size(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    int64_t size;
+
+    if (!bval_is_number(v) || !bval_to_i64(v, &size))
+        FAIL(e, ERR_BAD_VALUE, "failed to parse $size. Expected an integer");
+    if (size < 0 || size > INT32_MAX)
+        FAIL(e, ERR_BAD_VALUE, "failed to parse $size. Expected a non-negative 32-bit number");
+    struct match_node *n = node(c, MATCH_SIZE);
+
+    n->operand = bval_new_i32(c->p->q->arena, (int32_t)size);
+    push(c, n);
+    return RC_OK;
+}
+
+/* truncated(): a number without its fraction; false when it is not finite or does not fit. */
+static bool truncated(struct bval v, int64_t *out)
+{
+    *out = 0;
+    if (v.type == BT_DOUBLE) {
+        double d = trunc(bval_double(v));
+
+        if (!(d >= -0x1p63 && d < 0x1p63))
+            return false;
+        *out = (int64_t)d;
+        return true;
+    }
+    if (v.type == BT_DECIMAL128)
+        return dec_to_i64(bval_dec(v), DEC_TRUNC, out, NULL);
+    return bval_to_i64(v, out);
+}
+
+static RC op_mod(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    int64_t pair[2];
+    struct biter it;
+    int n = 0;
+
+    if (v.type != BT_ARRAY)
+        FAIL(e, ERR_BAD_VALUE, "malformed mod, needs to be an array");
+    biter_init(&it, bval_doc(v));
+    while (biter_next(&it)) {
+        if (n == 2)
+            FAIL(e, ERR_BAD_VALUE, "malformed mod, too many elements");
+        if (!bval_is_number(it.val) || !truncated(it.val, &pair[n]))
+            FAIL(e, ERR_BAD_VALUE, "malformed mod, %s must be a number that fits in 64 bits",
+                 n ? "remainder" : "divisor");
+        n++;
+    }
+    if (n < 2)
+        FAIL(e, ERR_BAD_VALUE, "malformed mod, not enough elements");
+    if (pair[0] == 0)
+        FAIL(e, ERR_BAD_VALUE, "divisor cannot be 0");
+    struct match_node *m = node(c, MATCH_MOD);
+
+    m->operand = v;
+    m->impl = arena_dup(c->p->q->arena, pair, sizeof(pair));
+    push(c, m);
+    return RC_OK;
+}
+
+static RC bits(const struct op_ctx *c, enum match__bits_kind kind, struct bval v, struct err *e)
+{
+    struct match__bits *b;
+
+    TRY(match__bits_parse(c->p, kind, c->name, v, &b, e));
+    struct match_node *n = node(c, MATCH_BITS);
+
+    n->operand = v;
+    n->impl = b;
+    push(c, n);
+    return RC_OK;
+}
+
+static RC op_bits_all_set(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return bits(c, BITS_ALL_SET, v, e);
+}
+
+static RC op_bits_all_clear(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return bits(c, BITS_ALL_CLEAR, v, e);
+}
+
+static RC op_bits_any_set(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return bits(c, BITS_ANY_SET, v, e);
+}
+
+static RC op_bits_any_clear(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return bits(c, BITS_ANY_CLEAR, v, e);
+}
+
+/* ---- regular expressions ---- */
+
+/* op_regex(): handles $regex and $options together, when the first of the two is met. */
+static RC op_regex(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct slice pattern, flags = SLICE_LIT(""), given;
+    struct bval regex = bdoc_get(c->ops, "$regex"), options = bdoc_get(c->ops, "$options");
+    bool options_first = slice_eq_str(c->name, "$options");
+    struct match__regex *r;
+
+    (void)v;
+    if (bval_is_missing(regex))
+        FAIL(e, ERR_BAD_VALUE, "$options needs a $regex");
+    if (!options_first && !bval_is_missing(options) && options.p < regex.p)
+        return RC_OK; /* done with $options */
+    if (options_first && regex.p < options.p)
+        return RC_OK; /* done with $regex */
+    if (!bval_is_missing(options)) {
+        if (options.type != BT_STRING)
+            FAIL(e, ERR_BAD_VALUE, "$options has to be a string");
+        flags = bval_str(options);
+    }
+    if (regex.type == BT_REGEX) {
+        bval_regex(regex, &pattern, &given);
+        if (given.len > 0 && !bval_is_missing(options))
+            FAIL(e, ERR_LOC(options_first ? 51074 : 51075),
+                 "options set in both $regex and $options");
+        if (given.len > 0)
+            flags = given;
+    } else if (regex.type == BT_STRING) {
+        pattern = bval_str(regex);
+        if (memchr(pattern.p, 0, pattern.len))
+            FAIL(e, ERR_BAD_VALUE, "a regular expression cannot contain an embedded null byte");
+    } else {
+        FAIL(e, ERR_BAD_VALUE, "$regex has to be a string");
+    }
+    TRY(match__regex_parse(c->p->q, pattern, flags, &r, e));
+    struct match_node *n = node(c, MATCH_REGEX);
+
+    n->operand = regex;
+    n->impl = r;
+    push(c, n);
+    return RC_OK;
+}
+
+/* ---- arrays ---- */
+
+static bool is_logical_name(struct slice name)
+{
+    static const char *const names[] = { "$and",        "$or",      "$nor",  "$where",     "$expr",
+                                         "$jsonSchema", "$comment", "$text", "$sampleRate" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_eq_str(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static RC op_elem_match(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match__list l = { 0 };
+    struct biter it;
+    bool was_nested = c->p->nested;
+
+    if (v.type != BT_DOCUMENT)
+        FAIL(e, ERR_BAD_VALUE, "$elemMatch needs an Object");
+    biter_init(&it, bval_doc(v));
+    bool by_value_form = match__is_operator_doc(v) && biter_next(&it) && !is_logical_name(it.name);
+    struct match_node *n =
+        node(c, by_value_form ? MATCH_ELEM_MATCH_VALUE : MATCH_ELEM_MATCH_OBJECT);
+
+    c->p->nested = true;
+    if (by_value_form)
+        TRY(match__parse_ops(c->p, SLICE_EMPTY, bval_doc(v), &l, e));
+    else
+        TRY(match__parse_filter(c->p, bval_doc(v), &l, e));
+    c->p->nested = was_nested;
+    n->children = l.v;
+    n->n_children = l.n;
+    push(c, n);
+    return RC_OK;
+}
+
+static bool is_elem_match(struct bval v)
+{
+    struct biter it;
+
+    if (v.type != BT_DOCUMENT)
+        return false;
+    biter_init(&it, bval_doc(v));
+    return biter_next(&it) && slice_eq_str(it.name, "$elemMatch");
+}
+
+/* op_all(): the conjunction of an equality, a regular expression or an $elemMatch for each entry. */
+static RC op_all(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct biter it;
+    bool elems = false, first = true;
+
+    if (v.type != BT_ARRAY)
+        FAIL(e, ERR_BAD_VALUE, "$all needs an array");
+    if (bdoc_is_empty(bval_doc(v))) {
+        push(c, match__node(c->p->q->arena, MATCH_FALSE, SLICE_EMPTY));
+        return RC_OK;
+    }
+    biter_init(&it, bval_doc(v));
+    for (; biter_next(&it); first = false) {
+        struct match_node *n;
+        bool elem = is_elem_match(it.val);
+
+        if (first)
+            elems = elem;
+        if (elem != elems)
+            FAIL(e, ERR_BAD_VALUE, "$all/$elemMatch has to be consistent");
+        if (elem) {
+            TRY(match__parse_ops(c->p, c->path, bval_doc(it.val), c->out, e));
+            continue;
+        }
+        if (match__is_operator_doc(it.val))
+            FAIL(e, ERR_BAD_VALUE, "no $ expressions in $all");
+        if (it.val.type == BT_UNDEFINED)
+            FAIL(e, ERR_BAD_VALUE, "cannot compare to undefined");
+        if (it.val.type == BT_REGEX) {
+            TRY(regex_node(c, it.val, &n, e));
+        } else {
+            n = node(c, MATCH_EQ);
+            n->operand = it.val;
+        }
+        push(c, n);
+    }
+    return RC_OK;
+}
+
+/* ---- negation ---- */
+
+static RC op_not(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    struct match__list l = { 0 };
+    struct match_node *n;
+
+    if (v.type == BT_REGEX) {
+        TRY(regex_node(c, v, &n, e));
+        push_not(c, n);
+        return RC_OK;
+    }
+    if (v.type != BT_DOCUMENT)
+        FAIL(e, ERR_BAD_VALUE, "$not needs a regex or a document");
+    if (bdoc_is_empty(bval_doc(v)))
+        FAIL(e, ERR_BAD_VALUE, "$not cannot be empty");
+    TRY(match__parse_ops(c->p, c->path, bval_doc(v), &l, e));
+    push_not(c, match__combine(c->p->q->arena, MATCH_AND, &l));
+    return RC_OK;
+}
+
+static RC op_geo(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    (void)v;
+    if ((c->p->flags & MATCH_IN_AGG) &&
+        (slice_eq_str(c->name, "$near") || slice_eq_str(c->name, "$nearSphere")))
+        FAIL(e, ERR_LOC(5626500), "%.*s is not allowed in this context", (int)c->name.len,
+             c->name.p);
+    FAIL(e, ERR_BAD_VALUE, "geospatial query operators are not supported: %.*s", (int)c->name.len,
+         c->name.p);
+}
+
+static const struct {
+    const char *name;
+    RC (*parse)(const struct op_ctx *c, struct bval v, struct err *e);
+} operators[] = {
+    { "$eq", op_eq },
+    { "$gt", op_gt },
+    { "$gte", op_gte },
+    { "$lt", op_lt },
+    { "$lte", op_lte },
+    { "$ne", op_ne },
+    { "$in", op_in },
+    { "$nin", op_nin },
+    { "$exists", op_exists },
+    { "$type", op_type },
+    { "$size", op_size },
+    { "$mod", op_mod },
+    { "$regex", op_regex },
+    { "$options", op_regex },
+    { "$all", op_all },
+    { "$elemMatch", op_elem_match },
+    { "$not", op_not },
+    { "$bitsAllSet", op_bits_all_set },
+    { "$bitsAllClear", op_bits_all_clear },
+    { "$bitsAnySet", op_bits_any_set },
+    { "$bitsAnyClear", op_bits_any_clear },
+    { "$geoWithin", op_geo },
+    { "$geoIntersects", op_geo },
+    { "$near", op_geo },
+    { "$nearSphere", op_geo },
+};
+
+static RC parse_op(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        if (slice_eq_str(c->name, operators[i].name))
+            return operators[i].parse(c, v, e);
+    }
+    FAIL(e, ERR_BAD_VALUE, "unknown operator: %.*s", (int)c->name.len, c->name.p);
+}
+
+RC match__parse_ops(struct match__parser *p, struct slice path, struct bdoc ops,
+                    struct match__list *out, struct err *e)
+{
+    struct biter it;
+
+    TRY(match__enter(p, e));
+    biter_init(&it, ops);
+    while (biter_next(&it)) {
+        struct op_ctx c = { .p = p, .path = path, .name = it.name, .ops = ops, .out = out };
+
+        TRY(parse_op(&c, it.val, e));
+    }
+    p->depth--;
+    return RC_OK;
+}
