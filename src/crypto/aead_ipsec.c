@@ -52,8 +52,7 @@ static const char *ipsec_name(void)
         return mgr->features & IMB_FEATURE_VAES ? "ipsec-mb avx512-vaes" : "ipsec-mb avx512";
     case IMB_ARCH_AVX2:
         return mgr->features & IMB_FEATURE_VAES ? "ipsec-mb avx2-vaes" : "ipsec-mb avx2";
-    case IMB_ARCH_AVX: return "ipsec-mb avx";
-    default: return "ipsec-mb sse";
+    default: return "ipsec-mb sse"; /* release 1 also knows AVX, release 2 does not */
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
+#include "frame.h"
 #include "keys_priv.h"
 
 /*   off  size
@@ -393,75 +394,6 @@ RC envelope_encode(const struct envelope *env, struct keyring *ring, struct buf 
 }
 
 /* Reading. */
-
-struct in {
-    const uint8_t *p;
-    size_t left;
-    bool bad; /* sticky: something was asked for that is not there */
-};
-
-static const uint8_t *take(struct in *in, size_t n)
-{
-    const uint8_t *p = in->p;
-
-    if (in->bad || n > in->left) {
-        in->bad = true;
-        return NULL;
-    }
-    in->p += n;
-    in->left -= n;
-    return p;
-}
-
-static uint8_t take_u8(struct in *in)
-{
-    const uint8_t *p = take(in, 1);
-
-    return p ? *p : 0;
-}
-
-static uint16_t take_u16(struct in *in)
-{
-    const uint8_t *p = take(in, 2);
-
-    return p ? get_be16(p) : 0;
-}
-
-static uint32_t take_u32(struct in *in)
-{
-    const uint8_t *p = take(in, 4);
-
-    return p ? get_be32(p) : 0;
-}
-
-static uint64_t take_u64(struct in *in)
-{
-    const uint8_t *p = take(in, 8);
-
-    return p ? get_be64(p) : 0;
-}
-
-static void take_bytes(struct in *in, void *out, size_t n)
-{
-    const uint8_t *p = take(in, n);
-
-    if (p)
-        memcpy(out, p, n);
-}
-
-/* take_name(): a length byte and so many characters, fewer than size. */
-static void take_name(struct in *in, char *out, size_t size)
-{
-    size_t len = take_u8(in);
-
-    if (len >= size) {
-        in->bad = true;
-        return;
-    }
-    take_bytes(in, out, len);
-    if (!in->bad && memchr(out, '\0', len))
-        in->bad = true;
-}
 
 static void take_wrap(struct in *in, struct wrapped_key *w)
 {

@@ -27,8 +27,8 @@ NAMED(n_trim, 50696, 50694, { "input", 50695 }, { "chars", 0 });
 
 #define LIST(name, min, max, fn, aux) { name, min, max, 0, NULL, expr__eval_##fn, NULL, aux }
 #define OWN(name, parse, fn, aux) { name, 0, -1, 0, expr__parse_##parse, expr__eval_##fn, NULL, aux }
-#define ARGS(name, named, fn, aux) { name, 0, -1, 0, expr__parse_named, expr__eval_##fn, &named, aux }
-#define DATED(name, named, fn, aux) { name, 0, -1, 0, expr__parse_dated, expr__eval_##fn, &named, aux }
+#define ARGS(name, named, fn, aux) { name, 0, -1, 0, expr__parse_named, expr__eval_##fn, &(named), aux }
+#define DATED(name, named, fn, aux) { name, 0, -1, 0, expr__parse_dated, expr__eval_##fn, &(named), aux }
 #define PART(name, aux) OWN(name, date_part, date_part, aux)
 #define CONV(name, aux) { name, 1, 1, 0, expr__parse_conversion, expr__eval_to, NULL, aux }
 #define MATH(name, aux) LIST(name, 1, 1, math, aux)

@@ -10,8 +10,9 @@
  *          first call and killed by free(), by a deadline or by an answer that cannot be right.
  * Spawned  by posix_spawn (no copy of the parent's memory) of exe_fd, with an empty environment but env, every descriptor closed but the
  *          socket (fd 3), stdin and stdout on /dev/null, stderr kept.
- * Helper   not dumpable, no core, dies with its parent, memory locked where RLIMIT_MEMLOCK allows. main() must first install the
- *          wiping allocators (crypto/wipe.h) for OpenSSL, libcurl and jansson.
+ * Helper   not dumpable, no core, dies with its parent, memory locked where RLIMIT_MEMLOCK allows. main() first calls
+ *          crypto_wiping_allocators() and its counterparts for libcurl and jansson (http_client_global_init(), kjson_wiping()), then
+ *          helper_harden(), secret_arena_init(), crypto_init(), helper_serve(HELPER_FD, ...).
  * Threads  a helper provider: one thread at a time.
  */
 #ifndef KEYS_HELPER_H

@@ -1,0 +1,90 @@
+/* fuzz: links kmsg crypto */
+/* fuzz_http_answer - answers of token endpoints and key vaults, as a hostile one would write them. The first byte picks the reader, the
+ * second the status; what a reader accepts must be what was asked for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/slice.h"
+#include "kmsg/kmsg_kv.h"
+#include "kmsg/kmsg_token.h"
+
+#define VERSION "0123456789abcdef0123456789abcdef"
+
+static const struct kmsg_kv_target target = { .host = "v.example", .key = "data" };
+static const int statuses[] = { 200, 400, 401, 403, 404, 409, 429, 500 };
+
+static void check(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void read_key(const struct kmsg_reply *r)
+{
+    struct kmsg_kv_key k;
+    struct err e = { 0 };
+
+    if (kmsg_kv_read_key(r, &target, "", &k, &e).failed) {
+        check(e.code == ERR_KEY_BAD_ANSWER);
+        return;
+    }
+    check(strlen(k.version) == 32 && (k.n_len == 256 || k.n_len == 384 || k.n_len == 512));
+    check(k.e_len >= 1 && k.e_len <= 8 && k.not_before_s >= 0 && k.expires_s >= 0);
+}
+
+static void read_value(const struct kmsg_reply *r, bool unwrapped)
+{
+    struct buf value = BUF_INIT;
+    struct err e = { 0 };
+    rc_t rc = unwrapped ? kmsg_kv_read_unwrapped(r, &target, VERSION, 32, &value, &e)
+                        : kmsg_kv_read_wrapped(r, &target, VERSION, 256, &value, &e);
+
+    check(rc.failed ? value.len == 0 && e.code == ERR_KEY_BAD_ANSWER
+                    : value.len == (unwrapped ? 32 : 256));
+    buf_wipe(&value);
+}
+
+static void read_token(const struct kmsg_reply *r)
+{
+    struct buf token = BUF_INIT;
+    struct err e = { 0 };
+    int64_t lifetime_s;
+
+    if (!kmsg_token_read(r, "https://vault.azure.net", 1000, &token, &lifetime_s, &e).failed) {
+        check(token.len > 0 && token.len <= KMSG_TOKEN_MAX && lifetime_s > 0);
+        for (size_t i = 0; i < token.len; i++)
+            check(token.p[i] > ' ' && token.p[i] < 0x7f);
+    }
+    buf_wipe(&token);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    char cause[KMSG_CAUSE_MAX];
+
+    if (len < 2)
+        return 0;
+    struct kmsg_reply r = {
+        .status = statuses[data[1] % ARRAY_LEN(statuses)],
+        .is_json = true,
+        .body = SLICE(data + 2, len - 2),
+        .date_s = 1000,
+    };
+    switch (data[0] % 6) {
+    case 0: read_key(&r); break;
+    case 1: read_value(&r, true); break;
+    case 2: read_value(&r, false); break;
+    case 3: read_token(&r); break;
+    case 4:
+        check((kmsg_kv_classify(&r, cause) == KMSG_OK) == (r.status == 200) &&
+              memchr(cause, 0, sizeof cause));
+        break;
+    default:
+        check((kmsg_token_classify(&r, cause) == KMSG_OK) == (r.status == 200) &&
+              memchr(cause, 0, sizeof cause));
+        break;
+    }
+    return 0;
+}
