@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
+#include "keys/inspect.h"
 #include "keys/probe.h"
 #include "keys_priv.h"
 
@@ -432,25 +433,51 @@ static void status_of_gen(const struct env_gen *g, struct generation_status *s)
     memcpy(s->version, g->wrap.version, sizeof(s->version));
 }
 
-void custody_status(struct custody *k, struct custody_status *out)
+static void status_of(const struct envelope *env, struct custody_status *out)
 {
-    const struct env_gen *cur;
+    const struct env_gen *cur = envelope_gen(env, env->current);
 
     memset(out, 0, sizeof(*out));
-    mutex_lock(&k->view);
-    out->mode = k->env->mode;
-    out->sequence = k->env->sequence;
-    memcpy(out->lineage, k->env->lineage, LINEAGE_LEN);
-    out->current = k->env->current;
-    out->rotation = k->env->rotation;
-    out->degraded = k->degraded;
-    cur = envelope_gen(k->env, k->env->current);
+    out->mode = env->mode;
+    out->sequence = env->sequence;
+    memcpy(out->lineage, env->lineage, LINEAGE_LEN);
+    out->current = env->current;
+    out->rotation = env->rotation;
     memcpy(out->version, cur->wrap.version, sizeof(out->version));
     memcpy(out->alg, cur->wrap.alg, sizeof(out->alg));
     out->wrapped_s = cur->history[cur->n_history - 1].wrapped_s;
-    for (; out->n < k->env->n_gens; out->n++)
-        status_of_gen(&k->env->gens[out->n], &out->row[out->n]);
+    for (; out->n < env->n_gens; out->n++)
+        status_of_gen(&env->gens[out->n], &out->row[out->n]);
+}
+
+void custody_status(struct custody *k, struct custody_status *out)
+{
+    mutex_lock(&k->view);
+    status_of(k->env, out);
+    out->degraded = k->degraded;
     mutex_unlock(&k->view);
+}
+
+RC envelope_inspect(struct slice bytes, struct custody_status *out, struct err *e)
+{
+    AUTO(envelope_freep) struct envelope *env = NULL;
+
+    memset(out, 0, sizeof(*out));
+    TRY(envelope_decode(bytes, &env, e));
+    status_of(env, out);
+    return RC_OK;
+}
+
+RC pin_inspect(struct slice bytes, struct pin_facts *out, struct err *e)
+{
+    struct env_pin pin;
+
+    memset(out, 0, sizeof(*out));
+    TRY(pin_decode(bytes, &pin, e));
+    out->sequence = pin.sequence;
+    memcpy(out->lineage, pin.lineage, LINEAGE_LEN);
+    out->current = pin.gen;
+    return RC_OK;
 }
 
 void custody_versions(struct custody *k, uint32_t gen,

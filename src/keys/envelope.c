@@ -10,6 +10,7 @@
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
 #include "frame.h"
+#include "keys/inspect.h"
 #include "keys_priv.h"
 
 /*   off  size
@@ -361,6 +362,18 @@ static size_t n_live(const struct envelope *env)
     return n;
 }
 
+/* put_body(): everything up to the MACs. */
+static void put_body(struct buf *out, const struct envelope *env)
+{
+    size_t tail = 2 + n_live(env) * (4 + ENV_MAC_LEN) + ENV_DIGEST_LEN;
+
+    buf_clear(out);
+    put_head(out, env);
+    for (size_t i = 0; i < env->n_gens; i++)
+        put_gen(out, &env->gens[i]);
+    put_be32(out->p + OFF_LENGTH, (uint32_t)(out->len + tail));
+}
+
 RC envelope_encode(const struct envelope *env, struct keyring *ring, struct buf *out, struct err *e)
 {
     const char *why = envelope_check(env);
@@ -369,13 +382,8 @@ RC envelope_encode(const struct envelope *env, struct keyring *ring, struct buf 
 
     if (*why)
         FAIL(e, ERR_INTERNAL, "an envelope was built that breaks a rule: %s", why);
-    buf_clear(out);
-    put_head(out, env);
-    for (size_t i = 0; i < env->n_gens; i++)
-        put_gen(out, &env->gens[i]);
+    put_body(out, env);
     body_len = out->len;
-    put_be32(out->p + OFF_LENGTH,
-             (uint32_t)(body_len + 2 + n_live(env) * (4 + ENV_MAC_LEN) + ENV_DIGEST_LEN));
     buf_push_be16(out, (uint16_t)n_live(env));
     for (size_t i = 0; i < env->n_gens; i++) {
         uint8_t mac[ENV_MAC_LEN];
@@ -546,4 +554,16 @@ RC envelope_verify(const struct envelope *env, struct slice bytes, struct keyrin
         p += 4 + ENV_MAC_LEN;
     }
     return RC_OK;
+}
+
+bool envelope_canonical(struct slice bytes)
+{
+    AUTO(envelope_freep) struct envelope *env = NULL;
+    AUTO(buf_fini) struct buf again = BUF_INIT;
+    struct err e = { 0 };
+
+    if (envelope_decode(bytes, &env, &e).failed)
+        return false;
+    put_body(&again, env);
+    return slice_has_prefix(bytes, buf_view(&again)) && get_be32(again.p + OFF_LENGTH) == bytes.len;
 }

@@ -96,12 +96,13 @@ uint64_t ks_grace_us(const struct key_machine *m)
 static uint64_t since_ok_us(const struct key_machine *m, struct ks_time now)
 {
     uint64_t boot = now.boot_us > m->last_ok.boot_us ? now.boot_us - m->last_ok.boot_us : 0;
-    uint64_t real =
-        now.real_ms > m->last_ok.real_ms ? (uint64_t)(now.real_ms - m->last_ok.real_ms) : 0;
+    int64_t real_ms;
 
-    if (real > UINT64_MAX / 1000)
+    if (now.real_ms <= m->last_ok.real_ms)
+        return boot;
+    if (!i64_sub(now.real_ms, m->last_ok.real_ms, &real_ms) || real_ms > INT64_MAX / 1000)
         return UINT64_MAX;
-    return MAX(boot, real * 1000);
+    return MAX(boot, (uint64_t)real_ms * 1000);
 }
 
 uint64_t ks_grace_left_us(const struct key_machine *m, struct ks_time now)

@@ -11,8 +11,8 @@
  * Spawned  by posix_spawn (no copy of the parent's memory) of exe_fd, with an empty environment but env, every descriptor closed but the
  *          socket (fd 3), stdin and stdout on /dev/null, stderr kept.
  * Helper   not dumpable, no core, dies with its parent, memory locked where RLIMIT_MEMLOCK allows. main() first calls
- *          crypto_wiping_allocators() and its counterparts for libcurl and jansson (http_client_global_init(), kjson_wiping()), then
- *          helper_harden(), secret_arena_init(), crypto_init(), helper_serve(HELPER_FD, ...).
+ *          wipe_install_openssl() (crypto/wipe.h) and its counterparts for libcurl and jansson (http_client_global_init(),
+ *          kjson_wiping()), then helper_harden(), secret_arena_init(), crypto_init(), helper_serve(HELPER_FD, ...).
  * Threads  a helper provider: one thread at a time.
  */
 #ifndef KEYS_HELPER_H
