@@ -6,7 +6,7 @@
  * Rule     Nothing is allowed that a role of tables/roles.def does not grant. With authentication off every check passes. While there is no user at all, a
  *          loopback client may create the first one, on admin (identity_localhost_exception()).
  * Threads  struct identity is shared [any]. A session is used by one thread at a time.
- * Locks    identity takes no lock while it calls the store.
+ * Locks    One lock orders changes of user documents and is held while the store is called; checks and logins take none.
  */
 #ifndef IDENTITY_IDENTITY_H
 #define IDENTITY_IDENTITY_H
