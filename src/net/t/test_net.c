@@ -331,7 +331,7 @@ static void test_limits(void **state)
                             .handshake_timeout_us = 50000,
                             .message_timeout_us = 50000,
                             .write_timeout_us = 100000,
-                            .idle_timeout_us = 300000 };
+                            .idle_timeout_us = 2000000 };
     struct net *n = start(&c);
     int a = client(n), b = client(n), d = client(n), sv[2];
     struct err e = { 0 };
