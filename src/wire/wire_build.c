@@ -25,6 +25,11 @@ void wire_reply_begin(struct wire_reply *r, enum wire_reply_kind kind, struct bu
     memset(buf_extend(b, head), 0, head);
 }
 
+size_t wire_reply_doc(const struct wire_reply *r)
+{
+    return r->start + (r->kind == WIRE_REPLY_MSG ? MSG_HEAD : REPLY_HEAD);
+}
+
 void wire_reply_end(struct wire_reply *r, int32_t request_id, int32_t response_to, uint32_t flags,
                     struct buf *b)
 {

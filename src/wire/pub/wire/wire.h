@@ -89,6 +89,8 @@ struct wire_reply {
     size_t start; /* where in the buf the message starts */
 };
 void wire_reply_begin(struct wire_reply *r, enum wire_reply_kind kind, struct buf *b);
+/* wire_reply_doc(): where in the buf the document starts. */
+size_t wire_reply_doc(const struct wire_reply *r);
 /* wire_reply_end(): flags are OP_MSG's (WIRE_MORE_TO_COME). */
 void wire_reply_end(struct wire_reply *r, int32_t request_id, int32_t response_to, uint32_t flags,
                     struct buf *b);
