@@ -108,7 +108,7 @@ struct vault_service {
     struct http_site sites[8], token_sites[4];
 
     uint8_t store_id[16];
-    uint64_t counter;
+    uint64_t counter, pinned; /* of the last state written, of the pin beside the root key */
     char tenant[UUID_LEN + 1];
     struct signer *signers[SIGNERS_MAX]; /* the last one signs */
     int n_signers;

@@ -3,6 +3,8 @@
  * Nonces   Each seal draws a random 256-bit salt and derives a key for this one message, so that the nonce is constant.
  * Order    A save writes the state (temp file, sync, rename) with counter n+1 and then the pin with n+1. A crash between the two
  *          leaves a pin one behind, which is accepted and set right; a state behind its pin is an old copy and refused.
+ * Failure  A save that fails may have reached the disk all the same (the sync after a rename, the pin): its caller takes the change
+ *          back in memory, and the next save writes what memory holds. Until then a restart shows the change.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -189,7 +191,9 @@ static RC pin_write(struct vault_service *s, uint64_t counter, struct err *e)
     memcpy(pin + PIN_STORE, s->store_id, 16);
     put_be64(pin + PIN_COUNTER, counter);
     TRY(pin_mac(s, pin, pin + PIN_MAC, e));
-    return file_write_atomic(s->pin_file, 0600, SLICE(pin, sizeof pin), e);
+    TRY(file_write_atomic(s->pin_file, 0600, SLICE(pin, sizeof pin), e));
+    s->pinned = counter;
+    return RC_OK;
 }
 
 static RC pin_read(struct vault_service *s, uint8_t store_id[16], uint64_t *counter, struct err *e)
@@ -243,6 +247,7 @@ static RC pin_check(struct vault_service *s, struct err *e)
     if (s->counter > pinned + 1)
         FAIL(e, ERR_STALE, "the pin \"%s\" is an old copy: it says %llu, the state is number %llu",
              s->pin_file, (unsigned long long)pinned, (unsigned long long)s->counter);
+    s->pinned = pinned;
     return s->counter == pinned ? RC_OK : pin_write(s, s->counter, e);
 }
 
@@ -250,8 +255,9 @@ RC vault__file_save(struct vault_service *s, struct slice plain, struct err *e)
 {
     AUTO(aead_key_freep) struct aead_key *k = NULL;
     AUTO(buf_fini) struct buf out = BUF_INIT;
+    if (s->pinned < s->counter) /* the last save got no further than the state */
+        TRY(pin_write(s, s->counter, e));
     uint8_t *h = buf_extend(&out, HEADER_LEN);
-
     memset(h, 0, HEADER_LEN);
     memcpy(h + OFF_MAGIC, state_magic, sizeof state_magic);
     h[OFF_FORMAT + 1] = FORMAT;

@@ -84,10 +84,9 @@ RC vault__token_issue(struct vault_service *s, const struct identity *who, const
     AUTO(kjson_freep) json_t *c =
         json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "aud", audience,
                   "iss", s->issuer, "iat", (json_int_t)now_s, "nbf", (json_int_t)now_s, "exp",
-                  (json_int_t)now_s + s->token_lifetime_s, "appid", who->client_id, "appidacr",
-                  "2", "idp", s->issuer, "idtyp", "app", "oid", who->object_id, "sub",
-                  who->object_id, "tid", s->tenant, "uti", uti, "ver", "1.0", "xms_mirid",
-                  who->resource_id);
+                  (json_int_t)now_s + s->token_lifetime_s, "appid", who->client_id, "appidacr", "2",
+                  "idp", s->issuer, "idtyp", "app", "oid", who->object_id, "sub", who->object_id,
+                  "tid", s->tenant, "uti", uti, "ver", "1.0", "xms_mirid", who->resource_id);
     INVARIANT(h && c);
     kjson_dump(h, &header);
     kjson_dump(c, &claims);
