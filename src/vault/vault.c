@@ -122,8 +122,8 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
     mutex_init(&s->lock);
     s->lock_fd = -1;
     s->address = mem_strdup(c->address);
-    s->want_port = c->port;
-    s->want_token_port = c->token_port;
+    s->port = c->port;
+    s->token_port = c->token_port;
     s->state_dir = mem_strdup(c->state_dir);
     s->state_file = mem_printf("%s/vault.state", c->state_dir);
     s->pin_file = mem_printf("%s.pin", c->root_key_file);
@@ -242,31 +242,34 @@ RC vault_serve(struct vault_service *s, struct err *e)
     set_sites(s);
     struct http_server_config c = {
         .address = s->address,
-        .port = s->want_port,
+        .port = s->port,
         .cert_pem = buf_cstr(&cert),
         .key_pem = buf_cstr(&key),
         .sites = s->sites,
         .n_sites = 5,
     };
     TRY(http_server_start(&c, &s->https, e));
+    s->port = http_server_port(s->https);
     struct http_server_config t = {
         .address = "127.0.0.1",
-        .port = s->want_token_port,
+        .port = s->token_port,
         .sites = s->token_sites,
         .n_sites = 3,
         .workers = 2,
         .max_body = 1024,
     };
-    return http_server_start(&t, &s->tokens, e);
+    TRY(http_server_start(&t, &s->tokens, e));
+    s->token_port = http_server_port(s->tokens);
+    return RC_OK;
 }
 
 uint16_t vault_port(const struct vault_service *s)
 {
-    return s->https ? http_server_port(s->https) : s->want_port;
+    return s->port;
 }
 uint16_t vault_token_port(const struct vault_service *s)
 {
-    return s->tokens ? http_server_port(s->tokens) : s->want_token_port;
+    return s->token_port;
 }
 struct slice vault_ca_pem(const struct vault_service *s)
 {

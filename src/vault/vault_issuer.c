@@ -142,8 +142,17 @@ static bool same_resource(const char *asked, const char *ours)
     return a == o && strncasecmp(asked, ours, o) == 0;
 }
 
+/* Which of our two names the client means; NULL: neither. */
+static const char *audience_asked(struct vault_service *s, const char *asked, char *out, size_t len)
+{
+    if (same_resource(asked, vault__audience(s, /* with_port= */ true, out, len)) ||
+        same_resource(asked, vault__audience(s, /* with_port= */ false, out, len)))
+        return out;
+    return NULL;
+}
+
 static void answer_token(struct http_reply *r, struct vault_service *s, const struct identity *who,
-                         const struct buf *token, int64_t now_s)
+                         const char *audience, const struct buf *token, int64_t now_s)
 {
     char lifetime[24], until[24], from[24];
 
@@ -153,7 +162,7 @@ static void answer_token(struct http_reply *r, struct vault_service *s, const st
     AUTO(kjson_freep) json_t *j =
         json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p,
                   token->len, "refresh_token", "", "expires_in", lifetime, "expires_on", until,
-                  "not_before", from, "resource", s->audience, "token_type", "Bearer", "client_id",
+                  "not_before", from, "resource", audience, "token_type", "Bearer", "client_id",
                   who->client_id);
     http_reply_json(r, 200, j);
 }
@@ -168,6 +177,7 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     bool several;
     const char *value = selector(q, &which, &several);
     int64_t now_s = clock_real_s();
+    char audience_buf[VAULT_AUDIENCE_MAX];
 
     if (!http_query(q, "api-version"))
         return token_error(r, 400, "invalid_request",
@@ -178,7 +188,8 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     if (several)
         return token_error(r, 400, "invalid_request",
                            "Only one of client_id, object_id and msi_res_id may be given");
-    if (!same_resource(resource, s->audience))
+    const char *audience = audience_asked(s, resource, audience_buf, sizeof audience_buf);
+    if (!audience)
         return token_error(r, 400, "invalid_resource",
                            "AADSTS500011: The resource principal was not found in the tenant.");
 
@@ -193,10 +204,10 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     }
     if (!who)
         token_error(r, 400, "invalid_request", "Identity not found");
-    else if (vault__token_issue(s, who, s->audience, now_s, &token, &e).failed)
+    else if (vault__token_issue(s, who, audience, now_s, &token, &e).failed)
         token_error(r, 500, "server_error", "the token could not be made");
     else
-        answer_token(r, s, who, &token, now_s);
+        answer_token(r, s, who, audience, &token, now_s);
     if (who)
         log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name),
                   KV_STR("endpoint", credential ? "app-service" : "imds"));

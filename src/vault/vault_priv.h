@@ -97,7 +97,8 @@ struct vault_service {
     /* set once */
     char *address, *state_dir, *state_file, *pin_file, *domain, *login_host, *region, *wildcard,
         *audience, *issuer;
-    uint16_t want_port, want_token_port;
+    /* as asked for; what the system chose once vault_serve() has listened */
+    _Atomic uint16_t port, token_port;
     uint32_t token_lifetime_s;
     uint32_t *token_uids;
     int n_token_uids;
@@ -197,6 +198,11 @@ const char *vault__perm_action(enum vault_perm p); /* "Microsoft.KeyVault/vaults
 bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p);
 
 /* ---- vault_token.c: RS256 tokens ---- */
+/* vault__audience(): "https://vault.localhost", or with_port "https://vault.localhost:8443": some SDKs compare the challenge's resource
+ * with the request's host and port, some leave the port out, and with the port in it both are content. Tokens are made and taken for
+ * either. */
+const char *vault__audience(struct vault_service *s, bool with_port, char *out, size_t len);
+enum { VAULT_AUDIENCE_MAX = 300 };
 struct token_claims {
     char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1];
 };

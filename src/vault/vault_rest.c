@@ -98,10 +98,12 @@ static const char *vault_of_host(struct vault_service *s, struct http_request *q
 static void challenge(struct rest_call *c, const char *why)
 {
     struct vault_service *s = c->s;
+    char resource[VAULT_AUDIENCE_MAX];
     /* key-vault.md 6: a space after each comma, none inside a value, no slash at the end of the tenant's path. */
     const char *text =
         arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"",
-                     s->login_host, vault_port(s), s->tenant, s->audience);
+                     s->login_host, vault_port(s), s->tenant,
+                     vault__audience(s, /* with_port= */ true, resource, sizeof resource));
 
     vault__rest_error(c, 401, "Unauthorized", NULL, "%s", why);
     http_reply_header(c->r, "WWW-Authenticate", text);

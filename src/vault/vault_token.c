@@ -23,6 +23,15 @@ static void b64url(struct buf *out, const void *p, size_t len)
     base64url_encode(SLICE(p, len), out);
 }
 
+const char *vault__audience(struct vault_service *s, bool with_port, char *out, size_t len)
+{
+    if (with_port && vault_port(s) != 443)
+        (void)snprintf(out, len, "%s:%u", s->audience, vault_port(s));
+    else
+        (void)snprintf(out, len, "%s", s->audience);
+    return out;
+}
+
 RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
@@ -183,7 +192,9 @@ static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s,
 
     if (!iss || strcmp(iss, s->issuer) != 0 || !tid || strcasecmp(tid, s->tenant) != 0)
         return refuse(why, why_len, "AKV10032: Invalid issuer.");
-    if (!aud || strcmp(aud, s->audience) != 0) {
+    char with_port[VAULT_AUDIENCE_MAX];
+    if (!aud || (strcmp(aud, s->audience) != 0 &&
+                 strcmp(aud, vault__audience(s, true, with_port, sizeof with_port)) != 0)) {
         (void)snprintf(why, why_len, "AKV10022: Invalid audience. Expected %s, found: %.120s",
                        s->audience, aud ? aud : "none");
         return false;

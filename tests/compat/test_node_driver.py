@@ -32,6 +32,9 @@ def test_azure_sdk(vault):
         "CLIENT_ID": vault.client_id("customer"),
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": facts["tokenAuthority"],
         "NODE_EXTRA_CA_CERTS": vault.ca_file,
+        "APP_SERVICE_ENDPOINT": facts["appServiceEndpoint"],
+        "APP_SERVICE_SECRET": open(facts["identities"]["node"]["secretFile"], encoding="ascii").read(),
+        "NODE_CLIENT_ID": vault.client_id("node"),
     })
 
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "crypto/aead.h"
 #include "crypto/rsa.h"
 #include "crypto/secret.h"
@@ -34,6 +35,7 @@ struct script {
 };
 
 struct stage {
+    struct mutex lock; /* of the scripts */
     char dir[64];
     char *ca_file, *key_url, *endpoint;
     struct http_server *vault, *tokens;
@@ -48,8 +50,20 @@ struct stage {
 
 static struct secret *shared_der; /* made once: a test needs a key, not a new one */
 
-static bool scripted(struct script *s, struct http_reply *r)
+#define SAY(g, which, ...)                                                                         \
+    do {                                                                                           \
+        mutex_lock(&(g)->lock);                                                                    \
+        (g)->which = __VA_ARGS__;                                                                  \
+        mutex_unlock(&(g)->lock);                                                                  \
+    } while (0)
+
+static bool scripted(struct stage *g, struct script *from, struct http_reply *r)
 {
+    mutex_lock(&g->lock);
+    struct script now = *from, *s = &now;
+    if (from->once && --from->once == 0)
+        from->status = 0;
+    mutex_unlock(&g->lock);
     if (s->delay_ms)
         clock_sleep_us(s->delay_ms * 1000ull);
     if (!s->status)
@@ -59,8 +73,6 @@ static bool scripted(struct script *s, struct http_reply *r)
         http_reply_header(r, s->header, s->value);
     if (s->body)
         http_reply_body(r, s->type ? s->type : "application/json", slice_str(s->body));
-    if (s->once && --s->once == 0)
-        s->status = 0;
     return true;
 }
 
@@ -81,7 +93,7 @@ static void answer_vault(struct http_request *q, struct http_reply *r)
             return;
         }
     }
-    if (scripted(&g->script, r))
+    if (scripted(g, &g->script, r))
         return;
     if (http_method(q) == HTTP_GET) {
         base64url_encode(SLICE(g->pub.n, g->pub.n_len), &n);
@@ -105,7 +117,7 @@ static void answer_token(struct http_request *q, struct http_reply *r)
     char body[256];
     unsigned n = atomic_fetch_add(&g->token_calls, 1) + 1;
 
-    if (!http_header(q, "Metadata") || scripted(&g->token_script, r))
+    if (!http_header(q, "Metadata") || scripted(g, &g->token_script, r))
         return;
     snprintf(body, sizeof body,
              "{\"access_token\":\"token%u\",\"expires_in\":%u,\"token_type\":\"Bearer\"}", n,
@@ -157,6 +169,7 @@ static struct stage *stage_with_name(const char *name)
     struct stage *g = NEW(struct stage);
     struct err e = { 0 };
 
+    mutex_init(&g->lock);
     strcpy(g->dir, "/tmp/coffer-kms-XXXXXX");
     assert_non_null(mkdtemp(g->dir));
     g->ca_file = mem_printf("%s/ca.pem", g->dir);
@@ -271,11 +284,11 @@ static void lies_are_bad_answers(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        g->script = cases[i];
+        SAY(g, script, cases[i]);
         enum err_code got = unwrap(g);
         if (got != ERR_KEY_BAD_ANSWER)
             fail_msg("case %zu: code %d", i, (int)got);
-        g->script = (struct script){ 0 };
+        SAY(g, script, (struct script){ 0 });
         assert_int_equal(unwrap(g), ERR_NONE); /* and nothing sticks */
     }
     mem_free(big);
@@ -310,19 +323,19 @@ static void denial_needs_the_vaults_own_words(void **state)
 {
     struct stage *g = *state;
 
-    g->script = (struct script){
-        .status = 403,
-        .body =
-            "{\"error\":{\"code\":\"Forbidden\",\"message\":\"no\",\"innererror\":{\"code\":\"KeyDisabled\"}}}"
-    };
+    SAY(g, script,
+        (struct script){
+            .status = 403,
+            .body =
+                "{\"error\":{\"code\":\"Forbidden\",\"message\":\"no\",\"innererror\":{\"code\":\"KeyDisabled\"}}}" });
     assert_int_equal(unwrap(g), ERR_KEY_DENIED);
-    g->script =
+    SAY(g, script,
         (struct script){ .status = 404,
-                         .body = "{\"error\":{\"code\":\"KeyNotFound\",\"message\":\"no\"}}" };
+                         .body = "{\"error\":{\"code\":\"KeyNotFound\",\"message\":\"no\"}}" });
     assert_int_equal(unwrap(g), ERR_KEY_NOT_FOUND);
-    g->script =
+    SAY(g, script,
         (struct script){ .status = 503,
-                         .body = "{\"error\":{\"code\":\"Forbidden\",\"message\":\"no\"}}" };
+                         .body = "{\"error\":{\"code\":\"Forbidden\",\"message\":\"no\"}}" });
     assert_int_equal(unwrap(g), ERR_KEY_UNREACHABLE);
 }
 
@@ -346,9 +359,9 @@ static void retry_after_is_held(void **state)
 {
     struct stage *g = *state;
 
-    g->script = (struct script){
-        .status = 429, .body = "{}", .header = "Retry-After", .value = "1", .once = 1
-    };
+    SAY(g, script,
+        (struct script){
+            .status = 429, .body = "{}", .header = "Retry-After", .value = "1", .once = 1 });
     assert_int_equal(unwrap(g), ERR_KEY_THROTTLED);
     unsigned before = g->calls;
     assert_int_equal(unwrap(g), ERR_KEY_THROTTLED);
@@ -363,12 +376,12 @@ static void deadlines_hold(void **state)
     uint64_t from;
 
     assert_int_equal(unwrap(g), ERR_NONE);
-    g->script = (struct script){ .delay_ms = 1500 };
+    SAY(g, script, (struct script){ .delay_ms = 1500 });
     from = clock_mono_us();
     assert_int_equal(unwrap_until(g, from + 300000), ERR_KEY_UNREACHABLE);
     assert_true(clock_mono_us() - from < 1000000);
     clock_sleep_us(1500000);
-    g->script = (struct script){ 0 };
+    SAY(g, script, (struct script){ 0 });
     assert_int_equal(unwrap(g), ERR_NONE);
 }
 
@@ -376,32 +389,34 @@ static void token_endpoint_tells_no_answer_from_refusal(void **state)
 {
     struct stage *g = *state;
 
-    g->token_script = (struct script){ .status = 503, .body = "{}" };
+    SAY(g, token_script, (struct script){ .status = 503, .body = "{}" });
     assert_int_equal(unwrap(g), ERR_KEY_UNREACHABLE);
-    g->token_script = (struct script){
-        .status = 400,
-        .body = "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}"
-    };
+    SAY(g, token_script,
+        (struct script){
+            .status = 400,
+            .body =
+                "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}" });
     assert_int_equal(unwrap(g), ERR_KEY_DENIED);
-    g->token_script = (struct script){ .status = 200, .body = "{\"access_token\":\"x\"}" };
+    SAY(g, token_script, (struct script){ .status = 200, .body = "{\"access_token\":\"x\"}" });
     assert_int_equal(unwrap(g), ERR_KEY_BAD_ANSWER);
 
     /* a token that is due is renewed; the old one serves while there is no answer, not once the answer is a refusal */
-    g->token_script = (struct script){ 0 };
+    SAY(g, token_script, (struct script){ 0 });
     g->token_lifetime_s = 2;
     assert_int_equal(unwrap(g), ERR_NONE);
     clock_sleep_us(1100000);
-    g->token_script = (struct script){ .status = 500, .body = "{}" };
+    SAY(g, token_script, (struct script){ .status = 500, .body = "{}" });
     assert_int_equal(unwrap(g), ERR_NONE);
     clock_sleep_us(1000000);
     assert_int_equal(unwrap(g), ERR_KEY_UNREACHABLE); /* it has expired */
-    g->token_script = (struct script){ 0 };
+    SAY(g, token_script, (struct script){ 0 });
     assert_int_equal(unwrap(g), ERR_NONE);
     clock_sleep_us(1100000);
-    g->token_script = (struct script){
-        .status = 400,
-        .body = "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}"
-    };
+    SAY(g, token_script,
+        (struct script){
+            .status = 400,
+            .body =
+                "{\"error\":\"invalid_request\",\"error_description\":\"Identity not found\"}" });
     assert_int_equal(unwrap(g), ERR_KEY_DENIED);
 }
 
