@@ -61,7 +61,7 @@ static void every_damage_is_one_error(void **state)
         assert_null(s);
         assert_int_equal(e.code, ERR_BAD_VALUE);
         if (!*first)
-            strcpy(first, e.msg);
+            memcpy(first, e.msg, sizeof first);
         assert_string_equal(first, e.msg);
         err_reset(&e);
         c.p[i] ^= 0x40;

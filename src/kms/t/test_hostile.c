@@ -61,8 +61,10 @@ static bool scripted(struct stage *g, struct script *from, struct http_reply *r)
 {
     mutex_lock(&g->lock);
     struct script now = *from, *s = &now;
-    if (from->once && --from->once == 0)
-        from->status = 0;
+    if (from->once > 0) {
+        from->once--;
+        from->status = from->once ? from->status : 0;
+    }
     mutex_unlock(&g->lock);
     if (s->delay_ms)
         clock_sleep_us(s->delay_ms * 1000ull);
@@ -170,7 +172,7 @@ static struct stage *stage_with_name(const char *name)
     struct err e = { 0 };
 
     mutex_init(&g->lock);
-    strcpy(g->dir, "/tmp/coffer-kms-XXXXXX");
+    (void)snprintf(g->dir, sizeof g->dir, "/tmp/coffer-kms-XXXXXX");
     assert_non_null(mkdtemp(g->dir));
     g->ca_file = mem_printf("%s/ca.pem", g->dir);
     g->token_lifetime_s = 3600;

@@ -138,7 +138,7 @@ static void every_cause_has_its_class(void **state)
     bad.bytes[9] ^= 1;
     expect(p, &bad, ERR_KEY_BAD_ANSWER, NULL); /* 400: never a reason to revoke */
     bad = w;
-    strcpy(bad.version, "../../other/x");
+    (void)snprintf(bad.version, sizeof bad.version, "../../other/x");
     expect(p, &bad, ERR_BAD_VALUE, NULL);
 
     struct key_provider *gone = provider(f, "no-such-key", f->node_secret);

@@ -265,7 +265,7 @@ static int walk(struct vaultfix *f, const char *path)
 {
     char *next = mem_strdup(path);
     int n = 0, pages = 0;
-    char seen[4096] = "";
+    struct buf seen = BUF_INIT;
 
     while (next) {
         json_t *j;
@@ -273,9 +273,9 @@ static int walk(struct vaultfix *f, const char *path)
         const json_t *items = kjson_arr(j, "value");
         for (size_t i = 0; i < json_array_size(items); i++, n++) {
             const char *kid = kjson_str(json_array_get(items, i), "kid"), *leaf = strrchr(kid, '/');
-            if (strstr(seen, leaf))
+            if (strstr(buf_cstr(&seen), leaf))
                 fail_msg("%s twice", kid);
-            strncat(seen, leaf, sizeof seen - strlen(seen) - 1);
+            buf_printf(&seen, "%s", leaf);
         }
         const char *link = kjson_str(j, "nextLink");
         mem_free(next);
@@ -285,6 +285,7 @@ static int walk(struct vaultfix *f, const char *path)
         json_decref(j);
         assert_true(++pages < 100);
     }
+    buf_fini(&seen);
     return n;
 }
 

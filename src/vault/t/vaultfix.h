@@ -3,6 +3,7 @@
 #define VAULT_T_VAULTFIX_H
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,7 +44,7 @@ static inline void vaultfix_init_process(void)
 
 static inline void vaultfix_dirs(struct vaultfix *f)
 {
-    strcpy(f->dir, "/tmp/coffer-vault-XXXXXX");
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/coffer-vault-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     f->state_dir = mem_printf("%s/state", f->dir);
     f->root_key = mem_printf("%s/keys/root.key", f->dir);
@@ -148,13 +149,18 @@ static inline void vaultfix_down(struct vaultfix *f)
     f->url = f->token_op = f->token_node = NULL;
 }
 
+static inline int vaultfix_remove(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static inline void vaultfix_stop(struct vaultfix *f)
 {
-    char *command = mem_printf("rm -rf %s", f->dir);
-
     vaultfix_down(f);
-    assert_int_equal(system(command), 0);
-    mem_free(command);
+    assert_int_equal(nftw(f->dir, vaultfix_remove, 8, FTW_DEPTH | FTW_PHYS), 0);
     mem_free(f->state_dir);
     mem_free(f->root_key);
     mem_free(f->ca_file);
