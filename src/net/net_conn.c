@@ -6,6 +6,7 @@
 #include "net_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -174,6 +175,14 @@ RC net__conn_new(struct net *n, int fd, struct net_listener *l, struct net_tls *
 
 RC net_adopt(struct net *n, int fd, struct net_tls *tls, const struct net_proto *p, struct err *e)
 {
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        int sys = errno;
+
+        fd_close(fd);
+        return file_err(e, sys, "could not adopt a", "socket");
+    }
     return net__conn_new(n, fd, NULL, tls, p, e);
 }
 
