@@ -75,6 +75,9 @@ static RC read_state(struct vault_service *s, const struct vault_config *c, stru
 
     TRY(vault__file_load(s, c->adopt, &text, e));
     TRY(vault__state_load(s, buf_view(&text), e));
+    for (int i = 0; i < s->n_vaults; i++)
+        /* gone from the disk with the next save */
+        (void)vault__drop_due(s->vaults[i], clock_real_s());
     if (c->tenant && *c->tenant && strcasecmp(c->tenant, s->tenant) != 0)
         FAIL(e, ERR_CONFIG, "the vault's tenant is %s, not %s", s->tenant, c->tenant);
     TRY(x509_expires(buf_view(&s->ca_pem), &ends, e));
@@ -316,6 +319,9 @@ static RC publish_locked(struct vault_service *s, const char *vault, const char 
 
     if (!kv)
         FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
+    if (vault__find_deleted(kv, key))
+        FAIL(e, ERR_CONFLICT,
+             "the key \"%s\" is deleted: recover it, its name cannot be used again", key);
     vault__put_version(kv, key, TAKE(*v));
     if (vault__state_save(s, e).failed) {
         vault__drop_newest(kv, key);
@@ -331,7 +337,8 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
 
     mutex_lock(&s->lock);
     struct keyvault *kv = vault__find_vault(s, vault);
-    bool there = kv && vault__find_key(kv, key);
+    /* what its owner deleted stays deleted */
+    bool there = kv && (vault__find_key(kv, key) || vault__find_deleted(kv, key));
     mutex_unlock(&s->lock);
     if (there)
         return RC_OK;

@@ -84,6 +84,31 @@ RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e)
     return RC_OK;
 }
 
+void vault__tags_free(struct tag *tags, int n)
+{
+    for (int i = 0; i < n; i++) {
+        mem_free(tags[i].name);
+        mem_free(tags[i].value);
+    }
+}
+
+void vault__version_free(struct key_version *v)
+{
+    if (!v)
+        return;
+    vault__tags_free(v->tags, v->n_tags);
+    buf_fini(&v->sealed);
+    mem_free(v);
+}
+
+static void key_free(struct vkey *k)
+{
+    for (int i = 0; i < k->n_versions; i++)
+        vault__version_free(k->versions[i]);
+    mem_free(k->versions);
+    mem_free(k);
+}
+
 struct keyvault *vault__find_vault(struct vault_service *s, const char *name)
 {
     for (int i = 0; i < s->n_vaults; i++)
@@ -117,7 +142,29 @@ struct vkey *vault__find_key(const struct keyvault *v, const char *name)
     bool found;
     int at = key_slot(v, name, &found);
 
-    return found ? v->keys[at] : NULL;
+    return found && !v->keys[at]->deleted_s ? v->keys[at] : NULL;
+}
+
+struct vkey *vault__find_deleted(const struct keyvault *v, const char *name)
+{
+    bool found;
+    int at = key_slot(v, name, &found);
+
+    return found && v->keys[at]->deleted_s ? v->keys[at] : NULL;
+}
+
+int vault__drop_due(struct keyvault *v, int64_t now_s)
+{
+    int kept = 0, n = v->n_keys;
+
+    for (int i = 0; i < n; i++) {
+        if (v->keys[i]->deleted_s && v->keys[i]->purge_s <= now_s)
+            key_free(v->keys[i]);
+        else
+            v->keys[kept++] = v->keys[i];
+    }
+    v->n_keys = kept;
+    return n - kept;
 }
 
 struct key_version *vault__find_version(const struct vkey *k, const char *version)
@@ -163,31 +210,6 @@ struct keyvault *vault__vault_new(const char *name, const char *region)
     (void)snprintf(v->name, sizeof v->name, "%s", name);
     v->region = mem_strdup(region);
     return v;
-}
-
-void vault__tags_free(struct tag *tags, int n)
-{
-    for (int i = 0; i < n; i++) {
-        mem_free(tags[i].name);
-        mem_free(tags[i].value);
-    }
-}
-
-void vault__version_free(struct key_version *v)
-{
-    if (!v)
-        return;
-    vault__tags_free(v->tags, v->n_tags);
-    buf_fini(&v->sealed);
-    mem_free(v);
-}
-
-static void key_free(struct vkey *k)
-{
-    for (int i = 0; i < k->n_versions; i++)
-        vault__version_free(k->versions[i]);
-    mem_free(k->versions);
-    mem_free(k);
 }
 
 void vault__vault_free(struct keyvault *v)

@@ -60,6 +60,8 @@ struct vkey {
     char name[KEY_NAME_MAX + 1];
     struct key_version **versions; /* oldest first */
     int n_versions;
+    /* Unix seconds; both 0: not deleted. Kept until purge_s, and recoverable until then */
+    int64_t deleted_s, purge_s;
 };
 
 struct assignment {
@@ -139,7 +141,12 @@ void vault__state_free(struct vault_service *s);
 
 /* ---- vault_keys.c: keys, versions, identities in memory ---- */
 struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
+/* not a deleted one */
 struct vkey *vault__find_key(const struct keyvault *v, const char *name);
+/* only a deleted one */
+struct vkey *vault__find_deleted(const struct keyvault *v, const char *name);
+/* vault__drop_due(): takes out the deleted keys whose time has come; how many there were. */
+int vault__drop_due(struct keyvault *v, int64_t now_s);
 /* "" = newest */
 struct key_version *vault__find_version(const struct vkey *k, const char *version);
 struct identity *vault__find_identity(struct vault_service *s, const char *name);
@@ -248,12 +255,23 @@ json_t *vault__attributes_json(const struct key_version *v);
 json_t *vault__bundle_json(const char *base, const char *key, const struct key_version *v);
 void vault__not_found(struct rest_call *c);
 
-/* vault_rest_keys.c and vault_rest_crypto.c: the handlers */
+/* Lists, a page at a time; a page starts after the name or version in $skiptoken. */
+bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after);
+void vault__page_finish(struct rest_call *c, json_t *items, const char *path, int64_t max,
+                        const char *last);
+json_t *vault__item_json(const char *kid, const struct key_version *v);
+
+/* vault_rest_keys.c, vault_rest_deleted.c and vault_rest_crypto.c: the handlers */
 void vault__key_create(struct rest_call *c);
 void vault__key_get(struct rest_call *c);
 void vault__key_update(struct rest_call *c);
 void vault__key_list(struct rest_call *c);
 void vault__key_list_versions(struct rest_call *c);
+void vault__key_delete(struct rest_call *c);
+void vault__deleted_get(struct rest_call *c);
+void vault__deleted_list(struct rest_call *c);
+void vault__deleted_recover(struct rest_call *c);
+void vault__deleted_purge(struct rest_call *c);
 void vault__key_seal(struct rest_call *c);   /* wrapkey, encrypt */
 void vault__key_unseal(struct rest_call *c); /* unwrapkey, decrypt */
 

@@ -245,6 +245,12 @@ static const struct vault_op op_update = { "KeyUpdate", PERM_UPDATE, vault__key_
 static const struct vault_op op_list = { "KeyList", PERM_LIST, vault__key_list, 0 };
 static const struct vault_op op_versions = { "KeyListVersions", PERM_LIST, vault__key_list_versions,
                                              0 };
+static const struct vault_op op_delete = { "KeyDelete", PERM_DELETE, vault__key_delete, 0 };
+static const struct vault_op op_get_deleted = { "KeyGetDeleted", PERM_GET, vault__deleted_get, 0 };
+static const struct vault_op op_list_deleted = { "KeyListDeleted", PERM_LIST, vault__deleted_list,
+                                                 0 };
+static const struct vault_op op_recover = { "KeyRecover", PERM_RECOVER, vault__deleted_recover, 0 };
+static const struct vault_op op_purge = { "KeyPurge", PERM_PURGE, vault__deleted_purge, 0 };
 static const struct vault_op op_wrap = { "KeyWrap", PERM_WRAP, vault__key_seal, OP_WRAP };
 static const struct vault_op op_unwrap = { "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, OP_UNWRAP };
 static const struct vault_op op_encrypt = { "KeyEncrypt", PERM_ENCRYPT, vault__key_seal,
@@ -263,6 +269,13 @@ const struct http_route vault__rest_routes[] = {
     { HTTP_GET, "/keys/{}/{}", enter, &op_get },
     { HTTP_PATCH, "/keys/{}", enter, &op_update },
     { HTTP_PATCH, "/keys/{}/{}", enter, &op_update },
+    { HTTP_DELETE, "/keys/{}", enter, &op_delete },
+    { HTTP_DELETE, "/keys/{}/", enter, &op_delete },
+    { HTTP_GET, "/deletedkeys", enter, &op_list_deleted },
+    { HTTP_GET, "/deletedkeys/", enter, &op_list_deleted },
+    { HTTP_GET, "/deletedkeys/{}", enter, &op_get_deleted },
+    { HTTP_DELETE, "/deletedkeys/{}", enter, &op_purge },
+    { HTTP_POST, "/deletedkeys/{}/recover", enter, &op_recover },
     { HTTP_POST, "/keys/{}/{}/wrapkey", enter, &op_wrap },
     { HTTP_POST, "/keys/{}/{}/unwrapkey", enter, &op_unwrap },
     { HTTP_POST, "/keys/{}/{}/encrypt", enter, &op_encrypt },

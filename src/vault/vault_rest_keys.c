@@ -237,6 +237,14 @@ static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
 
+    if (kv && vault__find_deleted(kv, c->key)) {
+        vault__rest_error(
+            c, 409, "Conflict", "ObjectIsDeletedButRecoverable",
+            "Key %s is currently in a deleted but recoverable state, and its name cannot be reused; in "
+            "this state, the key can only be recovered or purged.",
+            c->key);
+        return false;
+    }
     if (!kv || (!k && kv->n_keys >= KEYS_MAX) || (k && k->n_versions >= VERSIONS_MAX)) {
         vault__rest_error(c, 403, "Forbidden", "LimitReached",
                           "The vault or the key is at its limit.");
@@ -361,7 +369,7 @@ void vault__key_update(struct rest_call *c)
 
 /* ---- lists, a page at a time; a page starts after the name or version in $skiptoken ---- */
 
-static bool read_page(struct rest_call *c, int64_t *max, struct buf *after)
+bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after)
 {
     const char *text = http_query(c->q, "maxresults"), *token = http_query(c->q, "$skiptoken");
 
@@ -373,7 +381,7 @@ static bool read_page(struct rest_call *c, int64_t *max, struct buf *after)
     return true;
 }
 
-static void finish_page(struct rest_call *c, json_t *items, const char *path, int64_t max,
+void vault__page_finish(struct rest_call *c, json_t *items, const char *path, int64_t max,
                         const char *last)
 {
     json_t *page = json_pack("{s:o}", "value", items);
@@ -393,7 +401,7 @@ static void finish_page(struct rest_call *c, json_t *items, const char *path, in
     vault__rest_answer(c, 200, page);
 }
 
-static json_t *item_json(const char *kid, const struct key_version *v)
+json_t *vault__item_json(const char *kid, const struct key_version *v)
 {
     return json_pack("{s:s,s:o,s:o}", "kid", kid, "attributes", vault__attributes_json(v), "tags",
                      tags_json(v));
@@ -405,7 +413,7 @@ void vault__key_list(struct rest_call *c)
     int64_t max;
     const char *last = NULL;
 
-    if (!read_page(c, &max, &after))
+    if (!vault__page_read(c, &max, &after))
         return;
     json_t *items = json_array();
     const char *base = vault__rest_base(c), *from = after.len ? buf_cstr(&after) : "";
@@ -413,18 +421,18 @@ void vault__key_list(struct rest_call *c)
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     for (int i = 0; kv && i < kv->n_keys; i++) {
         const struct vkey *k = kv->keys[i];
-        if (*from && strcasecmp(k->name, from) <= 0)
+        if (k->deleted_s || (*from && strcasecmp(k->name, from) <= 0))
             continue;
         if ((int64_t)json_array_size(items) == max) {
             last = arena_strdup(http_arena(c->q), kv->keys[i - 1]->name);
             break;
         }
-        json_array_append_new(items,
-                              item_json(arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name),
-                                        k->versions[k->n_versions - 1]));
+        json_array_append_new(items, vault__item_json(arena_printf(http_arena(c->q), "%s/keys/%s",
+                                                                   base, k->name),
+                                                      k->versions[k->n_versions - 1]));
     }
     mutex_unlock(&c->s->lock);
-    finish_page(c, items, "keys", max, last);
+    vault__page_finish(c, items, "keys", max, last);
 }
 
 void vault__key_list_versions(struct rest_call *c)
@@ -434,7 +442,7 @@ void vault__key_list_versions(struct rest_call *c)
     const char *last = NULL;
     int at = 0;
 
-    if (!read_page(c, &max, &after))
+    if (!vault__page_read(c, &max, &after))
         return;
     json_t *items = json_array();
     mutex_lock(&c->s->lock);
@@ -452,13 +460,13 @@ void vault__key_list_versions(struct rest_call *c)
         }
         const char *kid = arena_printf(http_arena(c->q), "%s/keys/%s/%s", vault__rest_base(c),
                                        k->name, k->versions[at]->id);
-        json_array_append_new(items, item_json(kid, k->versions[at]));
+        json_array_append_new(items, vault__item_json(kid, k->versions[at]));
     }
     mutex_unlock(&c->s->lock);
     if (k) {
-        finish_page(c, items, arena_printf(http_arena(c->q), "keys/%s/versions", c->key), max,
-                    last);
+        vault__page_finish(c, items, arena_printf(http_arena(c->q), "keys/%s/versions", c->key),
+                           max, last);
     } else { /* the reference service answers an empty list too */
-        finish_page(c, items, "keys", max, NULL);
+        vault__page_finish(c, items, "keys", max, NULL);
     }
 }

@@ -48,8 +48,12 @@ static json_t *vault_json(const struct keyvault *kv)
         json_t *versions = json_array();
         for (int n = 0; n < kv->keys[i]->n_versions; n++)
             json_array_append_new(versions, version_json(kv->keys[i]->versions[n]));
-        json_array_append_new(keys, json_pack("{s:s,s:o}", "name", kv->keys[i]->name, "versions",
-                                              versions));
+        json_t *key = json_pack("{s:s,s:o}", "name", kv->keys[i]->name, "versions", versions);
+        if (kv->keys[i]->deleted_s)
+            json_object_set_new(key, "deleted",
+                                json_pack("[I,I]", (json_int_t)kv->keys[i]->deleted_s,
+                                          (json_int_t)kv->keys[i]->purge_s));
+        json_array_append_new(keys, key);
     }
     for (int i = 0; i < kv->n_assignments; i++)
         json_array_append_new(grants, json_pack("{s:s,s:s}", "object", kv->assignments[i].object_id,
@@ -168,7 +172,13 @@ static bool get_key(const json_t *o, struct keyvault *kv)
         }
         vault__put_version(kv, name, v);
     }
-    return true;
+    const json_t *deleted = json_object_get(o, "deleted");
+    if (!deleted)
+        return true;
+    struct vkey *k = vault__find_key(kv, name);
+    k->deleted_s = json_integer_value(json_array_get(deleted, 0));
+    k->purge_s = json_integer_value(json_array_get(deleted, 1));
+    return k->deleted_s > 0 && k->purge_s > k->deleted_s;
 }
 
 static bool get_assignments(const json_t *list, struct keyvault *kv)

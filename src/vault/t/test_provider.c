@@ -131,6 +131,15 @@ static void every_cause_has_its_class(void **state)
     CHECK_RC_OK(vault_grant(f->vault, "main", "node", "crypto-service-encryption-user", &e), &e);
     expect(p, &w, ERR_NONE, NULL);
 
+    assert_int_equal(vaultfix_call(f, "DELETE", "/keys/data?api-version=7.4", f->token_op, NULL,
+                                   NULL),
+                     200);
+    expect(p, &w, ERR_KEY_NOT_FOUND, NULL);
+    assert_int_equal(vaultfix_call(f, "POST", "/deletedkeys/data/recover?api-version=7.4",
+                                   f->token_op, NULL, NULL),
+                     200);
+    expect(p, &w, ERR_NONE, NULL);
+
     bad = w;
     memset(bad.version, 'a', 32);
     expect(p, &bad, ERR_KEY_NOT_FOUND, NULL);

@@ -310,6 +310,64 @@ static void lists_are_paged(void **state)
     assert_int_equal(walk(f, "/keys/key-1/versions" V "&maxresults=5"), 5);
 }
 
+static void deleted_keys_come_back(void **state)
+{
+    static const struct refused while_deleted[] = {
+        { "GET", "/keys/data/" V, NULL, 'o', 404, "KeyNotFound", NULL },
+        { "PATCH", "/keys/data/" V, "{\"attributes\":{\"enabled\":true}}", 'o', 404, "KeyNotFound",
+          NULL },
+        { "POST", "/keys/data//wrapkey" V, WRAP_BODY, 'o', 404, "KeyNotFound", NULL },
+        { "POST", "/keys/data//unwrapkey" V, WRAP_BODY, 'n', 404, "KeyNotFound", NULL },
+        { "DELETE", "/keys/data" V, NULL, 'o', 404, "KeyNotFound", NULL },
+        { "POST", "/keys/data/create" V, "{\"kty\":\"RSA\"}", 'o', 409, "Conflict",
+          "ObjectIsDeletedButRecoverable" },
+        { "DELETE", "/deletedkeys/data" V, NULL, 'o', 403, "Forbidden", "ForbiddenByPolicy" },
+        { "DELETE", "/deletedkeys/data" V, NULL, 'n', 403, "Forbidden", "ForbiddenByRbac" },
+        { "POST", "/deletedkeys/data/recover" V, NULL, 'n', 403, "Forbidden", "ForbiddenByRbac" },
+        { "GET", "/deletedkeys/other" V, NULL, 'o', 404, "KeyNotFound", NULL },
+    };
+    struct vaultfix *f = *state;
+    struct err e = { 0 };
+    char *closed, *opened;
+    json_t *j;
+    int64_t deleted, purge;
+
+    wrap_with(f, "wrapkey", "RSA-OAEP-256", "c2VjcmV0IQ", 200, &closed);
+    assert_int_equal(vaultfix_call(f, "DELETE", "/keys/data" V, f->token_node, NULL, NULL), 403);
+    assert_int_equal(vaultfix_call(f, "GET", "/deletedkeys/data" V, f->token_op, NULL, NULL), 404);
+    assert_int_equal(vaultfix_call(f, "DELETE", "/keys/data" V, f->token_op, NULL, &j), 200);
+    assert_true(kjson_i64(j, "deletedDate", &deleted) &&
+                kjson_i64(j, "scheduledPurgeDate", &purge));
+    assert_int_equal(purge - deleted, 90 * 86400);
+    char *id = mem_printf("%s/deletedkeys/data", f->url);
+    assert_string_equal(kjson_str(j, "recoveryId"), id);
+    json_decref(j);
+    for (size_t i = 0; i < ARRAY_LEN(while_deleted); i++)
+        check_refused(f, &while_deleted[i], i);
+    /* what its owner deleted stays deleted */
+    CHECK_RC_OK(vault_ensure_key(f->vault, "main", "data", 2048, &e), &e);
+    assert_int_equal(vaultfix_call(f, "GET", "/deletedkeys" V, f->token_op, NULL, &j), 200);
+    assert_int_equal(json_array_size(kjson_arr(j, "value")), 1);
+    json_decref(j);
+    assert_int_equal(walk(f, "/keys" V), 0);
+
+    uint16_t port = vault_port(f->vault);
+    vaultfix_down(f); /* and a restart changes nothing of it */
+    f->config.port = port;
+    CHECK_RC_OK(vault_open(&f->config, &f->vault, &e), &e);
+    vaultfix_serve(f);
+    assert_int_equal(vaultfix_call(f, "GET", "/deletedkeys/data" V, f->token_op, NULL, NULL), 200);
+    assert_int_equal(vaultfix_call(f, "POST", "/deletedkeys/data/recover" V, f->token_op, NULL,
+                                   NULL),
+                     200);
+    assert_int_equal(vaultfix_call(f, "GET", "/deletedkeys/data" V, f->token_op, NULL, NULL), 404);
+    wrap_with(f, "unwrapkey", "RSA-OAEP-256", closed, 200, &opened);
+    assert_string_equal(opened, "c2VjcmV0IQ");
+    mem_free(id);
+    mem_free(closed);
+    mem_free(opened);
+}
+
 static void vaults_are_apart(void **state)
 {
     struct vaultfix *f = *state;
@@ -454,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tags_and_attributes_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(versions_are_kept_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_are_paged, setup, teardown),
+        cmocka_unit_test_setup_teardown(deleted_keys_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(vaults_are_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(imds_shape_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(a_credential_opens_one_identity, setup, teardown),

@@ -105,3 +105,22 @@ test('the App Service endpoint gives its identity and no more', async () => {
   const limited = new KeyClient(process.env.VAULT_URL, { getToken: async () => ({ token: token.access_token, expiresOnTimestamp: token.expires_on * 1000 }) });
   await assert.rejects(limited.createRsaKey('not-allowed'), (e) => e.statusCode === 403 && e.code === 'Forbidden');
 });
+
+test('a deleted key is gone until it is recovered, and cannot be purged', async () => {
+  const keys = client();
+  const name = `deleted-${process.pid}`;
+  const key = await keys.createRsaKey(name, { keySize: 2048 });
+  const poller = await keys.beginDeleteKey(name);
+  const deleted = await poller.pollUntilDone();
+  assert.equal(deleted.name, name);
+  assert.ok(deleted.properties.scheduledPurgeDate > deleted.properties.deletedOn);
+  await assert.rejects(keys.getKey(name), (e) => e.code === 'KeyNotFound');
+  await assert.rejects(keys.createRsaKey(name), (e) => e.statusCode === 409);
+  await assert.rejects(keys.purgeDeletedKey(name), (e) => e.statusCode === 403);
+  const listed = [];
+  for await (const d of keys.listDeletedKeys()) listed.push(d.name);
+  assert.ok(listed.includes(name));
+  const recovered = await (await keys.beginRecoverDeletedKey(name)).pollUntilDone();
+  assert.equal(recovered.properties.version, key.properties.version);
+  assert.equal((await keys.getKey(name)).properties.enabled, true);
+});
