@@ -191,11 +191,6 @@ class SealedFileSystem : public rocksdb::FileSystem {
     {
         ops = 0;
     }
-    IOStatus DiscardCacheForDirectory(const std::string &, const IOOptions &,
-                                      IODebugContext *) override
-    {
-        return IOStatus::OK();
-    }
 #endif
 
     IOStatus NewDirectory(const std::string &path, const IOOptions &,

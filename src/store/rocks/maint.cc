@@ -5,6 +5,10 @@
 #include <rocksdb/db.h>
 #include <rocksdb/metadata.h>
 #include <rocksdb/utilities/checkpoint.h>
+#include <rocksdb/version.h>
+#if ROCKSDB_MAJOR >= 8 /* where the members of a cache went */
+#include <rocksdb/advanced_cache.h>
+#endif
 
 extern "C" {
 #include "base/file.h"
