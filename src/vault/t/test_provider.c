@@ -1,5 +1,4 @@
 /* test_provider.c - the Key Vault provider (module kms) against the embedded vault: every cause of loss and its class. */
-#include "kms/kms.h"
 #include "vaultfix.h"
 
 #define SOON (clock_mono_us() + 5000000)
@@ -8,24 +7,7 @@ static uint64_t live_before; /* what the crypto module keeps for itself once it 
 
 static struct key_provider *provider(struct vaultfix *f, const char *key, const char *secret_file)
 {
-    struct err e = { 0 };
-    struct key_provider *p;
-    char *url = mem_printf("%s/keys/%s", f->url, key);
-    char *endpoint = mem_printf("http://127.0.0.1:%u/msi/token", vault_token_port(f->vault));
-    struct kms_azure_config c = {
-        .key_url = url,
-        .ca_file = f->ca_file,
-        .audience = "https://vault.localhost",
-        .token_source = KMS_TOKEN_APP_SERVICE,
-        .token_endpoint = endpoint,
-        .token_secret_file = secret_file,
-        .client_id = "",
-    };
-
-    CHECK_RC_OK(kms_azure_new(&c, &p, &e), &e);
-    mem_free(url);
-    mem_free(endpoint);
-    return p;
+    return vaultfix_provider(f, key, secret_file);
 }
 
 static void patch(struct vaultfix *f, const char *body)

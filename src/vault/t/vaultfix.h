@@ -15,6 +15,7 @@
 #include "crypto/aead.h"
 #include "crypto/secret.h"
 #include "http/http_client.h"
+#include "kms/kms.h"
 #include "kmsg/kjson.h"
 #include "unit.h"
 #include "vault/vault.h"
@@ -167,6 +168,30 @@ static inline void vaultfix_stop(struct vaultfix *f)
     mem_free(f->node_secret);
     mem_free(f->operator_secret);
     mem_free(f);
+}
+
+/* A provider for a key of the vault, as the identity whose credential is in secret_file. */
+static inline struct key_provider *vaultfix_provider(struct vaultfix *f, const char *key,
+                                                     const char *secret_file)
+{
+    struct err e = { 0 };
+    struct key_provider *p;
+    char *url = mem_printf("%s/keys/%s", f->url, key);
+    char *endpoint = mem_printf("http://127.0.0.1:%u/msi/token", vault_token_port(f->vault));
+    struct kms_azure_config c = {
+        .key_url = url,
+        .ca_file = f->ca_file,
+        .audience = "https://vault.localhost",
+        .token_source = KMS_TOKEN_APP_SERVICE,
+        .token_endpoint = endpoint,
+        .token_secret_file = secret_file,
+        .client_id = "",
+    };
+
+    CHECK_RC_OK(kms_azure_new(&c, &p, &e), &e);
+    mem_free(url);
+    mem_free(endpoint);
+    return p;
 }
 
 /* One call as the bearer of token (NULL: none); the answer's status, its JSON in *out (NULL when there is none). */
