@@ -46,6 +46,12 @@ static RC harden(struct err *e)
         FAIL(e, ERR_CRYPTO, "cannot turn core dumps off: %s", strerror(errno));
     for (size_t i = 0; i < ARRAY_LEN(unwanted); i++)
         unsetenv(unwanted[i]);
+    struct rlimit locked;
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
+        locked.rlim_cur = locked.rlim_max;
+        /* Refused by some containers: then the soft limit stands, and secret_arena_init() says when it is too low. */
+        (void)!setrlimit(RLIMIT_MEMLOCK, &locked);
+    }
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     /* blocked here, and so in every thread that follows: main() waits for them */
