@@ -10,11 +10,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+
+enum { FDS_BESIDE = 4096 }; /* the store's files and ours */
 
 void net__kick(struct net *n)
 {
@@ -160,8 +163,22 @@ RC net_new(const struct net_config *c, struct net **out, struct err *e)
     return RC_OK;
 }
 
+/* A client costs one descriptor, and the soft limit that a shell hands down is often 1024. What the hard limit does not allow is refused client by client. */
+static void raise_fd_limit(const struct net *n)
+{
+    rlim_t want = (rlim_t)n->cfg.max_conns + FDS_BESIDE;
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
+        return;
+    lim.rlim_cur = MIN(want, lim.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return; /* the old limit stands, and serves as well as it can */
+}
+
 RC net_start(struct net *n, struct err *e)
 {
+    raise_fd_limit(n);
     /* A peer that goes away while we write to it is an error of that write, not of the process. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return file_err(e, errno, "could not ignore", "SIGPIPE");
