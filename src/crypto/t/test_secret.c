@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -245,6 +246,87 @@ static void wipe_closes_the_arena(void **state)
     }
 }
 
+/* Threads that seal while the arena is wiped under them: whatever was handed out as a success is what the key gives, never what
+ * zeroes give. (A schedule of zeroes would make the cipher text readable by anyone.) */
+enum { SEALERS = 4, TEXT = 4096 };
+static struct {
+    struct aead_key *k;
+    struct secret *mac_key;
+    uint8_t plain[TEXT], sealed[TEXT], mac[SHA256_LEN];
+    atomic_uint done;
+} race;
+
+static void *seal_until_locked(void *arg)
+{
+    static const uint8_t nonce[12];
+    uint8_t out[TEXT], tag[16], mac[SHA256_LEN];
+    bool locked = false;
+
+    (void)arg;
+    while (!locked) {
+        struct err e = { 0 };
+        struct aead_seal m = {
+            .nonce = nonce, .plain = SLICE(race.plain, TEXT), .out = out, .tag = tag
+        };
+
+        if (!aead_seal(race.k, &m, &e).failed) {
+            if (memcmp(out, race.sealed, TEXT) != 0)
+                _exit(20);
+            atomic_fetch_add(&race.done, 1);
+        } else if (e.code != ERR_KEY_LOCKED) {
+            _exit(21);
+        } else {
+            locked = true;
+        }
+        err_reset(&e);
+        if (!locked && !hmac_sha256(race.mac_key, &SLICE(race.plain, TEXT), 1, mac, &e).failed &&
+            memcmp(mac, race.mac, SHA256_LEN) != 0)
+            _exit(22);
+    }
+    return NULL;
+}
+
+static void wipe_under_load(void *arg)
+{
+    static const uint8_t nonce[12];
+    uint8_t tag[16];
+    struct secret *s = NULL;
+    struct err e = { 0 };
+
+    if (secret_arena_init(ARENA, &e).failed || secret_random(32, &s, &e).failed ||
+        crypto_init(&e).failed || aead_key_new(s, &race.k, &e).failed ||
+        secret_random(32, &race.mac_key, &e).failed || random_bytes(race.plain, TEXT, &e).failed ||
+        hmac_sha256(race.mac_key, &SLICE(race.plain, TEXT), 1, race.mac, &e).failed ||
+        aead_seal(race.k,
+                  &(struct aead_seal){ .nonce = nonce,
+                                       .plain = SLICE(race.plain, TEXT),
+                                       .out = race.sealed,
+                                       .tag = tag },
+                  &e)
+            .failed)
+        _exit(3);
+    for (int i = 0; i < SEALERS; i++)
+        pthread_detach(thread_start("sealer", seal_until_locked, NULL));
+    while (atomic_load(&race.done) < 200)
+        clock_sleep_us(100);
+    clock_sleep_us((uint64_t)(uintptr_t)arg * 137);
+    secret_arena_wipe();
+    /* some end, some are parked in the middle: none may exit with an error */
+    clock_sleep_us(20000);
+    _exit(0);
+}
+
+static void nothing_is_sealed_under_zeroes(void **state)
+{
+    (void)state;
+    for (uintptr_t i = 0; i < 30; i++) {
+        int status = in_child(wipe_under_load, (void *)i);
+
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 static void misuse_panics(void **state)
 {
     int status = in_child(overrun, NULL);
@@ -372,6 +454,7 @@ int main(void)
     /* those that need a process without an arena fork before there is one */
     const struct CMUnitTest before[] = {
         cmocka_unit_test(wipe_closes_the_arena),
+        cmocka_unit_test(nothing_is_sealed_under_zeroes),
         cmocka_unit_test(misuse_panics),
         cmocka_unit_test(no_silent_fallback),
     };
