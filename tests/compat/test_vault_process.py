@@ -1,7 +1,10 @@
 """The embedded vault as a process: what it leaves on disk, how it comes back, who may do what."""
 import os
+import subprocess
 
 import requests
+
+from processes import binary
 
 
 def test_a_key_is_disabled_and_enabled(vault):
@@ -42,3 +45,67 @@ def test_what_is_secret_is_readable_by_nobody_else(vault):
     assert len(secret_files) > 2
     for path in secret_files:
         assert os.stat(path).st_mode & 0o077 == 0, path
+
+
+def flags(vault, **changed):
+    settings = {**vault.settings, **{name.replace("_", "-"): value for name, value in changed.items()}}
+    return [f"--{name}={value}" for name, value in settings.items()]
+
+
+def run_vault(*args):
+    return subprocess.run([binary("coffer-vault"), *args], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_second_process_is_refused_before_it_touches_anything(vault):
+    done = run_vault(*flags(vault, port="0", token_port="0"))
+    assert done.returncode == 1 and "another process holds" in done.stderr, done.stderr
+    assert vault.call("GET", "/keys/data/").status_code == 200
+
+
+def test_a_busy_port_is_named(vault, tmp_path):
+    done = run_vault(*flags(vault, state_dir=tmp_path / "other", root_key_file=tmp_path / "keys/root.key", port=vault.port, token_port="0",
+                            bootstrap_keys=""))
+    assert done.returncode == 1 and f"port {vault.port}" in done.stderr, done.stderr
+
+
+def test_settings_that_make_no_sense_are_named(vault):
+    for name, value in (("port", "70000"), ("tenant-id", "me"), ("log-level", "loud"), ("bootstrap-identities", "x:emperor"),
+                        ("token-uids", "root"), ("no-such-flag", "1"), ("bootstrap-keys", "data_1")):
+        vault.stop()
+        done = run_vault(*flags(vault, port="0", token_port="0"), f"--{name}={value}")
+        assert done.returncode == 1 and done.stderr.count("\n") >= 1, (name, done.stderr)
+        assert value in done.stderr or name in done.stderr, (name, done.stderr)
+
+
+def test_a_second_start_keeps_everything(vault):
+    before, secret = vault.facts(), open(vault.facts()["identities"]["node"]["secretFile"], encoding="ascii").read()
+    vault.restart()
+    assert vault.facts() == before
+    assert open(before["identities"]["node"]["secretFile"], encoding="ascii").read() == secret
+
+
+def test_a_lost_credential_is_replaced_and_the_old_one_is_worthless(vault):
+    facts = vault.facts()
+    path = facts["identities"]["node"]["secretFile"]
+    old = open(path, encoding="ascii").read()
+    os.unlink(path)
+    vault.restart()
+    new = open(path, encoding="ascii").read()
+    assert new != old
+
+    def ask(secret):
+        return requests.get(facts["appServiceEndpoint"], params={"api-version": "2019-08-01", "resource": facts["audience"]},
+                            headers={"X-IDENTITY-HEADER": secret}, timeout=10).status_code
+    assert (ask(old), ask(new)) == (401, 200)
+
+
+def test_an_old_copy_of_the_state_is_refused(vault):
+    state = os.path.join(vault.settings["state-dir"], "vault.state")
+    with open(state, "rb") as f:
+        old = f.read()
+    vault.disable()
+    vault.stop()
+    with open(state, "wb") as f:
+        f.write(old)  # the key would be enabled again
+    done = run_vault(*flags(vault))
+    assert done.returncode == 1 and "old copy" in done.stderr, done.stderr

@@ -43,6 +43,11 @@ static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX],
     return RC_OK;
 }
 
+static RC make_vault(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    return vault_ensure_vault(v, settings_str(s, VS_VAULT_NAME), e);
+}
+
 static RC make_keys(const struct settings *s, struct vault_service *v, struct err *e)
 {
     const char *list = settings_str(s, VS_BOOTSTRAP_KEYS);
@@ -55,7 +60,7 @@ static RC make_keys(const struct settings *s, struct vault_service *v, struct er
         if (!more)
             return RC_OK;
         if (*bits_text && !text_i64(slice_str(bits_text), &bits))
-            FAIL(e, ERR_CONFIG, "bootstrap-keys: \"%s\" is not a number of bits", bits_text);
+            FAIL(e, ERR_CONFIG, "\"%s\" is not a number of bits", bits_text);
         TRY(vault_ensure_key(v, settings_str(s, VS_VAULT_NAME), name, (int)bits, e));
     }
 }
@@ -78,7 +83,7 @@ static RC make_identity(const struct settings *s, struct vault_service *v, const
     if (secret.len > 0)
         TRY(file_write_atomic(file, 0600, buf_view(&secret), e));
     if (!*role)
-        FAIL(e, ERR_CONFIG, "bootstrap-identities: \"%s\" has no role: write %s:ROLE", name, name);
+        FAIL(e, ERR_CONFIG, "\"%s\" has no role: write %s:ROLE", name, name);
     return vault_grant(v, settings_str(s, VS_VAULT_NAME), name, role, e);
 }
 
@@ -100,9 +105,19 @@ static RC make_identities(const struct settings *s, struct vault_service *v, str
 
 RC bootstrap_make(const struct settings *s, struct vault_service *v, struct err *e)
 {
-    TRY(vault_ensure_vault(v, settings_str(s, VS_VAULT_NAME), e));
-    TRY(make_keys(s, v, e));
-    return make_identities(s, v, e);
+    static const struct {
+        RC (*make)(const struct settings *s, struct vault_service *v, struct err *e);
+        int setting;
+    } steps[] = { { make_vault, VS_VAULT_NAME },
+                  { make_keys, VS_BOOTSTRAP_KEYS },
+                  { make_identities, VS_BOOTSTRAP_IDENTITIES } };
+
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        if (steps[i].make(s, v, e).failed) {
+            err_wrap(e, "%s", settings_def(s, steps[i].setting)->name);
+            return RC_FAILED;
+        }
+    return RC_OK;
 }
 
 /* The description of the service, with the files of this installation added. */
