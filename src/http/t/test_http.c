@@ -313,6 +313,50 @@ static void stop_waits_for_what_runs(void **state)
     mem_free(a);
 }
 
+/* Clients that begin and never end hold neither a worker nor the I/O thread. */
+static void half_requests_hold_nobody_up(void **state)
+{
+    static const char *const halves[] = {
+        "",
+        "GET /keys/a/b HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{",
+        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{",
+    };
+    struct fixture *f = *state;
+    int fds[60];
+
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        const char *half = halves[i % ARRAY_LEN(halves)];
+        fds[i] = dial(f->port);
+        assert_int_equal(write(fds[i], half, strlen(half)), strlen(half));
+    }
+    uint64_t from = clock_mono_us();
+    for (int i = 0; i < 20; i++) {
+        char *a = ask(f->port, "GET /keys/a/b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        HAS(a, " 200 ");
+        mem_free(a);
+    }
+    assert_true(clock_mono_us() - from < 2000000);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+}
+
+/* More at once than there are workers: all are answered, in turn. */
+static void a_burst_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t t[8];
+
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, ask_slow, &f->port), 0);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        void *a;
+        pthread_join(t[i], &a);
+        HAS((char *)a, "slept");
+        mem_free(a);
+    }
+}
+
 static void port_in_use_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -477,6 +521,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(bodies_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(json_is_checked, setup, teardown),
         cmocka_unit_test(stop_waits_for_what_runs),
+        cmocka_unit_test_setup_teardown(half_requests_hold_nobody_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_burst_is_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(port_in_use_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(client_gets_answers, setup, teardown),
         cmocka_unit_test(client_survives_bad_servers),
