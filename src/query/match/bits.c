@@ -44,6 +44,12 @@ static void from_bytes(struct arena *a, struct match__bits *b, struct slice byte
     }
 }
 
+/* whole_binary(): with the inner length of sub-type 2, as MongoDB counts bits. */
+static struct slice whole_binary(struct bval v)
+{
+    return SLICE(v.p + 5, v.len - 5);
+}
+
 RC match__bits_parse(struct match__parser *p, enum match__bits_kind kind, struct slice name,
                      struct bval v, struct match__bits **out, struct err *e)
 {
@@ -65,7 +71,7 @@ RC match__bits_parse(struct match__parser *p, enum match__bits_kind kind, struct
         put_le64(bytes, (uint64_t)mask);
         from_bytes(a, b, SLICE(bytes, sizeof(bytes)));
     } else if (v.type == BT_BINARY) {
-        from_bytes(a, b, bval_bin(v, NULL));
+        from_bytes(a, b, whole_binary(v));
     } else {
         FAIL(e, ERR_BAD_VALUE, "%.*s takes an array, a number or binary data but received %s",
              (int)name.len, name.p, btype_name(v.type));
@@ -109,7 +115,7 @@ bool match__bits_test(const struct match__bits *b, struct bval v)
     if (bval_is_number(v))
         return bval_to_i64(v, &x) && verdict(b, number_bit, &x);
     if (v.type == BT_BINARY) {
-        struct slice s = bval_bin(v, NULL);
+        struct slice s = whole_binary(v);
         return verdict(b, byte_bit, &s);
     }
     return false;

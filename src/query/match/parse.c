@@ -112,6 +112,23 @@ static RC parse_branch(struct match__parser *p, struct bval v, struct slice op,
     return RC_OK;
 }
 
+/* equalities_to_in(): {$or: [{a: 1}, {a: 2}]} is {a: {$in: [1, 2]}}; NULL when l is something else. */
+static struct match_node *equalities_to_in(struct arena *a, const struct match__list *l)
+{
+    if (l->n < 2)
+        return NULL;
+    for (int i = 0; i < l->n; i++) {
+        if (l->v[i]->op != MATCH_EQ || l->v[i]->n_parts == 0 ||
+            !slice_eq(l->v[i]->path, l->v[0]->path))
+            return NULL;
+    }
+    struct bval *values = ARENA_ARRAY(a, struct bval, (size_t)l->n);
+
+    for (int i = 0; i < l->n; i++)
+        values[i] = l->v[i]->operand;
+    return match__in(a, l->v[0]->path, values, l->n, NULL);
+}
+
 static RC parse_logical(struct match__parser *p, enum match_op op, struct slice name, struct bval v,
                         struct match__list *out, struct err *e)
 {
@@ -137,7 +154,10 @@ static RC parse_logical(struct match__parser *p, enum match_op op, struct slice 
         }
     }
     if (op != MATCH_AND) {
-        struct match_node *n = match__combine(a, op, &l);
+        struct match_node *n = op == MATCH_OR ? equalities_to_in(a, &l) : NULL;
+
+        if (!n)
+            n = match__combine(a, op, &l);
 
         if (n->op == MATCH_AND) { /* $or of one branch */
             for (int i = 0; i < n->n_children; i++)
@@ -339,6 +359,56 @@ static bool walks_paths(const struct match_node *n)
     return false;
 }
 
+/* MongoDB evaluates the conjuncts in this order; the last that leaves a position behind wins. */
+static int rank(enum match_op op)
+{
+    static const enum match_op order[] = { MATCH_AND,
+                                           MATCH_OR,
+                                           MATCH_ELEM_MATCH_OBJECT,
+                                           MATCH_ELEM_MATCH_VALUE,
+                                           MATCH_SIZE,
+                                           MATCH_EQ,
+                                           MATCH_LTE,
+                                           MATCH_LT,
+                                           MATCH_GT,
+                                           MATCH_GTE,
+                                           MATCH_REGEX,
+                                           MATCH_MOD,
+                                           MATCH_EXISTS,
+                                           MATCH_IN,
+                                           MATCH_BITS,
+                                           MATCH_NOT,
+                                           MATCH_NOR,
+                                           MATCH_TYPE };
+
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if (order[i] == op)
+            return (int)i;
+    }
+    return (int)ARRAY_LEN(order);
+}
+
+static bool before(const struct match_node *a, const struct match_node *b)
+{
+    int x = rank(a->op), y = rank(b->op);
+
+    return x != y ? x < y : slice_cmp(a->path, b->path) < 0;
+}
+
+/* sort_conjuncts(): a merge sort, because equal ones keep their order. */
+static void sort_conjuncts(struct match_node **v, struct match_node **tmp, int n)
+{
+    int half = n / 2, i = 0, k = half, at = 0;
+
+    if (n < 2)
+        return;
+    sort_conjuncts(v, tmp, half);
+    sort_conjuncts(v + half, tmp, n - half);
+    while (i < half || k < n)
+        tmp[at++] = k == n || (i < half && !before(v[k], v[i])) ? v[i++] : v[k++];
+    memcpy(v, tmp, (size_t)n * sizeof(*v));
+}
+
 RC match_parse(struct qctx *q, struct bdoc filter, unsigned flags, struct match **out,
                struct err *e)
 {
@@ -352,6 +422,7 @@ RC match_parse(struct qctx *q, struct bdoc filter, unsigned flags, struct match 
     m->root = match__node(q->arena, MATCH_AND, SLICE_EMPTY);
     m->root->children = l.v;
     m->root->n_children = l.n;
+    sort_conjuncts(l.v, ARENA_ARRAY(q->arena, struct match_node *, (size_t)l.n + 1), l.n);
     if (flags & MATCH_PARTIAL_INDEX)
         TRY(check_partial(m->root, e));
     m->uses_positional = walks_paths(m->root);

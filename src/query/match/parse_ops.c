@@ -95,12 +95,38 @@ static int by_value(const void *a, const void *b)
     return bval_cmp(*(const struct bval *)a, *(const struct bval *)b);
 }
 
+struct match_node *match__in(struct arena *a, struct slice path, struct bval *values, int n,
+                             const struct match__list *regexes)
+{
+    int kept = 0, n_regexes = regexes ? regexes->n : 0;
+
+    if (n > 1)
+        qsort(values, (size_t)n, sizeof(*values), by_value);
+    for (int i = 0; i < n; i++) {
+        if (kept == 0 || !bval_eq(values[kept - 1], values[i]))
+            values[kept++] = values[i];
+    }
+    if (kept == 0 && n_regexes == 0)
+        return match__node(a, MATCH_FALSE, SLICE_EMPTY);
+    struct match_node *in = match__node(a, kept == 1 && n_regexes == 0 ? MATCH_EQ : MATCH_IN, path);
+
+    if (in->op == MATCH_EQ) {
+        in->operand = values[0];
+        return in;
+    }
+    in->operands = values;
+    in->n_operands = kept;
+    in->children = regexes ? regexes->v : NULL;
+    in->n_children = n_regexes;
+    return in;
+}
+
 static RC parse_in(const struct op_ctx *c, struct bval v, struct match_node **out, struct err *e)
 {
     struct arena *a = c->p->q->arena;
     struct match__list regexes = { 0 };
     struct biter it;
-    int n = 0, kept = 0;
+    int n = 0;
 
     *out = NULL;
     if (v.type != BT_ARRAY)
@@ -122,28 +148,7 @@ static RC parse_in(const struct op_ctx *c, struct bval v, struct match_node **ou
             values[n++] = it.val;
         }
     }
-    if (n > 1)
-        qsort(values, (size_t)n, sizeof(*values), by_value);
-    for (int i = 0; i < n; i++) {
-        if (kept == 0 || !bval_eq(values[kept - 1], values[i]))
-            values[kept++] = values[i];
-    }
-    if (kept == 0 && regexes.n == 0) {
-        *out = match__node(a, MATCH_FALSE, SLICE_EMPTY);
-        return RC_OK;
-    }
-    if (kept == 1 && regexes.n == 0) {
-        *out = node(c, MATCH_EQ);
-        (*out)->operand = values[0];
-        return RC_OK;
-    }
-    struct match_node *in = node(c, MATCH_IN);
-
-    in->operands = values;
-    in->n_operands = kept;
-    in->children = regexes.v;
-    in->n_children = regexes.n;
-    *out = in;
+    *out = match__in(a, c->path, values, n, &regexes);
     return RC_OK;
 }
 

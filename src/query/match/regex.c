@@ -35,7 +35,7 @@ static RC parse_flags(struct qctx *q, struct slice flags, uint32_t *options, str
     char text[sizeof(known)];
     size_t n = 0;
 
-    *options = PCRE2_UTF | PCRE2_UCP;
+    *options = PCRE2_UTF; /* \d, \w and \b speak of ASCII unless the pattern starts with (*UCP) */
     for (size_t i = 0; i < flags.len; i++) {
         const char *at = flags.p[i] ? strchr(known, flags.p[i]) : NULL;
 

@@ -74,6 +74,10 @@ static RC write_elem_match(struct apply *a, const struct project__node *n, struc
 static RC positional(const struct apply *a, struct bval array, struct bval *out, struct err *e)
 {
     *out = BVAL_MISSING;
+    if (!a->hit || !a->hit->has_index)
+        FAIL(
+            e, ERR_LOC(51246),
+            "executor error during find command: positional operator '.$' couldn't find a matching element in the array");
     *out = element(array, a->hit->index);
     if (bval_is_missing(*out))
         FAIL(e, ERR_LOC(51247),
@@ -158,6 +162,13 @@ static RC write_present(struct apply *a, const struct project__node *n, struct s
     return RC_OK;
 }
 
+/* comes_last(): computed fields stand behind those of the source, but for $addFields, which keeps the place; so do $elemMatch's of an inclusion. */
+static bool comes_last(const struct apply *a, const struct project__node *c)
+{
+    return (c->leaf == LEAF_EXPR && a->p->mode != MODE_ADD) ||
+           (c->leaf == LEAF_ELEM_MATCH && a->p->mode == MODE_INCLUDE);
+}
+
 /* apply_doc(): the fields of the source in their order, then what is computed, in the order of the specification. */
 static RC apply_doc(struct apply *a, const struct project__node *n, struct bdoc d, bool cut,
                     struct bw *w, struct err *e)
@@ -177,8 +188,8 @@ static RC apply_doc(struct apply *a, const struct project__node *n, struct bdoc 
         }
         const struct project__node *c = n->children[at];
 
-        if (c->leaf == LEAF_EXPR && (a->p->mode != MODE_ADD || (seen && seen[at])))
-            continue; /* computed ones come last, but for $addFields, which keeps the place */
+        if (comes_last(a, c) || (c->leaf == LEAF_EXPR && seen && seen[at]))
+            continue;
         if (seen)
             seen[at] = true;
         TRY(write_present(a, c, it.name, it.val, cut, w, e));
@@ -186,9 +197,11 @@ static RC apply_doc(struct apply *a, const struct project__node *n, struct bdoc 
     for (int i = 0; n->computed && i < n->n; i++) {
         const struct project__node *c = n->children[i];
 
-        if (!c->computed || (seen && seen[i]))
+        if ((!c->computed && !comes_last(a, c)) || (seen && seen[i]))
             continue;
-        if (c->leaf == LEAF_EXPR)
+        if (c->leaf == LEAF_ELEM_MATCH)
+            TRY(write_elem_match(a, c, c->name, bdoc_get_slice(d, c->name), w, e));
+        else if (c->leaf == LEAF_EXPR)
             TRY(write_expr(a, c, c->name, w, e));
         else
             TRY(write_computed(a, c, c->name, w, e));
@@ -209,10 +222,6 @@ RC project_apply(const struct project *p, struct qctx *q, struct bdoc doc,
     *out = doc;
     if (p->empty)
         return RC_OK;
-    if (p->positional && (!hit || !hit->has_index))
-        FAIL(
-            e, ERR_LOC(51246),
-            "executor error during find command: positional operator '.$' couldn't find a matching element in the array");
     buf_reserve(&b, doc.len + 16);
     bw_init(&w, &b);
     TRY(apply_doc(&a, p->root, doc, true, &w, e));

@@ -11,7 +11,7 @@ struct parser {
     enum project_kind kind;
     struct project *p;
     bool typed; /* mode is known */
-    bool id_included, id_excluded, has_elem_match, has_slice, has_computed_id;
+    bool id_included, id_excluded, has_elem_match;
     struct slice path[PROJECT_PATH_PARTS_MAX]; /* of the field that is being parsed */
     int depth;
 };
@@ -81,7 +81,7 @@ static RC leaf(struct parser *ps, enum project__leaf kind, struct project__node 
 
     *out = NULL;
     TRY(arena_check(ps->q->arena, e));
-    n->computed |= kind == LEAF_EXPR;
+    n->computed |= kind == LEAF_EXPR || kind == LEAF_ELEM_MATCH;
     for (int i = 0; i < ps->depth; i++) {
         int at = project__find(n, ps->path[i]);
 
@@ -148,8 +148,6 @@ static RC parse_expr(struct parser *ps, struct bval v, bool operator, struct err
     TRY(expr_parse(ps->q, v, &x, e));
     if (ps->kind != PROJECT_ADD_FIELDS)
         TRY(set_mode(ps, MODE_INCLUDE, e));
-    if (is_id(ps))
-        ps->has_computed_id = true;
     TRY(leaf(ps, LEAF_EXPR, &n, e));
     n->expr = x;
     return RC_OK;
@@ -194,7 +192,6 @@ static RC parse_slice(struct parser *ps, struct bval v, const struct bval pair[2
 
     if (has_skip && limit <= 0)
         FAIL(e, ERR_LOC(28724), "$slice limit must be positive");
-    ps->has_slice = true;
     TRY(leaf(ps, LEAF_SLICE, &n, e));
     n->has_skip = has_skip;
     n->skip = has_skip ? truncated(pair[0]) : 0;
@@ -223,6 +220,26 @@ static RC parse_elem_match(struct parser *ps, struct bdoc spec, struct bval v, s
                        &n->match, e);
 }
 
+/* under_positional(): the field is the one that "a.$" speaks of. */
+static bool under_positional(const struct parser *ps)
+{
+    int at = project__find(ps->p->root, ps->path[0]);
+
+    return at >= 0 && ps->p->root->children[at]->positional;
+}
+
+/* parse_meta(): metadata goes with either kind of projection. */
+static RC parse_meta(struct parser *ps, struct bval spec, struct err *e)
+{
+    struct project__node *n;
+    struct expr *x;
+
+    TRY(expr_parse(ps->q, spec, &x, e));
+    TRY(leaf(ps, LEAF_EXPR, &n, e));
+    n->expr = x;
+    return RC_OK;
+}
+
 /* parse_operator(): {$op: operand} as the value of a field. */
 static RC parse_operator(struct parser *ps, struct bval spec, struct slice op, struct bval v,
                          struct err *e)
@@ -230,11 +247,13 @@ static RC parse_operator(struct parser *ps, struct bval spec, struct slice op, s
     struct bval pair[2];
     bool find = ps->kind == PROJECT_FIND;
 
-    if (find && slice_eq_str(op, "$slice") && !ps->p->positional && find_slice(v, pair))
+    if (find && slice_eq_str(op, "$slice") && !under_positional(ps) && find_slice(v, pair))
         return parse_slice(ps, v, pair, e);
     if (find && slice_eq_str(op, "$elemMatch"))
         return parse_elem_match(ps, bval_doc(spec), v, e);
-    if (!expr_is_operator(op))
+    if (slice_eq_str(op, "$meta") && ps->kind != PROJECT_ADD_FIELDS)
+        return parse_meta(ps, spec, e);
+    if (ps->kind != PROJECT_ADD_FIELDS && !expr_is_operator(op))
         FAIL(e, ERR_LOC(slice_eq_str(op, "$elemMatch") ? ERR_INVALID_PIPELINE_OPERATOR : 31325),
              "unknown expression %.*s", (int)op.len, op.p);
     return parse_expr(ps, spec, true, e);
@@ -319,6 +338,9 @@ static RC parse_positional(struct parser *ps, struct slice name, struct bval v,
         FAIL(e, ERR_LOC(31256), "cannot specify positional operator and $elemMatch");
     TRY(push_path(ps, SLICE(name.p, name.len - 2), &parts, e));
     ps->depth += parts;
+    if (v.type == BT_DOCUMENT)
+        FAIL(e, ERR_LOC(31271),
+             "positional projection cannot be used with an expression or sub-object");
     if (v.type != BT_BOOL && !bval_is_number(v))
         FAIL(e, ERR_LOC(31308), "positional projection cannot be used with a literal");
     if (!bval_truthy(v))
@@ -347,12 +369,11 @@ static void finish(struct parser *ps)
         p->mode = MODE_ADD;
         return;
     }
-    if (!ps->typed)
-        p->mode = ps->id_included || (ps->has_elem_match && !ps->has_slice && !ps->id_excluded)
-                      ? MODE_INCLUDE
-                      : MODE_EXCLUDE;
-    if (!ps->typed && ps->has_elem_match)
-        p->mode = MODE_INCLUDE;
+    if (!ps->typed) {
+        bool computed = p->root->computed && ps->kind == PROJECT_STAGE; /* $meta alone */
+
+        p->mode = ps->id_included || ps->has_elem_match || computed ? MODE_INCLUDE : MODE_EXCLUDE;
+    }
     if (p->mode == MODE_INCLUDE && !ps->id_excluded && project__find(p->root, SLICE_LIT("_id")) < 0)
         add_child(ps->q->arena, p->root, SLICE_LIT("_id"))->leaf = LEAF_INCLUDE;
 }

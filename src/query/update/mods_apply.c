@@ -111,6 +111,11 @@ bool update__mod_creates(const struct update__apply *a, const struct update__mod
     }
 }
 
+bool update__mod_needs_path(const struct update__mod *m)
+{
+    return m->op == MOD_POP || m->op == MOD_PULL || m->op == MOD_PULL_ALL;
+}
+
 RC update__mod_apply(struct update__apply *a, const struct update__mod *m, struct bval old,
                      struct bval *out, bool *keep, struct err *e)
 {
@@ -131,7 +136,10 @@ RC update__mod_apply(struct update__apply *a, const struct update__mod *m, struc
         *keep = bval_is_missing(*out);
         return RC_OK;
     case MOD_INC:
-    case MOD_MUL: return number(a, m, old, out, e);
+    case MOD_MUL:
+        TRY(number(a, m, old, out, e));
+        *keep = old.type == out->type && bval_eq(old, *out); /* -0.0 + 0.0 changes nothing */
+        return RC_OK;
     case MOD_MIN:
     case MOD_MAX: {
         int c = old.type == BT_MISSING ? 0 : bval_cmp(m->operand, old);

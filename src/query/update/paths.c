@@ -34,10 +34,6 @@ RC update__path_parse(struct arena *a, struct slice text, struct update__path *o
         FAIL(e, ERR_BAD_VALUE,
              "cannot have a positional element in the first position in path '%.*s'", (int)text.len,
              text.p);
-    if (parts[0].p[0] == '$')
-        FAIL(e, ERR_DOLLAR_PREFIXED_FIELD_NAME,
-             "the dollar ($) prefixed field '%.*s' is not allowed in an update", (int)parts[0].len,
-             parts[0].p);
     out->parts = parts;
     out->n = n;
     return RC_OK;

@@ -156,6 +156,18 @@ static bool creates(const struct update__apply *a, const struct update__node *n)
     return false;
 }
 
+/* blocked(): a scalar or an array in the way of what is below n is an error. */
+static bool blocked(const struct update__apply *a, const struct update__node *n)
+{
+    if (n->mod)
+        return update__mod_creates(a, n->mod) || update__mod_needs_path(n->mod);
+    for (int i = 0; i < n->n; i++) {
+        if (blocked(a, n->children[i]))
+            return true;
+    }
+    return false;
+}
+
 static bool is_array_kind(const struct update__node *n)
 {
     return n->kind == NODE_ALL || n->kind == NODE_FILTERED;
@@ -236,7 +248,7 @@ static RC apply_value(struct update__apply *a, const struct update__node *n, str
         bw_doc_end(w);
         return RC_OK;
     }
-    if (!creates(a, n)) {
+    if (old.type == BT_MISSING ? !creates(a, n) : !blocked(a, n)) {
         put(w, name, old, in_array);
         return RC_OK;
     }
@@ -276,8 +288,14 @@ static RC apply_doc(struct update__apply *a, const struct update__node *n, struc
     bool has_positional = false;
     struct biter it;
 
-    for (int i = 0; i < n->n; i++)
+    for (int i = 0; i < n->n; i++) {
         has_positional |= n->children[i]->kind == NODE_POSITIONAL;
+        if (n == a->u->root && !a->inserting && n->children[i]->name.p[0] == '$' &&
+            creates(a, n->children[i]))
+            FAIL(e, ERR_DOLLAR_PREFIXED_FIELD_NAME,
+                 "the dollar ($) prefixed field '%.*s' is not allowed in the context of an update",
+                 (int)n->children[i]->name.len, n->children[i]->name.p);
+    }
     biter_init(&it, d);
     while (biter_next(&it)) {
         int at = child_for(a, n, it.name, has_positional);
@@ -326,7 +344,7 @@ static RC plan_array(struct update__apply *a, const struct update__node *n, stru
             continue;
         }
         if (c->kind == NODE_FIELD && !c->numeric) {
-            if (creates(a, c))
+            if (blocked(a, c))
                 FAIL(e, ERR_PATH_NOT_VIABLE, "cannot create field '%.*s' in element {%.*s: array}",
                      (int)c->name.len, c->name.p, (int)n->name.len, n->name.p);
             continue;

@@ -145,6 +145,8 @@ bool update__is_operator(struct slice name);
 RC update__mod_apply(struct update__apply *a, const struct update__mod *m, struct bval old,
                      struct bval *out, bool *keep, struct err *e);
 bool update__mod_creates(const struct update__apply *a, const struct update__mod *m);
+/* update__mod_needs_path(): a value that stands in the way is an error although nothing would be created. */
+bool update__mod_needs_path(const struct update__mod *m);
 RC update__array_apply(struct update__apply *a, const struct update__mod *m, struct bval old,
                        struct bval *out, bool *keep, struct err *e);
 
