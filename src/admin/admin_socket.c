@@ -42,7 +42,9 @@ static RC socket_address(const char *path, struct sockaddr_un *out, struct err *
     memset(out, 0, sizeof(*out));
     out->sun_family = AF_UNIX;
     if (strlen(path) >= sizeof(out->sun_path))
-        FAIL(e, ERR_CONFIG, "the path of the administration socket, \"%s\", is longer than %zu bytes", path, sizeof(out->sun_path) - 1);
+        FAIL(e, ERR_CONFIG,
+             "the path of the administration socket, \"%s\", is longer than %zu bytes", path,
+             sizeof(out->sun_path) - 1);
     memcpy(out->sun_path, path, strlen(path));
     return RC_OK;
 }
@@ -97,7 +99,8 @@ static bool send_all(int fd, struct slice s)
     return true;
 }
 
-static RC run_op(struct admin_server *s, struct arena *a, struct buf *line, struct bw *w, struct err *e)
+static RC run_op(struct admin_server *s, struct arena *a, struct buf *line, struct bw *w,
+                 struct err *e)
 {
     struct bdoc request;
     TRY(bdoc_from_json(a, buf_cstr(line), &request, e));
@@ -151,7 +154,8 @@ static void *serve(void *arg)
     AUTO(buf_fini) struct buf pending = BUF_INIT;
     AUTO(buf_fini) struct buf line = BUF_INIT;
     AUTO(buf_fini) struct buf out = BUF_INIT;
-    while (!atomic_load(&s->stopping) && read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
+    while (!atomic_load(&s->stopping) &&
+           read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
         buf_clear(&out);
         answer(s, &line, &out);
         if (!send_all(c->fd, buf_view(&out)))
@@ -174,7 +178,8 @@ static void start_connection(struct admin_server *s, int fd)
         s->n_connections++;
     mutex_unlock(&s->lock);
     if (!room || !peer_may_administer(fd)) {
-        log_event(EV_ADMIN_REFUSED, KV_STR("why", room ? "not root and not the node's user" : "too many connections"));
+        log_event(EV_ADMIN_REFUSED, KV_STR("why", room ? "not root and not the node's user"
+                                                       : "too many connections"));
         close(fd);
         if (room) {
             mutex_lock(&s->lock);
@@ -215,7 +220,8 @@ static RC bind_socket(const char *path, int *out, struct err *e)
     if (fd < 0)
         return file_err(e, errno, "make the socket", path);
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
-        FAIL(e, ERR_DIRECTORY_BUSY, "another process listens on the administration socket \"%s\"", path);
+        FAIL(e, ERR_DIRECTORY_BUSY, "another process listens on the administration socket \"%s\"",
+             path);
     unlink(path);
     mode_t old = umask(0177);
     int rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
@@ -230,13 +236,16 @@ static RC bind_socket(const char *path, int *out, struct err *e)
     return RC_OK;
 }
 
-RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx, struct admin_server **out, struct err *e)
+RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx,
+                struct admin_server **out, struct err *e)
 {
     *out = NULL;
     int fd = -1;
     TRY(bind_socket(path, &fd, e));
     struct admin_server *s = NEW(struct admin_server);
-    *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops, .n_ops = n_ops, .ctx = ctx };
+    *s = (struct admin_server){
+        .fd = fd, .path = mem_strdup(path), .ops = ops, .n_ops = n_ops, .ctx = ctx
+    };
     mutex_init(&s->lock);
     cond_init(&s->idle);
     INVARIANT(pipe2(s->wake, O_CLOEXEC) == 0);
@@ -277,11 +286,13 @@ static RC raise_answer(struct bdoc d, struct err *e)
     struct bval text = bdoc_get(d, "error");
     if (!bval_to_i64(bdoc_get(d, "code"), &code))
         code = ERR_INTERNAL;
-    struct slice t = text.type == BT_STRING ? bval_str(text) : SLICE_LIT("the node answered without a reason");
+    struct slice t =
+        text.type == BT_STRING ? bval_str(text) : SLICE_LIT("the node answered without a reason");
     FAIL(e, (enum err_code)code, "%.*s", (int)t.len, (const char *)t.p);
 }
 
-RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a, struct bdoc *out, struct err *e)
+RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a,
+              struct bdoc *out, struct err *e)
 {
     *out = BDOC_EMPTY;
     struct sockaddr_un addr;

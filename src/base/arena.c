@@ -207,7 +207,8 @@ bool arena_over(const struct arena *a)
 RC arena_check(const struct arena *a, struct err *e)
 {
     if (arena_over(a))
-        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT, "the request needs more than its memory limit of %zu bytes", a->budget);
+        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
+             "the request needs more than its memory limit of %zu bytes", a->budget);
     return RC_OK;
 }
 

@@ -18,10 +18,10 @@ enum { ARMED_MAX = 32 };
 
 struct armed {
     char name[48];
-    int err;          /* errno, 0: none */
+    int err; /* errno, 0: none */
     bool kill;
     uint64_t delay_us;
-    int skip, times;  /* times -1: for ever */
+    int skip, times; /* times -1: for ever */
     uint64_t hits;
 };
 
@@ -39,8 +39,14 @@ static const struct {
     const char *name;
     int value;
 } errnos[] = {
-    { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EMFILE", EMFILE }, { "ENOMEM", ENOMEM },
-    { "EACCES", EACCES }, { "ECONNRESET", ECONNRESET }, { "ETIMEDOUT", ETIMEDOUT },
+    { "EIO", EIO },
+    { "ENOSPC", ENOSPC },
+    { "EDQUOT", EDQUOT },
+    { "EMFILE", EMFILE },
+    { "ENOMEM", ENOMEM },
+    { "EACCES", EACCES },
+    { "ECONNRESET", ECONNRESET },
+    { "ETIMEDOUT", ETIMEDOUT },
 };
 
 static bool parse_action(struct armed *a, const char *action)
@@ -173,7 +179,8 @@ static void arm_from_text(char *item)
     int64_t skip = 0, times = -1;
     char *save, *action = strtok_r(eq + 1, ":", &save);
     char *a = strtok_r(NULL, ":", &save), *b = strtok_r(NULL, ":", &save);
-    INVARIANT(action && (!a || text_i64(slice_str(a), &skip)) && (!b || text_i64(slice_str(b), &times)));
+    INVARIANT(action && (!a || text_i64(slice_str(a), &skip)) &&
+              (!b || text_i64(slice_str(b), &times)));
     fault_arm(item, action, (int)skip, (int)times);
 }
 

@@ -14,7 +14,9 @@
 
 RC file_err(struct err *e, int sys, const char *what, const char *path)
 {
-    enum err_code code = sys == ENOENT ? ERR_NOT_FOUND : sys == ENOSPC || sys == EDQUOT ? ERR_DISK_FULL : ERR_IO;
+    enum err_code code = sys == ENOENT                    ? ERR_NOT_FOUND
+                         : sys == ENOSPC || sys == EDQUOT ? ERR_DISK_FULL
+                                                          : ERR_IO;
     char text[128];
     const char *why = strerror_r(sys, text, sizeof(text));
     bool first = e && !err_is(e);

@@ -98,18 +98,10 @@ static void put_value(struct buf *b, const struct kv *kv, bool json)
             put_json_str(b, s);
         break;
     }
-    case KV_T_I64:
-        buf_printf(b, "%lld", (long long)kv->v.i64);
-        break;
-    case KV_T_U64:
-        buf_printf(b, "%llu", (unsigned long long)kv->v.u64);
-        break;
-    case KV_T_BOOL:
-        buf_printf(b, "%s", kv->v.flag ? "true" : "false");
-        break;
-    case KV_T_F64:
-        buf_printf(b, "%.3f", kv->v.f64);
-        break;
+    case KV_T_I64: buf_printf(b, "%lld", (long long)kv->v.i64); break;
+    case KV_T_U64: buf_printf(b, "%llu", (unsigned long long)kv->v.u64); break;
+    case KV_T_BOOL: buf_printf(b, "%s", kv->v.flag ? "true" : "false"); break;
+    case KV_T_F64: buf_printf(b, "%.3f", kv->v.f64); break;
     case KV_T_HEX:
         if (json)
             buf_push_u8(b, '"');
@@ -118,7 +110,8 @@ static void put_value(struct buf *b, const struct kv *kv, bool json)
             buf_push_u8(b, '"');
         break;
     case KV_T_USER:
-        buf_printf(b, json ? "\"<%zu bytes #%08x>\"" : "<%zu-bytes#%08x>", kv->v.bytes.len, (uint32_t)hash_bytes(kv->v.bytes));
+        buf_printf(b, json ? "\"<%zu bytes #%08x>\"" : "<%zu-bytes#%08x>", kv->v.bytes.len,
+                   (uint32_t)hash_bytes(kv->v.bytes));
         break;
     }
 }
@@ -129,11 +122,14 @@ static void format(struct buf *b, enum event ev, const struct kv *kvs, size_t n,
     clock_iso8601(clock_real_ms(), when, sizeof(when));
     const char *program = atomic_load(&config.program);
     if (json) {
-        buf_printf(b, "{\"t\":\"%s\",\"level\":\"%s\",\"program\":\"%s\",\"pid\":%d,\"event\":\"%s\",\"msg\":", when,
-                   level_names[events[ev].level], program, (int)getpid(), events[ev].name);
+        buf_printf(
+            b,
+            "{\"t\":\"%s\",\"level\":\"%s\",\"program\":\"%s\",\"pid\":%d,\"event\":\"%s\",\"msg\":",
+            when, level_names[events[ev].level], program, (int)getpid(), events[ev].name);
         put_json_str(b, events[ev].sentence);
     } else {
-        buf_printf(b, "%s %-5s %s[%d] %s", when, level_names[events[ev].level], program, (int)getpid(), events[ev].name);
+        buf_printf(b, "%s %-5s %s[%d] %s", when, level_names[events[ev].level], program,
+                   (int)getpid(), events[ev].name);
     }
     for (size_t i = 0; i < n; i++) {
         buf_printf(b, json ? ",\"%s\":" : " %s=", kvs[i].key);

@@ -37,10 +37,20 @@ static inline uint64_t rotl(uint64_t v, int n)
 
 #define SIP_ROUND                                                                                  \
     do {                                                                                           \
-        v0 += v1; v1 = rotl(v1, 13); v1 ^= v0; v0 = rotl(v0, 32);                                  \
-        v2 += v3; v3 = rotl(v3, 16); v3 ^= v2;                                                     \
-        v0 += v3; v3 = rotl(v3, 21); v3 ^= v0;                                                     \
-        v2 += v1; v1 = rotl(v1, 17); v1 ^= v2; v2 = rotl(v2, 32);                                  \
+        v0 += v1;                                                                                  \
+        v1 = rotl(v1, 13);                                                                         \
+        v1 ^= v0;                                                                                  \
+        v0 = rotl(v0, 32);                                                                         \
+        v2 += v3;                                                                                  \
+        v3 = rotl(v3, 16);                                                                         \
+        v3 ^= v2;                                                                                  \
+        v0 += v3;                                                                                  \
+        v3 = rotl(v3, 21);                                                                         \
+        v3 ^= v0;                                                                                  \
+        v2 += v1;                                                                                  \
+        v1 = rotl(v1, 17);                                                                         \
+        v1 ^= v2;                                                                                  \
+        v2 = rotl(v2, 32);                                                                         \
     } while (0)
 
 uint64_t hash_bytes(struct slice in)
@@ -129,7 +139,9 @@ void *map_put(struct map *m, struct slice key, void *value)
         s->value = value;
         return old;
     }
-    *s = (struct entry){ .hash = hash, .key = mem_dup(key.p, key.len), .key_len = key.len, .value = value };
+    *s = (struct entry){
+        .hash = hash, .key = mem_dup(key.p, key.len), .key_len = key.len, .value = value
+    };
     m->count++;
     return NULL;
 }

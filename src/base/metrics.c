@@ -11,7 +11,8 @@ static struct {
 } values[METRIC_NR];
 
 static const struct metric_def defs[METRIC_NR] = {
-#define METRIC(id, kind_, name_, unit_, sentence_) [id] = { .name = (name_), .unit = (unit_), .sentence = (sentence_), .kind = (kind_) },
+#define METRIC(id, kind_, name_, unit_, sentence_)                                                 \
+    [id] = { .name = (name_), .unit = (unit_), .sentence = (sentence_), .kind = (kind_) },
 #include "metrics.def"
 #undef METRIC
 };

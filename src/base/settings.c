@@ -33,7 +33,8 @@ struct settings {
     struct old_text *old; /* guarded by lock */
 };
 
-static bool parse_scaled(const char *text, const char *const *units, const int64_t *factors, int n, int64_t *out)
+static bool parse_scaled(const char *text, const char *const *units, const int64_t *factors, int n,
+                         int64_t *out)
 {
     size_t digits = strspn(text, "0123456789");
     int64_t v;
@@ -83,16 +84,11 @@ static bool parse_bool(const char *text, int64_t *out)
 static const char *type_text(enum setting_type t)
 {
     switch (t) {
-    case SET_T_BOOL:
-        return "true or false";
-    case SET_T_I64:
-        return "a whole number";
-    case SET_T_STR:
-        return "text";
-    case SET_T_DURATION_MS:
-        return "a duration such as 150ms, 5s, 10min";
-    case SET_T_BYTES:
-        return "a size such as 64KB, 1MB, 2GB";
+    case SET_T_BOOL: return "true or false";
+    case SET_T_I64: return "a whole number";
+    case SET_T_STR: return "text";
+    case SET_T_DURATION_MS: return "a duration such as 150ms, 5s, 10min";
+    case SET_T_BYTES: return "a size such as 64KB, 1MB, 2GB";
     }
     return "";
 }
@@ -101,28 +97,19 @@ static RC parse_value(const struct setting_def *d, const char *text, int64_t *nu
 {
     bool ok = true;
     switch (d->type) {
-    case SET_T_BOOL:
-        ok = parse_bool(text, num);
-        break;
-    case SET_T_I64:
-        ok = text_i64(slice_str(text), num);
-        break;
-    case SET_T_DURATION_MS:
-        ok = parse_duration(text, num);
-        break;
-    case SET_T_BYTES:
-        ok = parse_bytes(text, num);
-        break;
-    case SET_T_STR:
-        *num = 0;
-        return RC_OK;
+    case SET_T_BOOL: ok = parse_bool(text, num); break;
+    case SET_T_I64: ok = text_i64(slice_str(text), num); break;
+    case SET_T_DURATION_MS: ok = parse_duration(text, num); break;
+    case SET_T_BYTES: ok = parse_bytes(text, num); break;
+    case SET_T_STR: *num = 0; return RC_OK;
     }
     const char *shown = d->flags & SET_SECRET ? "(not shown)" : text;
     if (!ok)
-        FAIL(e, ERR_CONFIG, "setting \"%s\" takes %s, not \"%.100s\"", d->name, type_text(d->type), shown);
+        FAIL(e, ERR_CONFIG, "setting \"%s\" takes %s, not \"%.100s\"", d->name, type_text(d->type),
+             shown);
     if (d->type != SET_T_BOOL && (*num < d->min || *num > d->max))
-        FAIL(e, ERR_CONFIG, "setting \"%s\": \"%.100s\" is outside of %lld to %lld", d->name, shown, (long long)d->min,
-             (long long)d->max);
+        FAIL(e, ERR_CONFIG, "setting \"%s\": \"%.100s\" is outside of %lld to %lld", d->name, shown,
+             (long long)d->min, (long long)d->max);
     return RC_OK;
 }
 
@@ -241,8 +228,8 @@ RC settings_load_file(struct settings *s, const char *path, struct err *e)
     return RC_OK;
 }
 
-RC settings_parse_args(struct settings *s, int argc, char **argv, int *rest, bool *wants_help, bool *wants_version,
-                       struct err *e)
+RC settings_parse_args(struct settings *s, int argc, char **argv, int *rest, bool *wants_help,
+                       bool *wants_version, struct err *e)
 {
     *wants_help = *wants_version = false;
     int i = 1;
@@ -327,9 +314,12 @@ void settings_print_help(const struct settings *s, FILE *f)
 {
     for (int i = 0; i < s->n; i++) {
         const struct setting_def *d = &s->defs[i];
-        fprintf(f, "  --%s (%s; default %s)\n      %s\n", d->name, type_text(d->type), *d->def ? d->def : "unset", d->doc);
+        fprintf(f, "  --%s (%s; default %s)\n      %s\n", d->name, type_text(d->type),
+                *d->def ? d->def : "unset", d->doc);
     }
-    fprintf(f, "  --config FILE\n      read \"name = value\" lines; later flags override them\n  --help, --version\n");
+    fprintf(
+        f,
+        "  --config FILE\n      read \"name = value\" lines; later flags override them\n  --help, --version\n");
 }
 
 void settings_print_markdown(const struct settings *s, FILE *f)
@@ -337,7 +327,8 @@ void settings_print_markdown(const struct settings *s, FILE *f)
     fprintf(f, "| setting | takes | default | at run time | meaning |\n|---|---|---|---|---|\n");
     for (int i = 0; i < s->n; i++) {
         const struct setting_def *d = &s->defs[i];
-        fprintf(f, "| `%s` | %s | %s%s%s | %s | %s |\n", d->name, type_text(d->type), *d->def ? "`" : "unset", d->def,
-                *d->def ? "`" : "", d->flags & SET_RUNTIME ? "yes" : "no", d->doc);
+        fprintf(f, "| `%s` | %s | %s%s%s | %s | %s |\n", d->name, type_text(d->type),
+                *d->def ? "`" : "unset", d->def, *d->def ? "`" : "",
+                d->flags & SET_RUNTIME ? "yes" : "no", d->doc);
     }
 }

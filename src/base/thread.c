@@ -49,7 +49,8 @@ void cond_wait(struct cond *c, struct mutex *m)
 
 bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_us)
 {
-    struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000u), .tv_nsec = (long)(deadline_us % 1000000u) * 1000 };
+    struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000u),
+                          .tv_nsec = (long)(deadline_us % 1000000u) * 1000 };
     int rc = pthread_cond_timedwait(&c->c, &m->m, &t);
     INVARIANT(rc == 0 || rc == ETIMEDOUT);
     return rc == 0;

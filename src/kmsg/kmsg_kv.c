@@ -98,14 +98,18 @@ RC kmsg_kv_target(const char *url, struct kmsg_kv_target *out, struct err *e)
     }
     if (*version) {
         memset(out, 0, sizeof *out);
-        FAIL(e, ERR_CONFIG, "the URL of the key \"%s\" names a version: leave it out, the newest one is followed", shown);
+        FAIL(e, ERR_CONFIG,
+             "the URL of the key \"%s\" names a version: leave it out, the newest one is followed",
+             shown);
     }
     return RC_OK;
 }
 
-void kmsg_kv_url(const struct kmsg_kv_target *t, const char *version, const char *op, struct buf *out)
+void kmsg_kv_url(const struct kmsg_kv_target *t, const char *version, const char *op,
+                 struct buf *out)
 {
-    buf_printf(out, "https://%s/keys/%s/%s%s%s?api-version=" KMSG_KV_API_VERSION, t->host, t->key, version, *op ? "/" : "", op);
+    buf_printf(out, "https://%s/keys/%s/%s%s%s?api-version=" KMSG_KV_API_VERSION, t->host, t->key,
+               version, *op ? "/" : "", op);
 }
 
 void kmsg_kv_body(struct slice value, struct buf *out)
@@ -125,16 +129,22 @@ static const struct {
     enum kmsg_class class;
     const char *cause;
 } refusals[] = {
-    { 403, "Forbidden", "ForbiddenByRbac", KMSG_DENIED, "the identity lacks a role with the permission" },
+    { 403, "Forbidden", "ForbiddenByRbac", KMSG_DENIED,
+      "the identity lacks a role with the permission" },
     { 403, "Forbidden", "AccessDenied", KMSG_DENIED, "the access policy lacks the permission" },
-    { 403, "Forbidden", "ForbiddenByPolicy", KMSG_DENIED, "the access policy lacks the permission" },
-    { 403, "Forbidden", "ForbiddenByFirewall", KMSG_DENIED, "the vault's firewall refuses this address" },
-    { 403, "Forbidden", "ForbiddenByConnection", KMSG_DENIED, "the vault's network rules refuse this connection" },
+    { 403, "Forbidden", "ForbiddenByPolicy", KMSG_DENIED,
+      "the access policy lacks the permission" },
+    { 403, "Forbidden", "ForbiddenByFirewall", KMSG_DENIED,
+      "the vault's firewall refuses this address" },
+    { 403, "Forbidden", "ForbiddenByConnection", KMSG_DENIED,
+      "the vault's network rules refuse this connection" },
     { 403, "Forbidden", "KeyDisabled", KMSG_DENIED, "the key is disabled" },
     { 403, "Forbidden", "KeyNotYetValid", KMSG_DENIED, "the key is not valid yet" },
     { 403, "Forbidden", "KeyExpired", KMSG_DENIED, "the key has expired" },
-    { 403, "Forbidden", "KeyNotYetValidOrExpired", KMSG_DENIED, "the key is not valid yet or has expired" },
-    { 403, "Forbidden", "KeyOperationForbidden", KMSG_DENIED, "the key's operations leave this one out" },
+    { 403, "Forbidden", "KeyNotYetValidOrExpired", KMSG_DENIED,
+      "the key is not valid yet or has expired" },
+    { 403, "Forbidden", "KeyOperationForbidden", KMSG_DENIED,
+      "the key's operations leave this one out" },
     { 403, "Forbidden", NULL, KMSG_DENIED, "the vault refuses" },
     { 404, "KeyNotFound", NULL, KMSG_NOT_FOUND, "the key or its version is gone" },
     { 404, "VaultNotFound", NULL, KMSG_NOT_FOUND, "the vault is gone" },
@@ -161,7 +171,8 @@ static void find_permission(const char *message, char *out, size_t len)
     kmsg_printable(text, out, len);
 }
 
-static enum kmsg_class classify_refusal(const struct kmsg_reply *r, const json_t *error, char cause[KMSG_CAUSE_MAX])
+static enum kmsg_class classify_refusal(const struct kmsg_reply *r, const json_t *error,
+                                        char cause[KMSG_CAUSE_MAX])
 {
     const char *code = kjson_str(error, "code"), *message = kjson_str(error, "message");
     const char *inner = kjson_str(kjson_obj(error, "innererror"), "code");
@@ -175,15 +186,19 @@ static enum kmsg_class classify_refusal(const struct kmsg_reply *r, const json_t
         if (message)
             find_permission(message, permission, sizeof permission);
         kmsg_printable(inner ? inner : code, shown, sizeof shown);
-        (void)snprintf(cause, KMSG_CAUSE_MAX, "%s%s%s (%s)", refusals[i].cause, *permission ? " " : "", permission, shown);
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "%s%s%s (%s)", refusals[i].cause,
+                       *permission ? " " : "", permission, shown);
         return refusals[i].class;
     }
     kmsg_printable(code ? code : "", shown, sizeof shown);
-    (void)snprintf(cause, KMSG_CAUSE_MAX, "the vault answered %d %s, which is not in the table of refusals", r->status, shown);
+    (void)snprintf(cause, KMSG_CAUSE_MAX,
+                   "the vault answered %d %s, which is not in the table of refusals", r->status,
+                   shown);
     return KMSG_BAD;
 }
 
-static enum kmsg_class classify_401(const struct kmsg_reply *r, const json_t *error, char cause[KMSG_CAUSE_MAX])
+static enum kmsg_class classify_401(const struct kmsg_reply *r, const json_t *error,
+                                    char cause[KMSG_CAUSE_MAX])
 {
     const char *message = kjson_str(error, "message");
     char shown[160] = "no reason given";
@@ -218,7 +233,8 @@ enum kmsg_class kmsg_kv_classify(const struct kmsg_reply *r, char cause[KMSG_CAU
         return classify_401(r, error, cause);
     if (error)
         return classify_refusal(r, error, cause);
-    (void)snprintf(cause, KMSG_CAUSE_MAX, "the vault answered %d without an error of its own", r->status);
+    (void)snprintf(cause, KMSG_CAUSE_MAX, "the vault answered %d without an error of its own",
+                   r->status);
     return KMSG_BAD;
 }
 
@@ -242,7 +258,8 @@ static RC load(const struct kmsg_reply *r, json_t **out, struct err *e)
 }
 
 /* The answer must speak of the key that was asked about. */
-static RC check_kid(const char *kid, const struct kmsg_kv_target *t, const char *version, char found[KMSG_VERSION_MAX], struct err *e)
+static RC check_kid(const char *kid, const struct kmsg_kv_target *t, const char *version,
+                    char found[KMSG_VERSION_MAX], struct err *e)
 {
     struct kmsg_kv_target said = { 0 };
 
@@ -261,7 +278,8 @@ static RC check_kid(const char *kid, const struct kmsg_kv_target *t, const char 
     return RC_OK;
 }
 
-static bool read_number(const json_t *key, const char *member, uint8_t *out, uint32_t max, uint32_t *len)
+static bool read_number(const json_t *key, const char *member, uint8_t *out, uint32_t max,
+                        uint32_t *len)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     const char *text = kjson_str(key, member);
@@ -284,7 +302,8 @@ static bool read_duration(const char *text, int64_t *ms)
     static const struct {
         const char *unit;
         int64_t ms;
-    } units[] = { { "", 1000 }, { "s", 1000 }, { "min", 60000 }, { "m", 60000 }, { "h", 3600000 }, { "ms", 1 } };
+    } units[] = { { "", 1000 },   { "s", 1000 },    { "min", 60000 },
+                  { "m", 60000 }, { "h", 3600000 }, { "ms", 1 } };
     size_t digits = strspn(text, "0123456789");
     int64_t n;
 
@@ -301,7 +320,8 @@ static bool read_duration(const char *text, int64_t *ms)
 static RC read_attributes(const json_t *bundle, struct kmsg_kv_key *out, struct err *e)
 {
     const json_t *a = kjson_obj(bundle, "attributes");
-    const char *level = kjson_str(a, "recoveryLevel"), *tag = kjson_str(kjson_obj(bundle, "tags"), KMSG_KV_GRACE_TAG);
+    const char *level = kjson_str(a, "recoveryLevel"),
+               *tag = kjson_str(kjson_obj(bundle, "tags"), KMSG_KV_GRACE_TAG);
 
     if (!a || !kjson_bool(a, "enabled", &out->enabled))
         return bad(e, "does not say whether the key is enabled");
@@ -326,7 +346,8 @@ static RC read_jwk(const json_t *key, struct kmsg_kv_key *out, struct err *e)
     if (!kty || (strcmp(kty, "RSA") != 0 && strcmp(kty, "RSA-HSM") != 0))
         return bad(e, "describes a key that is not an RSA key");
     (void)snprintf(out->kty, sizeof out->kty, "%s", kty);
-    if (!read_number(key, "n", out->n, sizeof out->n, &out->n_len) || !read_number(key, "e", out->e, sizeof out->e, &out->e_len))
+    if (!read_number(key, "n", out->n, sizeof out->n, &out->n_len) ||
+        !read_number(key, "e", out->e, sizeof out->e, &out->e_len))
         return bad(e, "has no public RSA key in it");
     if (out->n_len != 256 && out->n_len != 384 && out->n_len != 512)
         return bad(e, "describes a key that has not 2048, 3072 or 4096 bits");
@@ -338,8 +359,8 @@ static RC read_jwk(const json_t *key, struct kmsg_kv_key *out, struct err *e)
     return RC_OK;
 }
 
-RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, struct kmsg_kv_key *out,
-                    struct err *e)
+RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version,
+                    struct kmsg_kv_key *out, struct err *e)
 {
     AUTO(kjson_freep) json_t *j = NULL;
     struct kmsg_kv_key k = { 0 };
@@ -356,8 +377,8 @@ RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, 
     return RC_OK;
 }
 
-static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, uint32_t len, struct buf *value,
-                     struct err *e)
+static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
+                     const char *version, uint32_t len, struct buf *value, struct err *e)
 {
     AUTO(kjson_freep) json_t *j = NULL;
     char found[KMSG_VERSION_MAX];
@@ -367,7 +388,8 @@ static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
     const char *text = kjson_str(j, "value");
     size_t at = value->len;
     buf_reserve(value, len + 4);
-    if (!text || strlen(text) != ((size_t)len * 4 + 2) / 3 || !base64url_decode(slice_str(text), value) || value->len - at != len) {
+    if (!text || strlen(text) != ((size_t)len * 4 + 2) / 3 ||
+        !base64url_decode(slice_str(text), value) || value->len - at != len) {
         if (value->len > at)
             mem_wipe(value->p + at, value->len - at);
         value->len = at;
@@ -376,14 +398,14 @@ static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
     return RC_OK;
 }
 
-RC kmsg_kv_read_wrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, uint32_t len,
-                        struct buf *value, struct err *e)
+RC kmsg_kv_read_wrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
+                        const char *version, uint32_t len, struct buf *value, struct err *e)
 {
     return read_value(r, t, version, len, value, e);
 }
 
-RC kmsg_kv_read_unwrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, uint32_t len,
-                          struct buf *value, struct err *e)
+RC kmsg_kv_read_unwrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
+                          const char *version, uint32_t len, struct buf *value, struct err *e)
 {
     size_t at = value->len;
     uint8_t any = 0;

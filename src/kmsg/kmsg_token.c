@@ -14,18 +14,21 @@ static void push_escaped(struct buf *out, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~')
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '.' || c == '_' || c == '~')
             buf_push_u8(out, c); /* RFC 3986 2.3: unreserved */
         else
             buf_printf(out, "%%%02X", c);
     }
 }
 
-void kmsg_token_url(enum kmsg_token_source source, const char *endpoint, const char *resource, const char *client_id, struct buf *out)
+void kmsg_token_url(enum kmsg_token_source source, const char *endpoint, const char *resource,
+                    const char *client_id, struct buf *out)
 {
     const char *version = source == KMSG_TOKEN_IMDS ? "2018-02-01" : "2019-08-01";
 
-    buf_printf(out, "%s%sapi-version=%s&resource=", endpoint, strchr(endpoint, '?') ? "&" : "?", version);
+    buf_printf(out, "%s%sapi-version=%s&resource=", endpoint, strchr(endpoint, '?') ? "&" : "?",
+               version);
     push_escaped(out, resource);
     if (*client_id) {
         buf_printf(out, "&client_id=");
@@ -34,13 +37,17 @@ void kmsg_token_url(enum kmsg_token_source source, const char *endpoint, const c
 }
 
 /* What an endpoint says, in its own words, about an identity that it does not know or no longer knows. */
-static enum kmsg_class classify_refusal(const struct kmsg_reply *r, const char *error, const char *description, char *cause)
+static enum kmsg_class classify_refusal(const struct kmsg_reply *r, const char *error,
+                                        const char *description, char *cause)
 {
     char shown[160] = "";
 
     kmsg_printable(description ? description : "", shown, sizeof shown);
-    if (r->status == 400 && strcmp(error, "invalid_request") == 0 && description && strcasestr(description, "identity not found")) {
-        (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint does not know the identity: it was deleted or never assigned");
+    if (r->status == 400 && strcmp(error, "invalid_request") == 0 && description &&
+        strcasestr(description, "identity not found")) {
+        (void)snprintf(
+            cause, KMSG_CAUSE_MAX,
+            "the token endpoint does not know the identity: it was deleted or never assigned");
         return KMSG_DENIED;
     }
     if (r->status == 401 || r->status == 403 || strcmp(error, "unauthorized_client") == 0) {
@@ -73,7 +80,8 @@ enum kmsg_class kmsg_token_classify(const struct kmsg_reply *r, char cause[KMSG_
         if (error)
             return classify_refusal(r, error, kjson_str(j, "error_description"), cause);
     }
-    (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint answered %d without an error of its own", r->status);
+    (void)snprintf(cause, KMSG_CAUSE_MAX,
+                   "the token endpoint answered %d without an error of its own", r->status);
     return KMSG_BAD;
 }
 
@@ -106,8 +114,8 @@ static bool same_resource(const char *a, const char *b)
     return al == bl && strncasecmp(a, b, al) == 0;
 }
 
-RC kmsg_token_read(const struct kmsg_reply *r, const char *resource, int64_t now_s, struct buf *token, int64_t *lifetime_s,
-                   struct err *e)
+RC kmsg_token_read(const struct kmsg_reply *r, const char *resource, int64_t now_s,
+                   struct buf *token, int64_t *lifetime_s, struct err *e)
 {
     AUTO(kjson_freep) json_t *j = NULL;
     struct err inner = { 0 };
@@ -116,17 +124,20 @@ RC kmsg_token_read(const struct kmsg_reply *r, const char *resource, int64_t now
     *lifetime_s = 0;
     if (r->status != 200 || !r->is_json || kjson_load(r->body, ANSWER_DEPTH, &j, &inner).failed)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer is not JSON with the status 200");
-    const char *text = kjson_str(j, "access_token"), *type = kjson_str(j, "token_type"), *for_what = kjson_str(j, "resource");
+    const char *text = kjson_str(j, "access_token"), *type = kjson_str(j, "token_type"),
+               *for_what = kjson_str(j, "resource");
     if (!text || !fits_header(text))
         FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer has no token in it");
     if (type && strcasecmp(type, "Bearer") != 0)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer has a token that is no bearer token");
+        FAIL(e, ERR_KEY_BAD_ANSWER,
+             "the token endpoint's answer has a token that is no bearer token");
     if (for_what && !same_resource(for_what, resource))
         FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer has a token for another resource");
     if (read_seconds(j, "expires_on", &until))
         *lifetime_s = until > base ? until - base : 0;
     else if (!read_seconds(j, "expires_in", lifetime_s))
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer does not say how long its token lives");
+        FAIL(e, ERR_KEY_BAD_ANSWER,
+             "the token endpoint's answer does not say how long its token lives");
     if (*lifetime_s <= 0)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the token endpoint's answer has a token that has expired");
     if (*lifetime_s > LIFETIME_MAX_S)

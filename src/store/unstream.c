@@ -31,7 +31,8 @@ struct store__stream {
     uint8_t prev[STORE__TAG_LEN];
     uint32_t frames;
     bool
-        limited; /* size was set by store__stream_limit(): what lies behind is none of our business */
+        /* size was set by store__stream_limit(): what lies behind is none of our business */
+        limited;
     bool ended, stopped;
     struct buf window; /* bytes of the file from window_at on */
     uint64_t window_at;

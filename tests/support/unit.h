@@ -15,13 +15,15 @@
 #define CHECK_RC_OK(call, e)                                                                       \
     do {                                                                                           \
         if ((call).failed)                                                                         \
-            fail_msg("%s: code %d: %s (%s:%d)", #call, (int)(e)->code, (e)->msg, (e)->file, (e)->line); \
+            fail_msg("%s: code %d: %s (%s:%d)", #call, (int)(e)->code, (e)->msg, (e)->file,        \
+                     (e)->line);                                                                   \
     } while (0)
 #define CHECK_RC_FAILS(call, e, want)                                                              \
     do {                                                                                           \
         assert_true((call).failed);                                                                \
         if ((int)(e)->code != (int)(want))                                                         \
-            fail_msg("%s: code %d instead of %d: %s", #call, (int)(e)->code, (int)(want), (e)->msg); \
+            fail_msg("%s: code %d instead of %d: %s", #call, (int)(e)->code, (int)(want),          \
+                     (e)->msg);                                                                    \
         err_reset(e);                                                                              \
     } while (0)
 #define TEST_MAIN(tests)                                                                           \

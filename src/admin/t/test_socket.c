@@ -29,7 +29,8 @@ static RC op_fail(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     FAIL(e, ERR_KEY_DENIED, "the vault said no");
 }
 
-static const struct admin_op ops[] = { { "echo", "repeat", op_echo }, { "fail", "refuse", op_fail } };
+static const struct admin_op ops[] = { { "echo", "repeat", op_echo },
+                                       { "fail", "refuse", op_fail } };
 
 static RC call(struct arena *a, const char *json, struct bdoc *out, struct err *e)
 {

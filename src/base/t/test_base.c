@@ -45,7 +45,8 @@ static void settings_from_flags(void **state)
     (void)state;
     struct err e = { 0 };
     struct settings *s = settings_new(defs, ARRAY_LEN(defs));
-    char *argv[] = { "p", "--port=0", "--interval", "150ms", "--verbose", "--cache=2GB", "--name", "x y", "rest" };
+    char *argv[] = { "p",           "--port=0", "--interval", "150ms", "--verbose",
+                     "--cache=2GB", "--name",   "x y",        "rest" };
     int rest;
     bool help, version;
     CHECK_RC_OK(settings_parse_args(s, ARRAY_LEN(argv), argv, &rest, &help, &version, &e), &e);
@@ -81,7 +82,10 @@ static void settings_from_a_file(void **state)
     struct err e = { 0 };
     char *dir = temp_dir();
     AUTO(mem_freep) char *path = mem_printf("%s/c", dir);
-    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("# comment\n\nport = 1234\r\n name=n\nverbose = on"), &e), &e);
+    CHECK_RC_OK(file_write_atomic(path, 0600,
+                                  SLICE_LIT("# comment\n\nport = 1234\r\n name=n\nverbose = on"),
+                                  &e),
+                &e);
     struct settings *s = settings_new(defs, ARRAY_LEN(defs));
     CHECK_RC_OK(settings_load_file(s, path, &e), &e);
     assert_int_equal(settings_i64(s, 0), 1234);
@@ -148,8 +152,10 @@ static void the_log_never_prints_what_a_user_sent(void **state)
     char path[] = "/tmp/coffer-log-XXXXXX";
     int fd = mkstemp(path);
     struct err e = { 0 };
-    log_init(&(struct log_config){ .fd = fd, .min_level = LOG_DEBUG, .json = true, .program = "test" });
-    log_event(EV_STARTING, KV_USER("query", SLICE_LIT("canary-in-query")), KV_STR("path", "a \"b\"\n"), KV_I64("n", -5));
+    log_init(
+        &(struct log_config){ .fd = fd, .min_level = LOG_DEBUG, .json = true, .program = "test" });
+    log_event(EV_STARTING, KV_USER("query", SLICE_LIT("canary-in-query")),
+              KV_STR("path", "a \"b\"\n"), KV_I64("n", -5));
     assert_true(err_set(&e, ERR_BAD_VALUE, __FILE__, __LINE__, "canary-in-message").failed);
     log_err(EV_REQUEST_FAILED, &e, NULL, 0);
     log_init(&(struct log_config){ .fd = 2, .min_level = LOG_INFO, .program = "test" });

@@ -9,8 +9,13 @@ static void base64_vectors(void **state)
 {
     (void)state;
     /* RFC 4648 10 */
-    static const char *const v[][2] = { { "", "" },         { "f", "Zg==" },     { "fo", "Zm8=" },        { "foo", "Zm9v" },
-                                        { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
+    static const char *const v[][2] = { { "", "" },
+                                        { "f", "Zg==" },
+                                        { "fo", "Zm8=" },
+                                        { "foo", "Zm9v" },
+                                        { "foob", "Zm9vYg==" },
+                                        { "fooba", "Zm9vYmE=" },
+                                        { "foobar", "Zm9vYmFy" } };
     for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
         struct buf b = BUF_INIT;
         base64_encode(slice_str(v[i][0]), &b);
@@ -26,8 +31,8 @@ static void decoders_are_strict(void **state)
 {
     (void)state;
     struct buf b = BUF_INIT;
-    assert_false(base64_decode(SLICE_LIT("Zg"), &b));      /* no padding */
-    assert_false(base64_decode(SLICE_LIT("Zh=="), &b));    /* unused bits set */
+    assert_false(base64_decode(SLICE_LIT("Zg"), &b));   /* no padding */
+    assert_false(base64_decode(SLICE_LIT("Zh=="), &b)); /* unused bits set */
     assert_false(base64_decode(SLICE_LIT("Z==="), &b));
     assert_false(base64_decode(SLICE_LIT("Zg==Zg=="), &b));
     assert_false(base64_decode(SLICE_LIT("Zm 9v"), &b));
@@ -64,9 +69,10 @@ static void utf8(void **state)
         const char *text;
         bool valid;
     } v[] = {
-        { "plain ascii text", true }, { "gr\xc3\xbc\xc3\x9f", true },  { "\xe2\x82\xac", true },      { "\xf0\x9f\x98\x80", true },
-        { "\xc0\x80", false },        { "\xed\xa0\x80", false },       { "\xf4\x90\x80\x80", false }, { "\xe2\x82", false },
-        { "\x80", false },            { "\xf0\x80\x80\x80", false },   { "12345678\xff", false },     { "\xef\xbf\xbf", true },
+        { "plain ascii text", true },  { "gr\xc3\xbc\xc3\x9f", true }, { "\xe2\x82\xac", true },
+        { "\xf0\x9f\x98\x80", true },  { "\xc0\x80", false },          { "\xed\xa0\x80", false },
+        { "\xf4\x90\x80\x80", false }, { "\xe2\x82", false },          { "\x80", false },
+        { "\xf0\x80\x80\x80", false }, { "12345678\xff", false },      { "\xef\xbf\xbf", true },
     };
     for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
         assert_int_equal(utf8_valid(slice_str(v[i].text)), v[i].valid);

@@ -47,7 +47,8 @@ static RC connect_to(const struct load_config *c, int *out, struct err *e)
         FAIL(e, ERR_CONFIG, "\"%s\" is not an IPv4 address", c->host);
     AUTO(fd_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        FAIL(e, ERR_HOST_UNREACHABLE, "could not connect to %s:%d: %s", c->host, c->port, strerror(errno));
+        FAIL(e, ERR_HOST_UNREACHABLE, "could not connect to %s:%d: %s", c->host, c->port,
+             strerror(errno));
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     *out = fd;
@@ -123,8 +124,10 @@ static RC check_reply(struct worker *w, struct conn *k, struct err *e)
     TRY(bdoc_validate(k->in.p + 21, k->in.len - 21, 200, &reply, e));
     if (!w->c->work->check(&k->state, reply)) {
         struct bval text = bdoc_get(reply, "errmsg");
-        struct slice t = text.type == BT_STRING ? bval_str(text) : SLICE_LIT("other content than asked for");
-        FAIL(e, ERR_OPERATION_FAILED, "%s: the reply is wrong: %.*s", w->c->work->name, (int)t.len, (const char *)t.p);
+        struct slice t =
+            text.type == BT_STRING ? bval_str(text) : SLICE_LIT("other content than asked for");
+        FAIL(e, ERR_OPERATION_FAILED, "%s: the reply is wrong: %.*s", w->c->work->name, (int)t.len,
+             (const char *)t.p);
     }
     return RC_OK;
 }
@@ -218,7 +221,8 @@ static RC open_connections(const struct load_config *c, struct conn *conns, stru
     return RC_OK;
 }
 
-static RC run_workers(const struct load_config *c, struct conn *conns, struct load_result *out, struct err *e)
+static RC run_workers(const struct load_config *c, struct conn *conns, struct load_result *out,
+                      struct err *e)
 {
     int n_workers = MIN(c->threads, c->connections);
     struct worker *workers = NEW_ARRAY(struct worker, (size_t)n_workers);

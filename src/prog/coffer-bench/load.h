@@ -10,10 +10,11 @@ struct load_config {
     int port;
     const struct workload *work;
     int connections, threads;
-    int idle_connections;      /* opened beside, and left alone */
-    uint64_t warm_us, run_us;  /* counted after warm_us, for run_us */
-    int64_t max_requests;      /* per connection, 0 = no bound: then the run ends when all are done */
-    int64_t n_docs, first_id;  /* ids loaded; where inserted ids begin */
+    int idle_connections;     /* opened beside, and left alone */
+    uint64_t warm_us, run_us; /* counted after warm_us, for run_us */
+    /* per connection, 0 = no bound: then the run ends when all are done */
+    int64_t max_requests;
+    int64_t n_docs, first_id; /* ids loaded; where inserted ids begin */
 };
 
 struct load_result {

@@ -6,20 +6,37 @@
 #include "base/settings.h"
 #include "load.h"
 
-enum { B_HOST, B_PORT, B_WORKLOAD, B_CONNECTIONS, B_THREADS, B_IDLE, B_WARM, B_RUN, B_REQUESTS, B_DOCS, B_FIRST_ID, B_NR };
+enum {
+    B_HOST,
+    B_PORT,
+    B_WORKLOAD,
+    B_CONNECTIONS,
+    B_THREADS,
+    B_IDLE,
+    B_WARM,
+    B_RUN,
+    B_REQUESTS,
+    B_DOCS,
+    B_FIRST_ID,
+    B_NR
+};
 
 static const struct setting_def defs[B_NR] = {
     [B_HOST] = { "host", SET_T_STR, "127.0.0.1", 0, 0, 0, "address of the server" },
     [B_PORT] = { "port", SET_T_I64, "27017", 1, 65535, 0, "its port" },
     [B_WORKLOAD] = { "workload", SET_T_STR, "ping", 0, 0, 0, "what to ask for; see below" },
-    [B_CONNECTIONS] = { "connections", SET_T_I64, "32", 1, 20000, 0, "each has one request under way" },
+    [B_CONNECTIONS] = { "connections", SET_T_I64, "32", 1, 20000, 0,
+                        "each has one request under way" },
     [B_THREADS] = { "threads", SET_T_I64, "1", 1, 64, 0, "threads of the generator" },
     [B_IDLE] = { "idle-connections", SET_T_I64, "0", 0, 20000, 0, "opened beside, and left alone" },
     [B_WARM] = { "warm", SET_T_DURATION_MS, "500ms", 0, 600000, 0, "not counted, first" },
     [B_RUN] = { "run", SET_T_DURATION_MS, "3s", 10, 3600000, 0, "counted time" },
-    [B_REQUESTS] = { "requests", SET_T_I64, "0", 0, 1000000000, 0, "requests of each connection instead of a time; 0: go by time" },
-    [B_DOCS] = { "docs", SET_T_I64, "100000", 1, 1000000000, 0, "documents that the collection bench.c holds, ids from 0" },
-    [B_FIRST_ID] = { "first-id", SET_T_I64, "0", 0, 1099511627775, 0, "where the ids of inserted documents begin" },
+    [B_REQUESTS] = { "requests", SET_T_I64, "0", 0, 1000000000, 0,
+                     "requests of each connection instead of a time; 0: go by time" },
+    [B_DOCS] = { "docs", SET_T_I64, "100000", 1, 1000000000, 0,
+                 "documents that the collection bench.c holds, ids from 0" },
+    [B_FIRST_ID] = { "first-id", SET_T_I64, "0", 0, 1099511627775, 0,
+                     "where the ids of inserted documents begin" },
 };
 
 static void print_help(const struct settings *s)
@@ -63,10 +80,12 @@ static RC run(struct settings *s, int argc, char **argv, struct err *e)
     struct load_result *r = NEW(struct load_result);
     rc_t rc = load_run(&c, r, e);
     if (!rc.failed) {
-        printf("{\"workload\": \"%s\", \"connections\": %d, \"seconds\": %.3f, \"requests\": %llu, \"ops_per_s\": %.1f, "
-               "\"docs_per_s\": %.1f, \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
-               c.work->name, c.connections, r->seconds, (unsigned long long)r->requests, (double)r->requests / r->seconds,
-               (double)r->documents / r->seconds, histogram_quantile(&r->latency, 0.5), histogram_quantile(&r->latency, 0.99));
+        printf(
+            "{\"workload\": \"%s\", \"connections\": %d, \"seconds\": %.3f, \"requests\": %llu, \"ops_per_s\": %.1f, "
+            "\"docs_per_s\": %.1f, \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
+            c.work->name, c.connections, r->seconds, (unsigned long long)r->requests,
+            (double)r->requests / r->seconds, (double)r->documents / r->seconds,
+            histogram_quantile(&r->latency, 0.5), histogram_quantile(&r->latency, 0.99));
     }
     mem_free(r);
     return rc;

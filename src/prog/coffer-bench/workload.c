@@ -42,7 +42,8 @@ void workload_document(struct bw *w, int64_t i)
 static bool reply_ok(struct bdoc reply)
 {
     struct bval ok = bdoc_get(reply, "ok");
-    return ok.type == BT_DOUBLE && bval_double(ok) == 1.0 && bval_is_missing(bdoc_get(reply, "writeErrors"));
+    return ok.type == BT_DOUBLE && bval_double(ok) == 1.0 &&
+           bval_is_missing(bdoc_get(reply, "writeErrors"));
 }
 
 static bool batch_holds(struct bdoc reply, int64_t want)

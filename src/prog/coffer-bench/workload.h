@@ -5,11 +5,11 @@
 #include "bsonx/bw.h"
 
 struct workload_state {
-    uint64_t seed;       /* xorshift state of this connection */
-    int64_t n_docs;      /* documents loaded, ids 0 .. n_docs-1 */
-    int64_t next_id;     /* for inserting workloads: ids of this connection's own range */
-    int64_t expect;      /* what the last request must give back */
-    int64_t asked;       /* documents that the last request wrote or asked for */
+    uint64_t seed;   /* xorshift state of this connection */
+    int64_t n_docs;  /* documents loaded, ids 0 .. n_docs-1 */
+    int64_t next_id; /* for inserting workloads: ids of this connection's own range */
+    int64_t expect;  /* what the last request must give back */
+    int64_t asked;   /* documents that the last request wrote or asked for */
 };
 
 struct workload {

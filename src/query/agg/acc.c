@@ -11,18 +11,15 @@ static bool is_top(enum acc_kind k)
     return k == ACC_TOP || k == ACC_TOP_N || k == ACC_BOTTOM || k == ACC_BOTTOM_N;
 }
 
-RC acc_init(const struct acc *a, struct acc_state *st, struct arena *mem, struct qctx *q, struct bval key, struct err *e)
+RC acc_init(const struct acc *a, struct acc_state *st, struct arena *mem, struct qctx *q,
+            struct bval key, struct err *e)
 {
     *st = (struct acc_state){ .n = 1 };
     switch (a->kind) {
     case ACC_SUM:
-    case ACC_AVG:
-        num_sum_init(&st->u.sum);
-        break;
+    case ACC_AVG: num_sum_init(&st->u.sum); break;
     case ACC_ADD_TO_SET:
-    case ACC_SET_UNION:
-        st->u.set = valset_in(mem);
-        break;
+    case ACC_SET_UNION: st->u.set = valset_in(mem); break;
     case ACC_PUSH:
     case ACC_CONCAT_ARRAYS:
     case ACC_FIRST_N:
@@ -32,11 +29,8 @@ RC acc_init(const struct acc *a, struct acc_state *st, struct arena *mem, struct
     case ACC_TOP:
     case ACC_TOP_N:
     case ACC_BOTTOM:
-    case ACC_BOTTOM_N:
-        st->u.list = vals_in(mem);
-        break;
-    default:
-        break;
+    case ACC_BOTTOM_N: st->u.list = vals_in(mem); break;
+    default: break;
     }
     if (!a->n)
         return RC_OK;
@@ -88,10 +82,12 @@ static int cmp_keys(const struct acc *a, struct bval x, struct bval y)
 }
 
 /* Sorted insertion into a list of at most n; equal values stay in the order they came. which < 0 keeps the lowest, > 0 the highest. */
-static void insert_bounded(const struct acc *a, struct acc_state *st, struct arena *mem, struct bval v)
+static void insert_bounded(const struct acc *a, struct acc_state *st, struct arena *mem,
+                           struct bval v)
 {
     struct vals *l = &st->u.list;
-    bool top = is_top(a->kind), high = a->kind == ACC_MAX_N, bottom = a->kind == ACC_BOTTOM || a->kind == ACC_BOTTOM_N;
+    bool top = is_top(a->kind), high = a->kind == ACC_MAX_N,
+         bottom = a->kind == ACC_BOTTOM || a->kind == ACC_BOTTOM_N;
     uint32_t lo = 0, hi = l->n;
 
     while (lo < hi) {
@@ -119,14 +115,16 @@ static void insert_bounded(const struct acc *a, struct acc_state *st, struct are
     l->v[lo] = own;
 }
 
-static RC add_array(const struct acc *a, struct acc_state *st, struct arena *mem, struct bval v, struct err *e)
+static RC add_array(const struct acc *a, struct acc_state *st, struct arena *mem, struct bval v,
+                    struct err *e)
 {
     struct biter it;
 
     if (bval_is_missing(v))
         return RC_OK;
     if (v.type != BT_ARRAY)
-        FAIL(e, ERR_TYPE_MISMATCH, "%s requires array inputs, but input is of type %s", a->name, btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "%s requires array inputs, but input is of type %s", a->name,
+             btype_name(v.type));
     biter_init(&it, bval_doc(v));
     while (biter_next(&it)) {
         if (a->kind == ACC_CONCAT_ARRAYS)
@@ -144,7 +142,8 @@ static RC merge_object(struct acc_state *st, struct arena *mem, struct bval v, s
     if (bval_is_nullish(v))
         return RC_OK;
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(5911200), "$mergeObjects requires object inputs, but input is of type %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(5911200), "$mergeObjects requires object inputs, but input is of type %s",
+             btype_name(v.type));
     if (!st->u.one.has) {
         keep_one(st, mem, v);
         return RC_OK;
@@ -191,37 +190,31 @@ static void add_last_n(struct acc_state *st, struct arena *mem, struct bval v)
     l->v[l->n - 1] = v;
 }
 
-RC acc_add(const struct acc *a, struct acc_state *st, struct arena *mem, struct bval v, struct err *e)
+RC acc_add(const struct acc *a, struct acc_state *st, struct arena *mem, struct bval v,
+           struct err *e)
 {
     switch (a->kind) {
     case ACC_SUM:
-    case ACC_AVG:
-        num_sum_add(&st->u.sum, v);
-        return RC_OK;
-    case ACC_COUNT:
-        st->u.count++;
-        return RC_OK;
+    case ACC_AVG: num_sum_add(&st->u.sum, v); return RC_OK;
+    case ACC_COUNT: st->u.count++; return RC_OK;
     case ACC_DEV_POP:
     case ACC_DEV_SAMP:
         if (bval_is_number(v))
             num_dev_add(&st->u.dev, bval_to_double(v));
         return RC_OK;
     case ACC_MEDIAN:
-    case ACC_PERCENTILE:
-        push_number(st, mem, v);
-        return RC_OK;
+    case ACC_PERCENTILE: push_number(st, mem, v); return RC_OK;
     case ACC_FIRST:
         if (!st->u.one.has)
             keep_one(st, mem, bval_is_missing(v) ? bval_new_null() : v);
         return RC_OK;
-    case ACC_LAST:
-        keep_one(st, mem, bval_is_missing(v) ? bval_new_null() : v);
-        return RC_OK;
+    case ACC_LAST: keep_one(st, mem, bval_is_missing(v) ? bval_new_null() : v); return RC_OK;
     case ACC_MIN:
     case ACC_MAX:
         if (bval_is_nullish(v))
             return RC_OK;
-        if (!st->u.one.has || (a->kind == ACC_MAX ? bval_cmp(v, st->u.one.v) > 0 : bval_cmp(v, st->u.one.v) < 0))
+        if (!st->u.one.has ||
+            (a->kind == ACC_MAX ? bval_cmp(v, st->u.one.v) > 0 : bval_cmp(v, st->u.one.v) < 0))
             keep_one(st, mem, v);
         return RC_OK;
     case ACC_PUSH:
@@ -232,31 +225,26 @@ RC acc_add(const struct acc *a, struct acc_state *st, struct arena *mem, struct 
         if (!bval_is_missing(v) && valset_find(&st->u.set, v) < 0)
             valset_add(&st->u.set, bval_dup(mem, v));
         return RC_OK;
-    case ACC_MERGE_OBJECTS:
-        return merge_object(st, mem, v, e);
+    case ACC_MERGE_OBJECTS: return merge_object(st, mem, v, e);
     case ACC_CONCAT_ARRAYS:
-    case ACC_SET_UNION:
-        return add_array(a, st, mem, v, e);
+    case ACC_SET_UNION: return add_array(a, st, mem, v, e);
     case ACC_FIRST_N:
         if ((int64_t)st->u.list.n < st->n)
             vals_push(&st->u.list, bval_is_missing(v) ? bval_new_null() : bval_dup(mem, v));
         return RC_OK;
-    case ACC_LAST_N:
-        add_last_n(st, mem, v);
-        return RC_OK;
+    case ACC_LAST_N: add_last_n(st, mem, v); return RC_OK;
     case ACC_MAX_N:
     case ACC_MIN_N:
         if (!bval_is_nullish(v))
             insert_bounded(a, st, mem, v);
         return RC_OK;
-    default:
-        insert_bounded(a, st, mem, v);
-        return RC_OK;
+    default: insert_bounded(a, st, mem, v); return RC_OK;
     }
 }
 
 /* The outputs that stand behind the sort keys. */
-static RC top_result(const struct acc *a, struct acc_state *st, struct arena *m, struct bval *out, struct err *e)
+static RC top_result(const struct acc *a, struct acc_state *st, struct arena *m, struct bval *out,
+                     struct err *e)
 {
     struct vals l = vals_in(m);
     char name[12];
@@ -270,47 +258,39 @@ static RC top_result(const struct acc *a, struct acc_state *st, struct arena *m,
     return RC_OK;
 }
 
-RC acc_result(const struct acc *a, struct acc_state *st, struct arena *m, struct bval *out, struct err *e)
+RC acc_result(const struct acc *a, struct acc_state *st, struct arena *m, struct bval *out,
+              struct err *e)
 {
     switch (a->kind) {
-    case ACC_SUM:
-        *out = num_sum_value(&st->u.sum, m);
-        return RC_OK;
-    case ACC_AVG:
-        *out = num_sum_avg(&st->u.sum, m);
-        return RC_OK;
+    case ACC_SUM: *out = num_sum_value(&st->u.sum, m); return RC_OK;
+    case ACC_AVG: *out = num_sum_avg(&st->u.sum, m); return RC_OK;
     case ACC_COUNT:
-        *out = st->u.count <= INT32_MAX ? bval_new_i32(m, (int32_t)st->u.count) : bval_new_i64(m, st->u.count);
+        *out = st->u.count <= INT32_MAX ? bval_new_i32(m, (int32_t)st->u.count)
+                                        : bval_new_i64(m, st->u.count);
         return RC_OK;
     case ACC_DEV_POP:
-    case ACC_DEV_SAMP:
-        *out = num_dev_value(&st->u.dev, a->kind == ACC_DEV_SAMP, m);
-        return RC_OK;
+    case ACC_DEV_SAMP: *out = num_dev_value(&st->u.dev, a->kind == ACC_DEV_SAMP, m); return RC_OK;
     case ACC_MEDIAN:
     case ACC_PERCENTILE: {
         struct bval all;
         TRY(percentiles_of(m, st->u.nums.v, st->u.nums.n, a->p, a->n_p, &all, e));
-        *out = a->kind == ACC_PERCENTILE && (st->u.nums.n || a->n_p) ? all : bdoc_get(bval_doc(all), "0");
+        *out = a->kind == ACC_PERCENTILE && (st->u.nums.n || a->n_p) ? all
+                                                                     : bdoc_get(bval_doc(all), "0");
         return RC_OK;
     }
     case ACC_FIRST:
     case ACC_LAST:
     case ACC_MIN:
-    case ACC_MAX:
-        *out = st->u.one.has ? st->u.one.v : bval_new_null();
-        return RC_OK;
+    case ACC_MAX: *out = st->u.one.has ? st->u.one.v : bval_new_null(); return RC_OK;
     case ACC_MERGE_OBJECTS:
         *out = st->u.one.has ? st->u.one.v : bval_of_doc(BDOC_EMPTY, BT_DOCUMENT);
         return RC_OK;
     case ACC_ADD_TO_SET:
-    case ACC_SET_UNION:
-        return vals_array(m, st->u.set.v, st->u.set.n, out, e);
+    case ACC_SET_UNION: return vals_array(m, st->u.set.v, st->u.set.n, out, e);
     case ACC_TOP:
     case ACC_TOP_N:
     case ACC_BOTTOM:
-    case ACC_BOTTOM_N:
-        return top_result(a, st, m, out, e);
-    default:
-        return vals_array(m, st->u.list.v, st->u.list.n, out, e);
+    case ACC_BOTTOM_N: return top_result(a, st, m, out, e);
+    default: return vals_array(m, st->u.list.v, st->u.list.n, out, e);
     }
 }

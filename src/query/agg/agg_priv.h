@@ -9,7 +9,11 @@
 #include "query/agg.h"
 #include "query/vals.h"
 
-enum { PIPELINE_STAGES_MAX = 1000, PIPELINE_DEPTH_MAX = 20, DOC_BYTES_MAX = 16 * 1024 * 1024 + 16 * 1024 };
+enum {
+    PIPELINE_STAGES_MAX = 1000,
+    PIPELINE_DEPTH_MAX = 20,
+    DOC_BYTES_MAX = 16 * 1024 * 1024 + 16 * 1024
+};
 enum { DEFAULT_MEMORY_LIMIT = 100 * 1024 * 1024 };
 
 struct stage;
@@ -23,26 +27,28 @@ struct stage_run {
 struct stage_parser {
     struct qctx *q;
     const struct agg_env *env;
-    unsigned flags;      /* enum pipeline_flags */
-    int depth;           /* of sub-pipelines */
-    int index;           /* of the stage being parsed */
-    bool last;           /* it is the pipeline's last */
-    struct pipeline *p;  /* what parse() appends to */
+    unsigned flags;     /* enum pipeline_flags */
+    int depth;          /* of sub-pipelines */
+    int index;          /* of the stage being parsed */
+    bool last;          /* it is the pipeline's last */
+    struct pipeline *p; /* what parse() appends to */
 };
 
 enum stage_flags {
-    STAGE_FIRST = 1,      /* only first (40602) */
-    STAGE_SOURCE = 2,     /* makes documents itself, reads no input */
-    STAGE_NO_FACET = 4,   /* not in $facet (40600) */
-    STAGE_UPDATE = 8,     /* allowed in an update */
-    STAGE_LAST = 16,      /* only last (40601); writes */
-    STAGE_NO_SUB = 32,    /* not in $lookup (51047) or $unionWith (31441) */
-    STAGE_EXECUTOR = 64,  /* run by agg_env.stage */
+    STAGE_FIRST = 1,     /* only first (40602) */
+    STAGE_SOURCE = 2,    /* makes documents itself, reads no input */
+    STAGE_NO_FACET = 4,  /* not in $facet (40600) */
+    STAGE_UPDATE = 8,    /* allowed in an update */
+    STAGE_LAST = 16,     /* only last (40601); writes */
+    STAGE_NO_SUB = 32,   /* not in $lookup (51047) or $unionWith (31441) */
+    STAGE_EXECUTOR = 64, /* run by agg_env.stage */
 };
 
-typedef RC (*stage_parse_fn)(struct stage_parser *sp, const struct stage_def *def, struct bval spec, struct err *e);
+typedef RC (*stage_parse_fn)(struct stage_parser *sp, const struct stage_def *def, struct bval spec,
+                             struct err *e);
 /* open: takes in (also on failure). */
-typedef RC (*stage_open_fn)(const struct stage *s, const struct stage_run *r, struct doc_source *in, struct doc_source **out, struct err *e);
+typedef RC (*stage_open_fn)(const struct stage *s, const struct stage_run *r, struct doc_source *in,
+                            struct doc_source **out, struct err *e);
 
 struct stage_def {
     const char *name; /* without the dollar */
@@ -54,34 +60,39 @@ struct stage_def {
 
 struct stage {
     const struct stage_def *def;
-    struct bval spec;            /* as written, or as desugared */
-    void *data;                  /* parsed; the stage's own */
+    struct bval spec; /* as written, or as desugared */
+    void *data;       /* parsed; the stage's own */
     stage_open_fn open;
-    struct slice from;           /* foreign collection, or empty */
-    struct pipeline **subs;      /* sub-pipelines, for pipeline_collections() */
+    struct slice from;      /* foreign collection, or empty */
+    struct pipeline **subs; /* sub-pipelines, for pipeline_collections() */
     int n_subs;
-    struct expr **exprs;         /* expressions whose paths the stage reads: for dependencies */
+    struct expr **exprs; /* expressions whose paths the stage reads: for dependencies */
 };
 
 struct pipeline {
     struct stage *stages;
     int n, cap;
     struct arena *arena;
-    struct bdoc spec;            /* the array as written */
+    struct bdoc spec; /* the array as written */
 };
 
 const struct stage_def *stage_def_find(struct slice name);
 const struct stage_def *stage_def_table(int *n); /* for the test that it is sorted */
-struct stage *pipeline__add(struct stage_parser *sp, const struct stage_def *def, struct bval spec, void *data);
+struct stage *pipeline__add(struct stage_parser *sp, const struct stage_def *def, struct bval spec,
+                            void *data);
 /* pipeline__add_spec(): parses a stage that another one is made of ({$group: ...} of $sortByCount). */
 RC pipeline__add_spec(struct stage_parser *sp, struct bdoc stage, struct err *e);
 /* pipeline__parse_sub(): a nested pipeline, one level deeper. */
-RC pipeline__parse_sub(struct stage_parser *sp, struct qctx *q, struct bdoc array, unsigned flags, struct pipeline **out, struct err *e);
-void pipeline__fuse_limits(struct pipeline *p); /* tells each $sort how many documents are wanted of it */
-RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc_source *source, int skip, struct doc_source **out, struct err *e);
+RC pipeline__parse_sub(struct stage_parser *sp, struct qctx *q, struct bdoc array, unsigned flags,
+                       struct pipeline **out, struct err *e);
+/* tells each $sort how many documents are wanted of it */
+void pipeline__fuse_limits(struct pipeline *p);
+RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc_source *source,
+                 int skip, struct doc_source **out, struct err *e);
 
 /* Evaluates x with doc as $$ROOT and $$CURRENT. */
-RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bval *out, struct err *e);
+RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bval *out,
+               struct err *e);
 static inline size_t stage__memory(const struct stage_run *r)
 {
     return r->env && r->env->memory_limit ? r->env->memory_limit : DEFAULT_MEMORY_LIMIT;
@@ -91,14 +102,15 @@ RC stage__may_spill(const struct stage_run *r, const char *what, struct err *e);
 
 /* Iterators. iter_new() makes one of size bytes whose first member is a struct iter; close() frees it and its input. */
 struct iter {
-    struct doc_source src;       /* must be first */
+    struct doc_source src; /* must be first */
     struct doc_source *in;
     struct stage_run r;
     const struct stage *s;
     void (*fini)(struct iter *it);
 };
 typedef RC (*iter_next_fn)(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e);
-void *iter_new(size_t size, const struct stage *s, const struct stage_run *r, struct doc_source *in, iter_next_fn next, void (*fini)(struct iter *it));
+void *iter_new(size_t size, const struct stage *s, const struct stage_run *r, struct doc_source *in,
+               iter_next_fn next, void (*fini)(struct iter *it));
 static inline RC iter_pull(struct iter *it, struct bdoc *doc, bool *valid, struct err *e)
 {
     return it->in->next(it->in, doc, valid, e);
@@ -113,8 +125,8 @@ struct docbuf {
     struct arena *arena;
     struct bdoc *docs;
     uint32_t n, cap, at;
-    void *file;                  /* what did not fit, behind docs; NULL if all did */
-    struct buf rec;              /* the record being read */
+    void *file;     /* what did not fit, behind docs; NULL if all did */
+    struct buf rec; /* the record being read */
     bool reading_file;
     const char *what;
 };
@@ -125,18 +137,22 @@ RC docbuf_rewind(struct docbuf *b, struct err *e);
 RC docbuf_next(struct docbuf *b, struct bdoc *doc, bool *valid, struct err *e);
 /* Records of a spill file: length, then bytes. */
 RC spill_write_doc(const struct agg_spill_ops *ops, void *file, struct bdoc d, struct err *e);
-RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, struct bdoc *doc, bool *valid, struct err *e);
+RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, struct bdoc *doc,
+                  bool *valid, struct err *e);
 
 /* Options documents: {name: value, ...} with unknown names refused. */
 struct stage_opt {
     const char *name;
     struct bval *out;
 };
-RC stage__options(struct bval spec, const char *stage, const struct stage_opt *opts, int n, int unknown_code, struct err *e);
+RC stage__options(struct bval spec, const char *stage, const struct stage_opt *opts, int n,
+                  int unknown_code, struct err *e);
 
 /* Paths that are set or read in documents. */
-RC doc_set_path(struct arena *a, struct bdoc doc, const struct slice *parts, int n_parts, struct bval v, struct bdoc *out, struct err *e);
-struct bval doc_plain_path(struct bdoc doc, const struct slice *parts, int n_parts); /* through documents only */
+RC doc_set_path(struct arena *a, struct bdoc doc, const struct slice *parts, int n_parts,
+                struct bval v, struct bdoc *out, struct err *e);
+/* through documents only */
+struct bval doc_plain_path(struct bdoc doc, const struct slice *parts, int n_parts);
 
 /* Sorting. */
 struct sort_key_spec {
@@ -144,7 +160,7 @@ struct sort_key_spec {
     int n_parts;
     int dir;
     struct slice path;
-    bool random;                  /* {$meta: "randVal"}, textScore: no order of its own */
+    bool random; /* {$meta: "randVal"}, textScore: no order of its own */
 };
 struct sort_spec {
     int n;
@@ -152,16 +168,22 @@ struct sort_spec {
     struct bdoc spec;
 };
 /* sort_keys(): n keys of doc; they borrow from doc or are static. */
-RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys, struct err *e);
+RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys,
+             struct err *e);
 int sort_keys_cmp(const struct sort_spec *s, const struct bval *a, const struct bval *b);
 
-#define STAGE_PARSE(name) RC name(struct stage_parser *sp, const struct stage_def *def, struct bval spec, struct err *e)
-#define STAGE_OPEN(name) RC name(const struct stage *s, const struct stage_run *r, struct doc_source *in, struct doc_source **out, struct err *e)
+#define STAGE_PARSE(name)                                                                          \
+    RC name(struct stage_parser *sp, const struct stage_def *def, struct bval spec, struct err *e)
+#define STAGE_OPEN(name)                                                                           \
+    RC name(const struct stage *s, const struct stage_run *r, struct doc_source *in,               \
+            struct doc_source **out, struct err *e)
 
-#define STAGES(X)                                                                                                                           \
-    X(add_fields) X(bucket) X(bucket_auto) X(count) X(documents) X(executor) X(facet) X(group) X(limit)  \
-    X(lookup) X(match) X(project) X(redact) X(replace_root) X(replace_with) X(sample) X(skip) X(sort) X(sort_by_count) \
-    X(union_with) X(unset) X(unwind)
+#define STAGES(X)                                                                                  \
+    X(add_fields)                                                                                  \
+    X(bucket)                                                                                      \
+    X(bucket_auto) X(count) X(documents) X(executor) X(facet) X(group) X(limit) X(lookup) X(match) \
+        X(project) X(redact) X(replace_root) X(replace_with) X(sample) X(skip) X(sort)             \
+            X(sort_by_count) X(union_with) X(unset) X(unwind)
 #define DECLARE_STAGE(name) STAGE_PARSE(stage__parse_##name);
 STAGES(DECLARE_STAGE)
 

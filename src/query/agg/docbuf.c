@@ -23,7 +23,8 @@ RC spill_write_doc(const struct agg_spill_ops *ops, void *file, struct bdoc d, s
     return ops->write(file, SLICE(d.p, d.len), e); /* a document starts with its own length */
 }
 
-RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, struct bdoc *doc, bool *valid, struct err *e)
+RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, struct bdoc *doc,
+                  bool *valid, struct err *e)
 {
     uint8_t head[4];
     size_t got;

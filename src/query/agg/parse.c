@@ -71,7 +71,8 @@ const struct stage_def *stage_def_table(int *n)
     return defs;
 }
 
-struct stage *pipeline__add(struct stage_parser *sp, const struct stage_def *def, struct bval spec, void *data)
+struct stage *pipeline__add(struct stage_parser *sp, const struct stage_def *def, struct bval spec,
+                            void *data)
 {
     struct pipeline *p = sp->p;
 
@@ -95,9 +96,11 @@ static RC check_place(const struct stage_parser *sp, const struct stage_def *def
     if ((sp->flags & PIPELINE_FACET) && (def->flags & STAGE_NO_FACET))
         FAIL(e, ERR_LOC(40600), "$%s is not allowed to be used within a $facet stage", def->name);
     if ((sp->flags & PIPELINE_SUB) && (def->flags & STAGE_NO_SUB))
-        FAIL(e, sp->flags & PIPELINE_UNION ? ERR_LOC(31441) : ERR_LOC(51047), "$%s is not allowed within a sub-pipeline", def->name);
+        FAIL(e, sp->flags & PIPELINE_UNION ? ERR_LOC(31441) : ERR_LOC(51047),
+             "$%s is not allowed within a sub-pipeline", def->name);
     if ((def->flags & STAGE_FIRST) && sp->index > 0)
-        FAIL(e, strcmp(def->name, "geoNear") == 0 ? ERR_LOC(40603) : ERR_LOC(40602), "$%s is only valid as the first stage in a pipeline", def->name);
+        FAIL(e, strcmp(def->name, "geoNear") == 0 ? ERR_LOC(40603) : ERR_LOC(40602),
+             "$%s is only valid as the first stage in a pipeline", def->name);
     if ((def->flags & STAGE_LAST) && !sp->last)
         FAIL(e, ERR_LOC(40601), "$%s can only be the final stage in the pipeline", def->name);
     return RC_OK;
@@ -109,10 +112,12 @@ RC pipeline__add_spec(struct stage_parser *sp, struct bdoc stage, struct err *e)
 
     biter_init(&it, stage);
     if (!biter_next(&it) || bdoc_count(stage) != 1)
-        FAIL(e, ERR_LOC(40323), "A pipeline stage specification object must contain exactly one field.");
+        FAIL(e, ERR_LOC(40323),
+             "A pipeline stage specification object must contain exactly one field.");
     const struct stage_def *def = stage_def_find(it.name);
     if (!def)
-        FAIL(e, ERR_LOC(40324), "Unrecognized pipeline stage name: '%.*s'", (int)it.name.len, (const char *)it.name.p);
+        FAIL(e, ERR_LOC(40324), "Unrecognized pipeline stage name: '%.*s'", (int)it.name.len,
+             (const char *)it.name.p);
     TRY(check_place(sp, def, e));
     return def->parse(sp, def, it.val, e);
 }
@@ -123,7 +128,8 @@ static RC parse_stages(struct stage_parser *sp, struct bdoc array, struct err *e
     struct biter it;
 
     if (n > PIPELINE_STAGES_MAX)
-        FAIL(e, ERR_LOC(7749501), "Pipeline length must be no longer than %d stages", PIPELINE_STAGES_MAX);
+        FAIL(e, ERR_LOC(7749501), "Pipeline length must be no longer than %d stages",
+             PIPELINE_STAGES_MAX);
     biter_init(&it, array);
     for (sp->index = 0; biter_next(&it); sp->index++) {
         TRY(qctx_check(sp->q, e));
@@ -135,7 +141,8 @@ static RC parse_stages(struct stage_parser *sp, struct bdoc array, struct err *e
     return RC_OK;
 }
 
-static RC parse_at(struct qctx *q, struct bdoc array, unsigned flags, int depth, const struct agg_env *env, struct pipeline **out, struct err *e)
+static RC parse_at(struct qctx *q, struct bdoc array, unsigned flags, int depth,
+                   const struct agg_env *env, struct pipeline **out, struct err *e)
 {
     struct pipeline *p = ARENA_NEW(q->arena, struct pipeline);
     struct stage_parser sp = { .q = q, .env = env, .flags = flags, .depth = depth, .p = p };
@@ -144,26 +151,30 @@ static RC parse_at(struct qctx *q, struct bdoc array, unsigned flags, int depth,
     p->arena = q->arena;
     p->spec = array;
     if (depth > PIPELINE_DEPTH_MAX)
-        FAIL(e, ERR_MAX_SUB_PIPELINE_DEPTH_EXCEEDED, "Maximum number of nested sub-pipelines exceeded. Limit is %d", PIPELINE_DEPTH_MAX);
+        FAIL(e, ERR_MAX_SUB_PIPELINE_DEPTH_EXCEEDED,
+             "Maximum number of nested sub-pipelines exceeded. Limit is %d", PIPELINE_DEPTH_MAX);
     TRY(parse_stages(&sp, array, e));
     pipeline__fuse_limits(p);
     *out = p;
     return RC_OK;
 }
 
-RC pipeline_parse(struct qctx *q, struct bdoc array, unsigned flags, const struct agg_env *env, struct pipeline **out, struct err *e)
+RC pipeline_parse(struct qctx *q, struct bdoc array, unsigned flags, const struct agg_env *env,
+                  struct pipeline **out, struct err *e)
 {
     return parse_at(q, array, flags, 0, env, out, e);
 }
 
-RC pipeline__parse_sub(struct stage_parser *sp, struct qctx *q, struct bdoc array, unsigned flags, struct pipeline **out, struct err *e)
+RC pipeline__parse_sub(struct stage_parser *sp, struct qctx *q, struct bdoc array, unsigned flags,
+                       struct pipeline **out, struct err *e)
 {
     return parse_at(q, array, flags, sp->depth + 1, sp->env, out, e);
 }
 
 /* ---- what the executor asks ---- */
 
-void pipeline_collections(const struct pipeline *p, void (*fn)(struct slice coll, void *arg), void *arg)
+void pipeline_collections(const struct pipeline *p, void (*fn)(struct slice coll, void *arg),
+                          void *arg)
 {
     for (int i = 0; i < p->n; i++) {
         if (p->stages[i].from.len)

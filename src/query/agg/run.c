@@ -13,7 +13,8 @@ static void iter_close(struct doc_source *src)
     mem_free(it);
 }
 
-void *iter_new(size_t size, const struct stage *s, const struct stage_run *r, struct doc_source *in, iter_next_fn next, void (*fini)(struct iter *it))
+void *iter_new(size_t size, const struct stage *s, const struct stage_run *r, struct doc_source *in,
+               iter_next_fn next, void (*fini)(struct iter *it))
 {
     struct iter *it = mem_calloc(1, size);
 
@@ -26,7 +27,8 @@ void *iter_new(size_t size, const struct stage *s, const struct stage_run *r, st
     return it;
 }
 
-RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bval *out, struct err *e)
+RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bval *out,
+               struct err *e)
 {
     struct bval root = bval_of_doc(doc, BT_DOCUMENT);
     struct expr_env env = { .q = q, .root = root, .current = root };
@@ -37,11 +39,15 @@ RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bva
 RC stage__may_spill(const struct stage_run *r, const char *what, struct err *e)
 {
     if (!r->env || !r->env->allow_disk_use || !r->env->spill)
-        FAIL(e, ERR_QUERY_EXCEEDED_MEMORY_LIMIT_NO_DISK_USE_ALLOWED, "%s exceeded its memory limit of %zu bytes and may not use the disk; pass allowDiskUse:true to opt in", what, stage__memory(r));
+        FAIL(
+            e, ERR_QUERY_EXCEEDED_MEMORY_LIMIT_NO_DISK_USE_ALLOWED,
+            "%s exceeded its memory limit of %zu bytes and may not use the disk; pass allowDiskUse:true to opt in",
+            what, stage__memory(r));
     return RC_OK;
 }
 
-RC stage__options(struct bval spec, const char *stage, const struct stage_opt *opts, int n, int unknown_code, struct err *e)
+RC stage__options(struct bval spec, const char *stage, const struct stage_opt *opts, int n,
+                  int unknown_code, struct err *e)
 {
     struct biter it;
 
@@ -53,9 +59,11 @@ RC stage__options(struct bval spec, const char *stage, const struct stage_opt *o
         while (i < n && !slice_eq_str(it.name, opts[i].name))
             i++;
         if (i == n)
-            FAIL(e, ERR_LOC(unknown_code), "Unrecognized option to $%s: %.*s", stage, (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(unknown_code), "Unrecognized option to $%s: %.*s", stage,
+                 (int)it.name.len, (const char *)it.name.p);
         if (unknown_code == ERR_IDL_UNKNOWN_FIELD && !bval_is_missing(*opts[i].out))
-            FAIL(e, ERR_IDL_DUPLICATE_FIELD, "BSON field '$%s.%s' is a duplicate field", stage, opts[i].name);
+            FAIL(e, ERR_IDL_DUPLICATE_FIELD, "BSON field '$%s.%s' is a duplicate field", stage,
+                 opts[i].name);
         *opts[i].out = it.val;
     }
     return RC_OK;
@@ -102,7 +110,8 @@ struct doc_source *source_empty(void)
 
 /* ---- the whole ---- */
 
-RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc_source *source, int skip, struct doc_source **out, struct err *e)
+RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc_source *source,
+                 int skip, struct doc_source **out, struct err *e)
 {
     struct doc_source *at = source;
 
@@ -118,7 +127,8 @@ RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc
     return RC_OK;
 }
 
-RC pipeline_run(const struct pipeline *p, struct qctx *q, const struct agg_env *env, struct doc_source *source, int skip_stages, struct doc_source **out, struct err *e)
+RC pipeline_run(const struct pipeline *p, struct qctx *q, const struct agg_env *env,
+                struct doc_source *source, int skip_stages, struct doc_source **out, struct err *e)
 {
     struct stage_run r = { .q = q, .env = env };
 
@@ -140,7 +150,8 @@ struct bval doc_plain_path(struct bdoc doc, const struct slice *parts, int n_par
 }
 
 /* A value set at a dotted path: documents on the way are kept or made, anything else on the way is replaced. A missing value removes. */
-static RC set_in(struct arena *a, struct bval base, const struct slice *parts, int n, struct bval v, struct bval *out, struct err *e)
+static RC set_in(struct arena *a, struct bval base, const struct slice *parts, int n, struct bval v,
+                 struct bval *out, struct err *e)
 {
     struct fields f = fields_in(a);
     struct bval old = BVAL_MISSING, sub = v;
@@ -155,7 +166,8 @@ static RC set_in(struct arena *a, struct bval base, const struct slice *parts, i
     return fields_object(&f, out, e);
 }
 
-RC doc_set_path(struct arena *a, struct bdoc doc, const struct slice *parts, int n_parts, struct bval v, struct bdoc *out, struct err *e)
+RC doc_set_path(struct arena *a, struct bdoc doc, const struct slice *parts, int n_parts,
+                struct bval v, struct bdoc *out, struct err *e)
 {
     struct bval r;
 
@@ -166,7 +178,8 @@ RC doc_set_path(struct arena *a, struct bdoc doc, const struct slice *parts, int
 
 /* ---- pipelines of updates ---- */
 
-RC pipeline_update_parse(struct qctx *q, struct bdoc array, struct bval constants, void **out, struct err *e)
+RC pipeline_update_parse(struct qctx *q, struct bdoc array, struct bval constants, void **out,
+                         struct err *e)
 {
     struct pipeline *p;
     struct bdoc outer = q->let;
@@ -188,7 +201,8 @@ RC pipeline_update_parse(struct qctx *q, struct bdoc array, struct bval constant
     return RC_OK;
 }
 
-RC pipeline_update_apply(void *pipeline, struct qctx *q, struct bdoc doc, struct bdoc *out, struct err *e)
+RC pipeline_update_apply(void *pipeline, struct qctx *q, struct bdoc doc, struct bdoc *out,
+                         struct err *e)
 {
     struct doc_source *top;
     struct bdoc got;

@@ -27,9 +27,11 @@ static RC parse_direction(struct sort_key_spec *k, struct bval v, struct err *e)
             k->dir = 1;
             return RC_OK;
         }
-        if (slice_eq_str(m, "textScore") || slice_eq_str(m, "searchScore") || slice_eq_str(m, "vectorSearchScore") || slice_eq_str(m, "geoNearDistance") ||
+        if (slice_eq_str(m, "textScore") || slice_eq_str(m, "searchScore") ||
+            slice_eq_str(m, "vectorSearchScore") || slice_eq_str(m, "geoNearDistance") ||
             slice_eq_str(m, "score"))
-            FAIL(e, ERR_LOC(40218), "query requires %.*s metadata, but it is not available", (int)m.len, (const char *)m.p);
+            FAIL(e, ERR_LOC(40218), "query requires %.*s metadata, but it is not available",
+                 (int)m.len, (const char *)m.p);
         FAIL(e, ERR_LOC(31138), "Illegal $meta sort: unknown metadata");
     }
     if (!bval_is_number(v))
@@ -37,7 +39,8 @@ static RC parse_direction(struct sort_key_spec *k, struct bval v, struct err *e)
     double d = bval_to_double(v);
     n = d >= 1 && d < 2 ? 1 : d <= -1 && d > -2 ? -1 : 0;
     if (n == 0)
-        FAIL(e, ERR_LOC(15975), "$sort key ordering must be 1 (for ascending) or -1 (for descending)");
+        FAIL(e, ERR_LOC(15975),
+             "$sort key ordering must be 1 (for ascending) or -1 (for descending)");
     k->dir = (int)n;
     return RC_OK;
 }
@@ -61,7 +64,9 @@ RC sort_spec_parse(struct qctx *q, struct bdoc spec, struct sort_spec **out, str
         TRY(expr_split_path(q->arena, it.name, &k->parts, &k->n_parts, e));
         for (int i = 0; i < s->n; i++)
             if (slice_eq(s->keys[i].path, it.name))
-                FAIL(e, ERR_LOC(7472500), "$sort key must not contain duplicate keys (duplicate: '%.*s')", (int)it.name.len, (const char *)it.name.p);
+                FAIL(e, ERR_LOC(7472500),
+                     "$sort key must not contain duplicate keys (duplicate: '%.*s')",
+                     (int)it.name.len, (const char *)it.name.p);
         s->n++;
     }
     *out = s;
@@ -188,7 +193,8 @@ static RC walk(struct key_walk *w, const struct field_state *from, int depth, st
                 continue;
             g[i].v = it.val;
             g[i].done = g[i].n_parts == 0; /* an element is a value, be it an array */
-            if (g[i].n_parts > 0 && it.val.type != BT_DOCUMENT) { /* arrays in arrays are not crossed */
+            /* arrays in arrays are not crossed */
+            if (g[i].n_parts > 0 && it.val.type != BT_DOCUMENT) {
                 g[i].v = null_val;
                 g[i].done = true;
             }
@@ -207,14 +213,17 @@ static RC walk(struct key_walk *w, const struct field_state *from, int depth, st
     return RC_OK;
 }
 
-RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys, struct err *e)
+RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys,
+             struct err *e)
 {
     struct field_state f[SORT_KEYS_LIMIT];
     struct bval root = bval_of_doc(doc, BT_DOCUMENT);
     bool plain = true;
 
     for (int i = 0; i < s->n; i++) {
-        f[i] = (struct field_state){ .v = root, .parts = s->keys[i].parts, .n_parts = s->keys[i].n_parts };
+        f[i] = (struct field_state){ .v = root,
+                                     .parts = s->keys[i].parts,
+                                     .n_parts = s->keys[i].n_parts };
         if (s->keys[i].random) {
             f[i].v = null_val;
             f[i].done = true;

@@ -28,7 +28,7 @@ struct sorter {
     struct iter it;
     const struct sort_spec *spec;
     int64_t limit, given;
-    struct arena *arena;         /* documents and keys of the present run */
+    struct arena *arena; /* documents and keys of the present run */
     struct item *items;
     uint32_t n, cap, at;
     struct run_reader *runs;
@@ -57,10 +57,14 @@ static void sort_items(struct sorter *so)
 
     for (uint64_t width = 1; width < so->n; width *= 2) {
         for (uint64_t lo = 0; lo < so->n; lo += 2 * width) {
-            uint64_t mid = MIN(lo + width, (uint64_t)so->n), hi = MIN(lo + 2 * width, (uint64_t)so->n);
+            uint64_t mid = MIN(lo + width, (uint64_t)so->n),
+                     hi = MIN(lo + 2 * width, (uint64_t)so->n);
             uint64_t i = lo, j = mid;
             for (uint64_t k = lo; k < hi; k++)
-                to[k] = i < mid && (j >= hi || sort_keys_cmp(so->spec, from[i].keys, from[j].keys) <= 0) ? from[i++] : from[j++];
+                to[k] =
+                    i < mid && (j >= hi || sort_keys_cmp(so->spec, from[i].keys, from[j].keys) <= 0)
+                        ? from[i++]
+                        : from[j++];
         }
         struct item *t = from;
         from = to;
@@ -170,7 +174,8 @@ static RC sorter_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
         if (run->valid && (!low || sort_keys_cmp(so->spec, run->keys, low->keys) < 0))
             low = run;
     }
-    bool from_memory = so->at < so->n && (!low || sort_keys_cmp(so->spec, so->items[so->at].keys, low->keys) < 0);
+    bool from_memory =
+        so->at < so->n && (!low || sort_keys_cmp(so->spec, so->items[so->at].keys, low->keys) < 0);
     if (!from_memory && !low)
         return RC_OK;
     so->given++;
@@ -179,7 +184,8 @@ static RC sorter_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
         *doc = so->items[so->at++].doc;
         return RC_OK;
     }
-    struct arena *a = so->it.r.q->scratch; /* the reader's buffer is about to hold the next record */
+    /* the reader's buffer is about to hold the next record */
+    struct arena *a = so->it.r.q->scratch;
     *doc = (struct bdoc){ .p = arena_dup(a, low->doc.p, low->doc.len), .len = low->doc.len };
     return read_run(so, low, e);
 }
@@ -198,7 +204,8 @@ static void sorter_fini(struct iter *it)
     arena_free(so->arena);
 }
 
-static struct doc_source *new_sorter(const struct sort_spec *spec, const struct stage_run *r, struct doc_source *in, int64_t limit)
+static struct doc_source *new_sorter(const struct sort_spec *spec, const struct stage_run *r,
+                                     struct doc_source *in, int64_t limit)
 {
     struct sorter *so = iter_new(sizeof(*so), NULL, r, in, sorter_next, sorter_fini);
 
@@ -208,7 +215,8 @@ static struct doc_source *new_sorter(const struct sort_spec *spec, const struct 
     return &so->it.src;
 }
 
-RC sort_source(const struct sort_spec *s, struct qctx *q, const struct agg_env *env, struct doc_source *source, int64_t limit, struct doc_source **out, struct err *e)
+RC sort_source(const struct sort_spec *s, struct qctx *q, const struct agg_env *env,
+               struct doc_source *source, int64_t limit, struct doc_source **out, struct err *e)
 {
     struct stage_run r = { .q = q, .env = env };
 
@@ -261,7 +269,8 @@ void pipeline__fuse_limits(struct pipeline *p)
                     break;
                 continue;
             }
-            if (strcmp(name, "limit") == 0 && i64_add(skip, *(const int64_t *)p->stages[k].data, &n))
+            if (strcmp(name, "limit") == 0 &&
+                i64_add(skip, *(const int64_t *)p->stages[k].data, &n))
                 ((struct sort_stage *)p->stages[i].data)->limit = n;
             break;
         }
@@ -286,7 +295,8 @@ void pipeline_leading(const struct pipeline *p, struct pipeline_lead *out)
             vals_push(&l, p->stages[i].spec);
         struct bval arr, o;
         struct slice name = SLICE_LIT("$and");
-        if (l.n > 1 && !vals_array(p->arena, l.v, l.n, &arr, NULL).failed && !vals_object(p->arena, &name, &arr, 1, &o, NULL).failed) {
+        if (l.n > 1 && !vals_array(p->arena, l.v, l.n, &arr, NULL).failed &&
+            !vals_object(p->arena, &name, &arr, 1, &o, NULL).failed) {
             out->filter = bval_doc(o);
             out->n_filter_stages = (int)l.n;
         }

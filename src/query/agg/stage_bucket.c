@@ -32,7 +32,8 @@ static bool is_group_by(struct bval v)
 }
 
 /* One branch of the $switch: low <= x < high gives low. */
-static RC branch(struct arena *a, struct bval by, struct bval low, struct bval high, struct bval *out, struct err *e)
+static RC branch(struct arena *a, struct bval by, struct bval low, struct bval high,
+                 struct bval *out, struct err *e)
 {
     struct bval lit, p, ge, lt, both, cond, then;
     struct slice names[2] = { SLICE_LIT("case"), SLICE_LIT("then") };
@@ -56,28 +57,38 @@ static RC parse_boundaries(struct qctx *q, struct bval b, struct vals *out, stru
 
     *out = vals_in(q->arena);
     if (b.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(40200), "The $bucket 'boundaries' field must be an array, but found type: %s", btype_name(b.type));
+        FAIL(e, ERR_LOC(40200),
+             "The $bucket 'boundaries' field must be an array, but found type: %s",
+             btype_name(b.type));
     biter_init(&it, bval_doc(b));
     while (biter_next(&it)) {
         struct expr *x;
         struct bval v;
         TRY(expr_parse(q, it.val, &x, e));
         if (!expr_is_const(x, &v))
-            FAIL(e, ERR_LOC(40191), "The $bucket 'boundaries' field must be an array of constant values");
+            FAIL(e, ERR_LOC(40191),
+                 "The $bucket 'boundaries' field must be an array of constant values");
         vals_push(out, v);
     }
     if (out->n < 2)
-        FAIL(e, ERR_LOC(40192), "The $bucket 'boundaries' field must have at least 2 values, but found %u value(s)", out->n);
+        FAIL(e, ERR_LOC(40192),
+             "The $bucket 'boundaries' field must have at least 2 values, but found %u value(s)",
+             out->n);
     for (uint32_t i = 1; i < out->n; i++) {
         if (bval_canonical(out->v[i - 1].type) != bval_canonical(out->v[i].type))
-            FAIL(e, ERR_LOC(40193), "All values in the 'boundaries' option to $bucket must have the same type");
+            FAIL(e, ERR_LOC(40193),
+                 "All values in the 'boundaries' option to $bucket must have the same type");
         if (bval_cmp(out->v[i - 1], out->v[i]) >= 0)
-            FAIL(e, ERR_LOC(40194), "The 'boundaries' option to $bucket must be sorted, but elements %u and %u are not in ascending order", i - 1, i);
+            FAIL(
+                e, ERR_LOC(40194),
+                "The 'boundaries' option to $bucket must be sorted, but elements %u and %u are not in ascending order",
+                i - 1, i);
     }
     return RC_OK;
 }
 
-static RC parse_default(struct qctx *q, struct bval d, const struct vals *b, struct bval *out, struct err *e)
+static RC parse_default(struct qctx *q, struct bval d, const struct vals *b, struct bval *out,
+                        struct err *e)
 {
     struct expr *x;
 
@@ -88,7 +99,9 @@ static RC parse_default(struct qctx *q, struct bval d, const struct vals *b, str
     if (!expr_is_const(x, out))
         FAIL(e, ERR_LOC(40195), "The $bucket 'default' field must be a constant expression");
     if (b->n && bval_cmp(*out, b->v[0]) >= 0 && bval_cmp(*out, b->v[b->n - 1]) < 0)
-        FAIL(e, ERR_LOC(40199), "The $bucket 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary.");
+        FAIL(
+            e, ERR_LOC(40199),
+            "The $bucket 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary.");
     return RC_OK;
 }
 
@@ -100,7 +113,8 @@ static RC default_output(struct arena *a, struct bval *out, struct err *e)
     return obj1(a, "count", sum, out, e);
 }
 
-static RC add_bucket_group(struct stage_parser *sp, struct bval by, const struct vals *b, struct bval def_val, struct bval output, struct err *e)
+static RC add_bucket_group(struct stage_parser *sp, struct bval by, const struct vals *b,
+                           struct bval def_val, struct bval output, struct err *e)
 {
     struct arena *a = sp->q->arena;
     struct vals branches = vals_in(a);
@@ -132,28 +146,37 @@ static RC add_bucket_group(struct stage_parser *sp, struct bval by, const struct
 STAGE_PARSE(stage__parse_bucket)
 {
     struct bval by, bounds, dv, output, def_val;
-    const struct stage_opt opts[] = { { "groupBy", &by }, { "boundaries", &bounds }, { "default", &dv }, { "output", &output } };
+    const struct stage_opt opts[] = {
+        { "groupBy", &by }, { "boundaries", &bounds }, { "default", &dv }, { "output", &output }
+    };
     struct vals b = vals_in(sp->q->arena);
     struct biter it;
 
     (void)def;
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40201), "Argument to $bucket stage must be an object, but found type: %s", btype_name(spec.type));
+        FAIL(e, ERR_LOC(40201), "Argument to $bucket stage must be an object, but found type: %s",
+             btype_name(spec.type));
     by = bounds = dv = output = BVAL_MISSING;
     biter_init(&it, bval_doc(spec));
-    while (biter_next(&it)) { /* each is checked where it stands, so that the first mistake is the one told */
+    /* each is checked where it stands, so that the first mistake is the one told */
+    while (biter_next(&it)) {
         int i = 0;
         while (i < 4 && !slice_eq_str(it.name, opts[i].name))
             i++;
         if (i == 4)
-            FAIL(e, ERR_LOC(40197), "Unrecognized option to $bucket: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(40197), "Unrecognized option to $bucket: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         *opts[i].out = it.val;
         if (i == 0 && !is_group_by(by))
-            FAIL(e, ERR_LOC(40202), "The $bucket 'groupBy' field must be defined as a $-prefixed path or an expression");
+            FAIL(
+                e, ERR_LOC(40202),
+                "The $bucket 'groupBy' field must be defined as a $-prefixed path or an expression");
         if (i == 1)
             TRY(parse_boundaries(sp->q, bounds, &b, e));
         if (i == 3 && output.type != BT_DOCUMENT)
-            FAIL(e, ERR_LOC(40196), "The $bucket 'output' field must be an object, but found type: %s", btype_name(output.type));
+            FAIL(e, ERR_LOC(40196),
+                 "The $bucket 'output' field must be an object, but found type: %s",
+                 btype_name(output.type));
     }
     if (bval_is_missing(by) || bval_is_missing(bounds))
         FAIL(e, ERR_LOC(40198), "$bucket requires 'groupBy' and 'boundaries' to be specified");
@@ -170,7 +193,7 @@ struct bucket_auto {
     int32_t n_buckets;
     struct acc *accs;
     int n_accs;
-    const double *series;   /* granularity: the preferred numbers within 1..10; NULL none */
+    const double *series; /* granularity: the preferred numbers within 1..10; NULL none */
     int n_series;
     bool power_of_two;
     struct sort_spec *order; /* by k */
@@ -178,11 +201,11 @@ struct bucket_auto {
 
 struct auto_iter {
     struct iter it;
-    struct arena *mem;       /* of the bucket being filled */
+    struct arena *mem; /* of the bucket being filled */
     struct doc_source *sorted;
-    struct docbuf docs;      /* {k: value, d: document}, sorted */
+    struct docbuf docs; /* {k: value, d: document}, sorted */
     int64_t total;
-    struct bdoc ahead;       /* read but not yet in a bucket; in buf */
+    struct bdoc ahead; /* read but not yet in a bucket; in buf */
     struct buf ahead_buf;
     bool has_ahead, loaded;
     int32_t given;
@@ -208,12 +231,19 @@ static RC pairs_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct
         v[0] = bval_new_null();
     if (ba->n_series || ba->power_of_two) {
         if (!bval_is_number(v[0]))
-            FAIL(e, ERR_LOC(40258), "$bucketAuto can specify a 'granularity' with numeric boundaries only, but found a value with type: %s", btype_name(v[0].type));
+            FAIL(
+                e, ERR_LOC(40258),
+                "$bucketAuto can specify a 'granularity' with numeric boundaries only, but found a value with type: %s",
+                btype_name(v[0].type));
         double x = bval_to_double(v[0]);
         if (isnan(x))
-            FAIL(e, ERR_LOC(40259), "$bucketAuto can specify a 'granularity' with numeric boundaries only, but found a NaN");
+            FAIL(
+                e, ERR_LOC(40259),
+                "$bucketAuto can specify a 'granularity' with numeric boundaries only, but found a NaN");
         if (x < 0)
-            FAIL(e, ERR_LOC(40260), "$bucketAuto can specify a 'granularity' with non-negative numbers only, but found a negative number");
+            FAIL(
+                e, ERR_LOC(40260),
+                "$bucketAuto can specify a 'granularity' with non-negative numbers only, but found a negative number");
     }
     v[1] = bval_of_doc(d, BT_DOCUMENT);
     TRY(vals_object(a, names, v, 2, &o, e));
@@ -335,9 +365,12 @@ static RC fill(struct auto_iter *ai, struct filling *f, struct err *e)
     double up = round_up(ba, bval_to_double(f->max));
     while (ai->has_ahead && bval_to_double(bdoc_get(ai->ahead, "k")) < up)
         TRY(take_ahead(ai, f, e));
-    f->max = bval_to_double(f->max) == 0 && ai->has_ahead ? bval_new_double(ai->mem, round_down(ba, bval_to_double(bdoc_get(ai->ahead, "k"))))
-                                                           : bval_new_double(ai->mem, up);
-    f->min = ai->given ? bval_dup(ai->mem, ai->last_max) : bval_new_double(ai->mem, round_down(ba, bval_to_double(f->min)));
+    f->max =
+        bval_to_double(f->max) == 0 && ai->has_ahead
+            ? bval_new_double(ai->mem, round_down(ba, bval_to_double(bdoc_get(ai->ahead, "k"))))
+            : bval_new_double(ai->mem, up);
+    f->min = ai->given ? bval_dup(ai->mem, ai->last_max)
+                       : bval_new_double(ai->mem, round_down(ba, bval_to_double(f->min)));
     return RC_OK;
 }
 
@@ -402,26 +435,39 @@ static STAGE_OPEN(open_auto)
 
 static RC parse_granularity(struct bval g, struct bucket_auto *ba, struct err *e)
 {
-    static const double r5[] = { 1.0, 1.6, 2.5, 4.0, 6.3 }, r10[] = { 1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0 };
-    static const double r20[] = { 1.0, 1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.24, 2.5, 2.8, 3.15, 3.55, 4.0, 4.5, 5.0, 5.6, 6.3, 7.1, 8.0, 9.0 };
-    static const double r40[] = { 1.0, 1.06, 1.12, 1.18, 1.25, 1.32, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.12, 2.24, 2.36, 2.5, 2.65, 2.8, 3.0,
-                                  3.15, 3.35, 3.55, 3.75, 4.0, 4.25, 4.5, 4.75, 5.0, 5.3, 5.6, 6.0, 6.3, 6.7, 7.1, 7.5, 8.0, 8.5, 9.0, 9.5 };
-    static const double r80[] = { 1.0, 1.03, 1.06, 1.09, 1.12, 1.15, 1.18, 1.22, 1.25, 1.28, 1.32, 1.36, 1.4, 1.45, 1.5, 1.55, 1.6, 1.65, 1.7, 1.75,
-                                  1.8, 1.85, 1.9, 1.95, 2.0, 2.06, 2.12, 2.18, 2.24, 2.3, 2.36, 2.43, 2.5, 2.58, 2.65, 2.72, 2.8, 2.9, 3.0, 3.07,
-                                  3.15, 3.25, 3.35, 3.45, 3.55, 3.65, 3.75, 3.87, 4.0, 4.12, 4.25, 4.37, 4.5, 4.62, 4.75, 4.87, 5.0, 5.15, 5.3, 5.45,
-                                  5.6, 5.8, 6.0, 6.15, 6.3, 6.5, 6.7, 6.9, 7.1, 7.3, 7.5, 7.75, 8.0, 8.25, 8.5, 8.75, 9.0, 9.25, 9.5, 9.75 };
-    static const double e6[] = { 1.0, 1.5, 2.2, 3.3, 4.7, 6.8 }, e12[] = { 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2 };
-    static const double e24[] = { 1.0, 1.1, 1.2, 1.3, 1.5, 1.6, 1.8, 2.0, 2.2, 2.4, 2.7, 3.0, 3.3, 3.6, 3.9, 4.3, 4.7, 5.1, 5.6, 6.2, 6.8, 7.5, 8.2, 9.1 };
+    static const double r5[] = { 1.0, 1.6, 2.5, 4.0, 6.3 },
+                        r10[] = { 1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0 };
+    static const double r20[] = { 1.0,  1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.24, 2.5, 2.8,
+                                  3.15, 3.55, 4.0,  4.5, 5.0, 5.6, 6.3, 7.1,  8.0, 9.0 };
+    static const double r40[] = { 1.0,  1.06, 1.12, 1.18, 1.25, 1.32, 1.4, 1.5,  1.6, 1.7,
+                                  1.8,  1.9,  2.0,  2.12, 2.24, 2.36, 2.5, 2.65, 2.8, 3.0,
+                                  3.15, 3.35, 3.55, 3.75, 4.0,  4.25, 4.5, 4.75, 5.0, 5.3,
+                                  5.6,  6.0,  6.3,  6.7,  7.1,  7.5,  8.0, 8.5,  9.0, 9.5 };
+    static const double r80[] = { 1.0,  1.03, 1.06, 1.09, 1.12, 1.15, 1.18, 1.22, 1.25, 1.28,
+                                  1.32, 1.36, 1.4,  1.45, 1.5,  1.55, 1.6,  1.65, 1.7,  1.75,
+                                  1.8,  1.85, 1.9,  1.95, 2.0,  2.06, 2.12, 2.18, 2.24, 2.3,
+                                  2.36, 2.43, 2.5,  2.58, 2.65, 2.72, 2.8,  2.9,  3.0,  3.07,
+                                  3.15, 3.25, 3.35, 3.45, 3.55, 3.65, 3.75, 3.87, 4.0,  4.12,
+                                  4.25, 4.37, 4.5,  4.62, 4.75, 4.87, 5.0,  5.15, 5.3,  5.45,
+                                  5.6,  5.8,  6.0,  6.15, 6.3,  6.5,  6.7,  6.9,  7.1,  7.3,
+                                  7.5,  7.75, 8.0,  8.25, 8.5,  8.75, 9.0,  9.25, 9.5,  9.75 };
+    static const double e6[] = { 1.0, 1.5, 2.2, 3.3, 4.7, 6.8 },
+                        e12[] = { 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2 };
+    static const double e24[] = { 1.0, 1.1, 1.2, 1.3, 1.5, 1.6, 1.8, 2.0, 2.2, 2.4, 2.7, 3.0,
+                                  3.3, 3.6, 3.9, 4.3, 4.7, 5.1, 5.6, 6.2, 6.8, 7.5, 8.2, 9.1 };
     static const double s125[] = { 1.0, 2.0, 5.0 };
     static const struct {
         const char *name;
         const double *v;
         int n;
-    } series[] = { { "R5", r5, 5 }, { "R10", r10, 10 }, { "R20", r20, 20 }, { "R40", r40, 40 }, { "R80", r80, 80 }, { "E6", e6, 6 }, { "E12", e12, 12 },
-                   { "E24", e24, 24 }, { "1-2-5", s125, 3 } };
+    } series[] = { { "R5", r5, 5 },    { "R10", r10, 10 }, { "R20", r20, 20 },
+                   { "R40", r40, 40 }, { "R80", r80, 80 }, { "E6", e6, 6 },
+                   { "E12", e12, 12 }, { "E24", e24, 24 }, { "1-2-5", s125, 3 } };
 
     if (g.type != BT_STRING)
-        FAIL(e, ERR_LOC(40261), "The $bucketAuto 'granularity' field must be a string, but found type: %s", btype_name(g.type));
+        FAIL(e, ERR_LOC(40261),
+             "The $bucketAuto 'granularity' field must be a string, but found type: %s",
+             btype_name(g.type));
     if (slice_eq_str(bval_str(g), "POWERSOF2")) {
         ba->power_of_two = true;
         return RC_OK;
@@ -436,7 +482,8 @@ static RC parse_granularity(struct bval g, struct bucket_auto *ba, struct err *e
     FAIL(e, ERR_LOC(40257), "Unknown rounding granularity");
 }
 
-static RC parse_auto_output(struct qctx *q, struct bval output, struct bucket_auto *ba, struct err *e)
+static RC parse_auto_output(struct qctx *q, struct bval output, struct bucket_auto *ba,
+                            struct err *e)
 {
     struct biter it;
 
@@ -449,20 +496,26 @@ static RC parse_auto_output(struct qctx *q, struct bval output, struct bucket_au
     return RC_OK;
 }
 
-static RC parse_auto_field(struct qctx *q, const char *name, struct bval v, struct bucket_auto *ba, struct err *e)
+static RC parse_auto_field(struct qctx *q, const char *name, struct bval v, struct bucket_auto *ba,
+                           struct err *e)
 {
     int64_t n;
 
     if (strcmp(name, "groupBy") == 0) {
         if (!is_group_by(v))
-            FAIL(e, ERR_LOC(40239), "The $bucketAuto 'groupBy' field must be defined as a $-prefixed path or an expression object");
+            FAIL(
+                e, ERR_LOC(40239),
+                "The $bucketAuto 'groupBy' field must be defined as a $-prefixed path or an expression object");
         return expr_parse(q, v, &ba->by, e);
     }
     if (strcmp(name, "buckets") == 0) {
         if (!bval_is_number(v))
-            FAIL(e, ERR_LOC(40241), "The $bucketAuto 'buckets' field must be a numeric value, but found type: %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(40241),
+                 "The $bucketAuto 'buckets' field must be a numeric value, but found type: %s",
+                 btype_name(v.type));
         if (!bval_to_i64(v, &n) || n > INT32_MAX || n < INT32_MIN)
-            FAIL(e, ERR_LOC(40242), "The $bucketAuto 'buckets' field must be representable as a 32-bit integer");
+            FAIL(e, ERR_LOC(40242),
+                 "The $bucketAuto 'buckets' field must be representable as a 32-bit integer");
         if (n <= 0)
             FAIL(e, ERR_LOC(40243), "The $bucketAuto 'buckets' field must be greater than 0");
         ba->n_buckets = (int32_t)n;
@@ -470,7 +523,9 @@ static RC parse_auto_field(struct qctx *q, const char *name, struct bval v, stru
     }
     if (strcmp(name, "output") == 0) {
         if (v.type != BT_DOCUMENT)
-            FAIL(e, ERR_LOC(40244), "The $bucketAuto 'output' field must be an object, but found type: %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(40244),
+                 "The $bucketAuto 'output' field must be an object, but found type: %s",
+                 btype_name(v.type));
         return parse_auto_output(q, v, ba, e);
     }
     return parse_granularity(v, ba, e);
@@ -484,14 +539,16 @@ STAGE_PARSE(stage__parse_bucket_auto)
     struct biter it;
 
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40240), "The argument to $bucketAuto must be an object, but found type: %s", btype_name(spec.type));
+        FAIL(e, ERR_LOC(40240), "The argument to $bucketAuto must be an object, but found type: %s",
+             btype_name(spec.type));
     biter_init(&it, bval_doc(spec));
     while (biter_next(&it)) {
         size_t i = 0;
         while (i < ARRAY_LEN(names) && !slice_eq_str(it.name, names[i]))
             i++;
         if (i == ARRAY_LEN(names))
-            FAIL(e, ERR_LOC(40245), "Unrecognized option to $bucketAuto: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(40245), "Unrecognized option to $bucketAuto: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         TRY(parse_auto_field(sp->q, names[i], it.val, ba, e));
     }
     if (!ba->by || !ba->n_buckets)

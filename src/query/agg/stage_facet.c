@@ -51,7 +51,8 @@ static RC keep_input(struct facet_iter *f, struct err *e)
 }
 
 /* One sub-pipeline's results, gathered outside of scratch, since each step may rewind it. */
-static RC run_one(struct facet_iter *f, const struct pipeline *p, struct arena *keep, struct bval *out, struct err *e)
+static RC run_one(struct facet_iter *f, const struct pipeline *p, struct arena *keep,
+                  struct bval *out, struct err *e)
 {
     struct facet_source *fs = NEW(struct facet_source);
     struct vals l = vals_in(keep);
@@ -74,7 +75,9 @@ static RC run_one(struct facet_iter *f, const struct pipeline *p, struct arena *
             break;
         total += d.len;
         if (total > DOC_BYTES_MAX) {
-            rc = err_set(e, ERR_BSON_OBJECT_TOO_LARGE, __FILE__, __LINE__, "document constructed by $facet is above the limit of %d bytes", DOC_BYTES_MAX);
+            rc = err_set(e, ERR_BSON_OBJECT_TOO_LARGE, __FILE__, __LINE__,
+                         "document constructed by $facet is above the limit of %d bytes",
+                         DOC_BYTES_MAX);
             break;
         }
         vals_push(&l, bval_dup(keep, bval_of_doc(d, BT_DOCUMENT)));
@@ -105,7 +108,9 @@ static RC facet_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct
         TRY(run_one(f, fc->subs[i], keep, &v[i], e));
     TRY(vals_object(keep, fc->names, v, (uint32_t)fc->n, &o, e));
     if (o.len > DOC_BYTES_MAX)
-        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "document constructed by $facet is %u bytes, which exceeds the limit of %d bytes", o.len, DOC_BYTES_MAX);
+        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE,
+             "document constructed by $facet is %u bytes, which exceeds the limit of %d bytes",
+             o.len, DOC_BYTES_MAX);
     *doc = bval_doc(o);
     *valid = true;
     return RC_OK;
@@ -140,13 +145,18 @@ STAGE_PARSE(stage__parse_facet)
     while (biter_next(&it)) {
         TRY(expr_check_field_name(it.name, e));
         if (it.val.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(40170), "arguments to $facet must be arrays, %.*s is type %s", (int)it.name.len, (const char *)it.name.p, btype_name(it.val.type));
+            FAIL(e, ERR_LOC(40170), "arguments to $facet must be arrays, %.*s is type %s",
+                 (int)it.name.len, (const char *)it.name.p, btype_name(it.val.type));
         biter_init(&st, bval_doc(it.val));
         while (biter_next(&st))
             if (st.val.type != BT_DOCUMENT)
-                FAIL(e, ERR_LOC(40171), "elements of arrays in $facet spec must be non-empty objects, but found %s", btype_name(st.val.type));
+                FAIL(e, ERR_LOC(40171),
+                     "elements of arrays in $facet spec must be non-empty objects, but found %s",
+                     btype_name(st.val.type));
         fc->names[fc->n] = it.name;
-        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(it.val), (sp->flags & ~(unsigned)PIPELINE_UPDATE) | PIPELINE_FACET, &fc->subs[fc->n], e));
+        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(it.val),
+                                (sp->flags & ~(unsigned)PIPELINE_UPDATE) | PIPELINE_FACET,
+                                &fc->subs[fc->n], e));
         fc->n++;
     }
     struct stage *s = pipeline__add(sp, def, spec, fc);
@@ -203,7 +213,9 @@ static RC sample_load(struct sample_iter *sa, int64_t want, struct err *e)
             buf_push(&sa->bufs[at], d.p, d.len);
             bytes += sa->bufs[at].cap;
             if (bytes > stage__memory(&sa->it.r))
-                FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT, "$sample used too much memory: the limit is %zu bytes", stage__memory(&sa->it.r));
+                FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
+                     "$sample used too much memory: the limit is %zu bytes",
+                     stage__memory(&sa->it.r));
         }
         arena_rewind(sa->it.r.q->scratch, mark);
         TRY(qctx_check(sa->it.r.q, e));
@@ -259,7 +271,8 @@ STAGE_PARSE(stage__parse_sample)
     biter_init(&it, bval_doc(spec));
     while (biter_next(&it)) {
         if (!slice_eq_str(it.name, "size"))
-            FAIL(e, ERR_LOC(28748), "unrecognized option to $sample: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(28748), "unrecognized option to $sample: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         if (!bval_is_number(it.val))
             FAIL(e, ERR_LOC(28746), "size argument to $sample must be a number");
         size = it.val;

@@ -93,7 +93,8 @@ static struct group_row *table_find(struct table *t, uint64_t hash, struct bval 
 {
     if (!t->n_slots)
         return NULL;
-    for (uint32_t h = (uint32_t)hash & (t->n_slots - 1); t->slot[h]; h = (h + 1) & (t->n_slots - 1)) {
+    for (uint32_t h = (uint32_t)hash & (t->n_slots - 1); t->slot[h];
+         h = (h + 1) & (t->n_slots - 1)) {
         struct group_row *r = &t->rows[t->slot[h] - 1];
         if (r->hash == hash && bval_eq(r->id, id))
             return r;
@@ -101,7 +102,8 @@ static struct group_row *table_find(struct table *t, uint64_t hash, struct bval 
     return NULL;
 }
 
-static RC table_add(struct table *t, const struct group *g, struct qctx *q, uint64_t hash, struct bval id, struct group_row **out, struct err *e)
+static RC table_add(struct table *t, const struct group *g, struct qctx *q, uint64_t hash,
+                    struct bval id, struct group_row **out, struct err *e)
 {
     if (t->n * 4 >= t->n_slots * 3)
         table_grow(t);
@@ -130,7 +132,8 @@ static size_t table_bytes(const struct table *t)
 
 /* ---- spilling ---- */
 
-static RC spill_row(struct group_iter *gi, uint64_t hash, struct bval id, const struct bval *args, int n, struct err *e)
+static RC spill_row(struct group_iter *gi, uint64_t hash, struct bval id, const struct bval *args,
+                    int n, struct err *e)
 {
     const struct agg_spill_ops *ops;
     int k = (int)(hash >> (60 - 4 * gi->level)) & (PARTITIONS - 1);
@@ -141,7 +144,8 @@ static RC spill_row(struct group_iter *gi, uint64_t hash, struct bval id, const 
 
     TRY(stage__may_spill(&gi->it.r, "$group", e));
     if (gi->level >= LEVELS_MAX)
-        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT, "$group could not divide its groups further to fit in memory");
+        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
+             "$group could not divide its groups further to fit in memory");
     ops = gi->it.r.env->spill;
     if (!gi->parts[k])
         TRY(ops->open(gi->it.r.env->env, &gi->parts[k], e));
@@ -164,7 +168,9 @@ static RC add_row(struct group_iter *gi, struct bval id, const struct bval *args
             return spill_row(gi, hash, id, args, g->n_accs, e);
         TRY(table_add(&gi->t, g, gi->it.r.q, hash, id, &r, e));
     } else if (table_bytes(&gi->t) > 2 * budget) {
-        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT, "$group used too much memory in one group's accumulators: the limit is %zu bytes", budget);
+        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
+             "$group used too much memory in one group's accumulators: the limit is %zu bytes",
+             budget);
     }
     for (int i = 0; i < g->n_accs; i++)
         TRY(acc_add(&g->accs[i], &r->st[i], gi->t.mem, args[i], e));

@@ -12,21 +12,22 @@ struct lookup {
     struct slice from;
     const struct slice *local, *as;
     int n_local, n_as;
-    struct slice foreign;          /* dotted; empty without the equality form */
+    struct slice foreign; /* dotted; empty without the equality form */
     bool has_equality;
-    struct pipeline *sub;          /* NULL without the pipeline form */
+    struct pipeline *sub; /* NULL without the pipeline form */
     const struct slice *let_names;
     struct expr **let;
     int n_let;
-    bool own_source;               /* the pipeline starts with $documents */
+    bool own_source; /* the pipeline starts with $documents */
 };
 
 struct lookup_iter {
     struct iter it;
-    struct qctx q;                 /* of the sub-pipeline: own let */
+    struct qctx q; /* of the sub-pipeline: own let */
 };
 
-static RC eq_condition(struct arena *a, struct slice path, struct bval v, struct bval *out, struct err *e)
+static RC eq_condition(struct arena *a, struct slice path, struct bval v, struct bval *out,
+                       struct err *e)
 {
     struct slice eq = SLICE_LIT("$eq");
     struct bval o;
@@ -36,7 +37,8 @@ static RC eq_condition(struct arena *a, struct slice path, struct bval v, struct
 }
 
 /* {foreign: {$eq: v}}, or {foreign: {$in: [...]}} for an array; regexes are values here, so they take $eq one by one. */
-static RC equality_filter(struct arena *a, const struct lookup *lk, struct bval v, struct bval *out, struct err *e)
+static RC equality_filter(struct arena *a, const struct lookup *lk, struct bval v, struct bval *out,
+                          struct err *e)
 {
     struct slice in = SLICE_LIT("$in"), or_name = SLICE_LIT("$or");
     struct vals ors = vals_in(a);
@@ -63,7 +65,8 @@ static RC equality_filter(struct arena *a, const struct lookup *lk, struct bval 
 }
 
 /* The filter of the equality and of the sub-pipeline's leading $match together. */
-static RC join_filter(struct lookup_iter *li, struct bdoc doc, struct bdoc lead, struct bdoc *out, struct err *e)
+static RC join_filter(struct lookup_iter *li, struct bdoc doc, struct bdoc lead, struct bdoc *out,
+                      struct err *e)
 {
     const struct lookup *lk = li->it.s->data;
     struct arena *a = li->it.r.q->scratch;
@@ -104,7 +107,8 @@ static RC bind_let(struct lookup_iter *li, struct bdoc doc, struct err *e)
     return RC_OK;
 }
 
-static RC open_foreign(struct lookup_iter *li, struct bdoc doc, struct doc_source **out, struct err *e)
+static RC open_foreign(struct lookup_iter *li, struct bdoc doc, struct doc_source **out,
+                       struct err *e)
 {
     const struct lookup *lk = li->it.s->data;
     struct pipeline_lead lead = { .filter = BDOC_EMPTY, .sort = BVAL_MISSING };
@@ -140,8 +144,11 @@ static RC gather(struct lookup_iter *li, struct doc_source *src, struct vals *l,
             return RC_OK;
         total += d.len;
         if (total > DOC_BYTES_MAX * 4ull)
-            FAIL(e, ERR_LOC(4568), "Total size of documents in %.*s matching pipeline's $lookup stage exceeds the maximum document size",
-                 (int)((const struct lookup *)li->it.s->data)->from.len, (const char *)((const struct lookup *)li->it.s->data)->from.p);
+            FAIL(
+                e, ERR_LOC(4568),
+                "Total size of documents in %.*s matching pipeline's $lookup stage exceeds the maximum document size",
+                (int)((const struct lookup *)li->it.s->data)->from.len,
+                (const char *)((const struct lookup *)li->it.s->data)->from.p);
         vals_push(l, bval_dup(l->arena, bval_of_doc(d, BT_DOCUMENT)));
         TRY(qctx_check(li->it.r.q, e));
     }
@@ -181,11 +188,14 @@ static STAGE_OPEN(open_lookup)
 static RC string_option(struct bval v, const char *name, struct err *e)
 {
     if (!bval_is_missing(v) && v.type != BT_STRING)
-        FAIL(e, ERR_TYPE_MISMATCH, "BSON field '$lookup.%s' is the wrong type '%s', expected type 'string'", name, btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH,
+             "BSON field '$lookup.%s' is the wrong type '%s', expected type 'string'", name,
+             btype_name(v.type));
     return RC_OK;
 }
 
-static RC parse_let(struct stage_parser *sp, struct bval let, struct lookup *lk, struct qctx *sub_q, struct err *e)
+static RC parse_let(struct stage_parser *sp, struct bval let, struct lookup *lk, struct qctx *sub_q,
+                    struct err *e)
 {
     struct arena *a = sp->q->arena;
     struct fields f = fields_in(a);
@@ -203,20 +213,23 @@ static RC parse_let(struct stage_parser *sp, struct bval let, struct lookup *lk,
         TRY(expr_check_var_name(it.name, e));
         TRY(expr_parse(sp->q, it.val, &lk->let[lk->n_let], e));
         names[lk->n_let++] = it.name;
-        fields_set(&f, it.name, bval_new_null()); /* in scope while the sub-pipeline is parsed; its value comes with each document */
+        /* in scope while the sub-pipeline is parsed; its value comes with each document */
+        fields_set(&f, it.name, bval_new_null());
     }
     TRY(fields_object(&f, &o, e));
     sub_q->let = bval_doc(o);
     return RC_OK;
 }
 
-static RC parse_join(struct stage_parser *sp, struct bval local, struct bval foreign, struct lookup *lk, struct err *e)
+static RC parse_join(struct stage_parser *sp, struct bval local, struct bval foreign,
+                     struct lookup *lk, struct err *e)
 {
     const struct slice *parts;
     int n;
 
     if (bval_is_missing(local) != bval_is_missing(foreign))
-        FAIL(e, ERR_FAILED_TO_PARSE, "$lookup requires both or neither of 'localField' and 'foreignField' to be specified");
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "$lookup requires both or neither of 'localField' and 'foreignField' to be specified");
     if (bval_is_missing(local))
         return RC_OK;
     lk->has_equality = true;
@@ -228,14 +241,17 @@ static RC parse_join(struct stage_parser *sp, struct bval local, struct bval for
 static RC parse_from(struct bval from, struct lookup *lk, struct bval pipeline, struct err *e)
 {
     if (bval_is_missing(from)) {
-        struct bval first = bval_is_missing(pipeline) ? BVAL_MISSING : bdoc_get(bval_doc(pipeline), "0");
-        lk->own_source = first.type == BT_DOCUMENT && !bval_is_missing(bdoc_get(bval_doc(first), "$documents"));
+        struct bval first =
+            bval_is_missing(pipeline) ? BVAL_MISSING : bdoc_get(bval_doc(pipeline), "0");
+        lk->own_source =
+            first.type == BT_DOCUMENT && !bval_is_missing(bdoc_get(bval_doc(first), "$documents"));
         if (!lk->own_source)
             FAIL(e, ERR_FAILED_TO_PARSE, "must specify 'pipeline' when 'from' is empty");
         return RC_OK;
     }
     if (from.type != BT_STRING)
-        FAIL(e, ERR_FAILED_TO_PARSE, "$lookup argument 'from' must be a string, is type %s", btype_name(from.type));
+        FAIL(e, ERR_FAILED_TO_PARSE, "$lookup argument 'from' must be a string, is type %s",
+             btype_name(from.type));
     lk->from = bval_str(from);
     if (lk->from.len == 0 || lk->from.p[0] == '$' || memchr(lk->from.p, 0, lk->from.len))
         FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name specified in $lookup");
@@ -245,12 +261,15 @@ static RC parse_from(struct bval from, struct lookup *lk, struct bval pipeline, 
 STAGE_PARSE(stage__parse_lookup)
 {
     struct bval from, as, local, foreign, let, pipeline;
-    const struct stage_opt opts[] = { { "from", &from }, { "as", &as }, { "localField", &local }, { "foreignField", &foreign }, { "let", &let }, { "pipeline", &pipeline } };
+    const struct stage_opt opts[] = { { "from", &from },        { "as", &as },
+                                      { "localField", &local }, { "foreignField", &foreign },
+                                      { "let", &let },          { "pipeline", &pipeline } };
     struct lookup *lk = ARENA_NEW(sp->q->arena, struct lookup);
     struct qctx sub_q = *sp->q;
 
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_FAILED_TO_PARSE, "the $lookup specification must be an object, but found %s", btype_name(spec.type));
+        FAIL(e, ERR_FAILED_TO_PARSE, "the $lookup specification must be an object, but found %s",
+             btype_name(spec.type));
     TRY(stage__options(spec, "lookup", opts, 6, ERR_IDL_UNKNOWN_FIELD, e));
     struct bval *optional[] = { &from, &local, &foreign, &pipeline };
     for (size_t i = 0; i < ARRAY_LEN(optional); i++)
@@ -260,7 +279,9 @@ STAGE_PARSE(stage__parse_lookup)
     TRY(string_option(local, "localField", e));
     TRY(string_option(foreign, "foreignField", e));
     if (!bval_is_missing(let) && let.type != BT_NULL && let.type != BT_DOCUMENT)
-        FAIL(e, ERR_TYPE_MISMATCH, "BSON field '$lookup.let' is the wrong type '%s', expected type 'object'", btype_name(let.type));
+        FAIL(e, ERR_TYPE_MISMATCH,
+             "BSON field '$lookup.let' is the wrong type '%s', expected type 'object'",
+             btype_name(let.type));
     if (!bval_is_missing(pipeline) && pipeline.type != BT_ARRAY)
         FAIL(e, ERR_TYPE_MISMATCH, "'pipeline' option must be specified as an array");
     TRY(parse_from(from, lk, pipeline, e));
@@ -270,9 +291,12 @@ STAGE_PARSE(stage__parse_lookup)
     TRY(parse_join(sp, local, foreign, lk, e));
     if (bval_is_missing(pipeline)) {
         if (!bval_is_missing(let) && let.type != BT_NULL)
-            FAIL(e, ERR_FAILED_TO_PARSE, "$lookup with a 'let' argument must also specify 'pipeline'");
+            FAIL(e, ERR_FAILED_TO_PARSE,
+                 "$lookup with a 'let' argument must also specify 'pipeline'");
         if (!lk->has_equality)
-            FAIL(e, ERR_FAILED_TO_PARSE, "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified");
+            FAIL(
+                e, ERR_FAILED_TO_PARSE,
+                "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified");
     } else {
         TRY(parse_let(sp, let, lk, &sub_q, e));
         TRY(pipeline__parse_sub(sp, &sub_q, bval_doc(pipeline), PIPELINE_SUB, &lk->sub, e));
@@ -355,23 +379,32 @@ STAGE_PARSE(stage__parse_union_with)
     if (spec.type == BT_DOCUMENT)
         TRY(stage__options(spec, "unionWith", opts, 2, ERR_IDL_UNKNOWN_FIELD, e));
     else if (spec.type != BT_STRING)
-        FAIL(e, ERR_FAILED_TO_PARSE, "the $unionWith stage specification must be an object or string, but found %s", btype_name(spec.type));
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "the $unionWith stage specification must be an object or string, but found %s",
+             btype_name(spec.type));
     if (!bval_is_missing(pipeline) && pipeline.type != BT_ARRAY)
         FAIL(e, ERR_TYPE_MISMATCH, "'pipeline' option must be specified as an array");
     if (bval_is_missing(coll)) {
-        struct bval first = bval_is_missing(pipeline) ? BVAL_MISSING : bdoc_get(bval_doc(pipeline), "0");
-        un->own_source = first.type == BT_DOCUMENT && !bval_is_missing(bdoc_get(bval_doc(first), "$documents"));
+        struct bval first =
+            bval_is_missing(pipeline) ? BVAL_MISSING : bdoc_get(bval_doc(pipeline), "0");
+        un->own_source =
+            first.type == BT_DOCUMENT && !bval_is_missing(bdoc_get(bval_doc(first), "$documents"));
         if (!un->own_source)
-            FAIL(e, ERR_FAILED_TO_PARSE, "$unionWith stage without explicit collection must have a pipeline with $documents as first stage");
+            FAIL(
+                e, ERR_FAILED_TO_PARSE,
+                "$unionWith stage without explicit collection must have a pipeline with $documents as first stage");
     } else if (coll.type != BT_STRING) {
-        FAIL(e, ERR_TYPE_MISMATCH, "BSON field '$unionWith.coll' is the wrong type '%s', expected type 'string'", btype_name(coll.type));
+        FAIL(e, ERR_TYPE_MISMATCH,
+             "BSON field '$unionWith.coll' is the wrong type '%s', expected type 'string'",
+             btype_name(coll.type));
     } else {
         un->coll = bval_str(coll);
         if (un->coll.len == 0 || un->coll.p[0] == '$' || memchr(un->coll.p, 0, un->coll.len))
             FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name specified in $unionWith");
     }
     if (!bval_is_missing(pipeline))
-        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(pipeline), PIPELINE_SUB | PIPELINE_UNION, &un->sub, e));
+        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(pipeline), PIPELINE_SUB | PIPELINE_UNION,
+                                &un->sub, e));
     struct stage *st = pipeline__add(sp, def, spec, un);
     st->open = open_unite;
     st->from = un->coll;

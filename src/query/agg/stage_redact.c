@@ -14,9 +14,11 @@ struct redact_run {
     struct bval root;
 };
 
-static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bdoc *out, int depth, struct err *e);
+static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bdoc *out, int depth,
+                     struct err *e);
 
-static RC redact_value(struct redact_run *rr, struct bval v, bool *keep, struct bval *out, int depth, struct err *e)
+static RC redact_value(struct redact_run *rr, struct bval v, bool *keep, struct bval *out,
+                       int depth, struct err *e)
 {
     *keep = true;
     *out = v;
@@ -43,7 +45,8 @@ static RC redact_value(struct redact_run *rr, struct bval v, bool *keep, struct 
     return vals_array(l.arena, l.v, l.n, out, e);
 }
 
-static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bdoc *out, int depth, struct err *e)
+static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bdoc *out, int depth,
+                     struct err *e)
 {
     struct expr_env env = { .q = &rr->q, .root = rr->root, .current = bval_of_doc(d, BT_DOCUMENT) };
     struct fields f = fields_in(rr->q.scratch);
@@ -63,7 +66,10 @@ static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bd
         return RC_OK;
     }
     if (!slice_eq_str(s, "descend"))
-        FAIL(e, ERR_LOC(17053), "$redact's expression should not return anything aside from the variables $$KEEP, $$DESCEND, and $$PRUNE, but returned %s", btype_name(v.type));
+        FAIL(
+            e, ERR_LOC(17053),
+            "$redact's expression should not return anything aside from the variables $$KEEP, $$DESCEND, and $$PRUNE, but returned %s",
+            btype_name(v.type));
     biter_init(&it, d);
     while (biter_next(&it)) {
         bool stays;

@@ -81,7 +81,8 @@ STAGE_PARSE(stage__parse_add_fields)
     struct project *p;
 
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40272), "$%s specification stage must be an object, got %s", def->name, btype_name(spec.type));
+        FAIL(e, ERR_LOC(40272), "$%s specification stage must be an object, got %s", def->name,
+             btype_name(spec.type));
     TRY(project_parse(sp->q, PROJECT_ADD_FIELDS, bval_doc(spec), NULL, &p, e));
     pipeline__add(sp, def, spec, p)->open = open_project;
     return RC_OK;
@@ -90,7 +91,8 @@ STAGE_PARSE(stage__parse_add_fields)
 static RC unset_path(struct fields *f, struct bval v, int code, struct err *e)
 {
     if (v.type != BT_STRING)
-        FAIL(e, ERR_LOC(code), "$unset specification must be a string or an array containing only string values");
+        FAIL(e, ERR_LOC(code),
+             "$unset specification must be a string or an array containing only string values");
     struct slice s = bval_str(v);
     if (s.len && memchr(s.p, 0, s.len))
         FAIL(e, ERR_LOC(9527900), "$unset field path must not contain an embedded null byte");
@@ -109,7 +111,8 @@ STAGE_PARSE(stage__parse_unset)
         TRY(unset_path(&f, spec, 31002, e));
     } else if (spec.type == BT_ARRAY) {
         if (bdoc_is_empty(bval_doc(spec)))
-            FAIL(e, ERR_LOC(31119), "$unset specification must be a string or an array with at least one field");
+            FAIL(e, ERR_LOC(31119),
+                 "$unset specification must be a string or an array with at least one field");
         biter_init(&it, bval_doc(spec));
         while (biter_next(&it))
             TRY(unset_path(&f, it.val, 31120, e));
@@ -182,7 +185,8 @@ STAGE_PARSE(stage__parse_limit)
     if (!bval_is_number(spec) || !bval_to_i64(spec, n))
         FAIL(e, ERR_LOC(5107201), "invalid argument to $limit stage: Expected an integer");
     if (*n < 0)
-        FAIL(e, ERR_LOC(5107201), "invalid argument to $limit stage: Expected a non-negative number");
+        FAIL(e, ERR_LOC(5107201),
+             "invalid argument to $limit stage: Expected a non-negative number");
     if (*n == 0)
         FAIL(e, ERR_LOC(15958), "the limit must be positive");
     pipeline__add(sp, def, spec, n)->open = open_limit;
@@ -194,7 +198,8 @@ STAGE_PARSE(stage__parse_skip)
     int64_t *n = ARENA_NEW(sp->q->arena, int64_t);
 
     if (!bval_is_number(spec) || !bval_to_i64(spec, n) || *n < 0)
-        FAIL(e, ERR_LOC(5107200), "invalid argument to $skip stage: Expected a non-negative integer");
+        FAIL(e, ERR_LOC(5107200),
+             "invalid argument to $skip stage: Expected a non-negative integer");
     pipeline__add(sp, def, spec, n)->open = open_skip;
     return RC_OK;
 }
@@ -269,7 +274,9 @@ static RC replace_next(struct doc_source *s, struct bdoc *doc, bool *valid, stru
     TRY(qctx_check(it->r.q, e));
     TRY(stage__eval(it->s->data, it->r.q, in, &v, e));
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40228), "'newRoot' expression must evaluate to an object, but resulting value was of type %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(40228),
+             "'newRoot' expression must evaluate to an object, but resulting value was of type %s",
+             btype_name(v.type));
     *doc = bval_doc(v);
     return RC_OK;
 }
@@ -281,7 +288,8 @@ static STAGE_OPEN(open_replace)
     return RC_OK;
 }
 
-static RC add_replace(struct stage_parser *sp, const struct stage_def *def, struct bval spec, struct bval root, struct err *e)
+static RC add_replace(struct stage_parser *sp, const struct stage_def *def, struct bval spec,
+                      struct bval root, struct err *e)
 {
     struct expr *x;
 
@@ -296,10 +304,13 @@ STAGE_PARSE(stage__parse_replace_root)
     struct stage_opt opts[] = { { "newRoot", &root } };
 
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40229), "expected an object as specification for $replaceRoot stage, got %s", btype_name(spec.type));
+        FAIL(e, ERR_LOC(40229),
+             "expected an object as specification for $replaceRoot stage, got %s",
+             btype_name(spec.type));
     TRY(stage__options(spec, "replaceRoot", opts, 1, ERR_IDL_UNKNOWN_FIELD, e));
     if (bval_is_missing(root))
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '$replaceRoot.newRoot' is missing but a required field");
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field '$replaceRoot.newRoot' is missing but a required field");
     return add_replace(sp, def, spec, root, e);
 }
 
@@ -320,10 +331,14 @@ STAGE_PARSE(stage__parse_sort_by_count)
     if (spec.type == BT_DOCUMENT) {
         biter_init(&it, bval_doc(spec));
         if (!biter_next(&it) || !it.name.len || it.name.p[0] != '$')
-            FAIL(e, ERR_LOC(40147), "the sortByCount field must be defined as a $-prefixed path or an expression inside an object");
+            FAIL(
+                e, ERR_LOC(40147),
+                "the sortByCount field must be defined as a $-prefixed path or an expression inside an object");
     } else if (spec.type == BT_STRING) {
         if (!bval_str(spec).len || bval_str(spec).p[0] != '$')
-            FAIL(e, ERR_LOC(40148), "the sortByCount field must be defined as a $-prefixed path or an expression inside an object");
+            FAIL(
+                e, ERR_LOC(40148),
+                "the sortByCount field must be defined as a $-prefixed path or an expression inside an object");
     } else {
         FAIL(e, ERR_LOC(40149), "the sortByCount field must be specified as a string or an object");
     }
@@ -333,7 +348,8 @@ STAGE_PARSE(stage__parse_sort_by_count)
     struct slice names[2] = { SLICE_LIT("_id"), SLICE_LIT("count") };
     struct bval vals[2] = { spec, sum };
     TRY(vals_object(a, names, vals, 2, &gv, e));
-    struct slice gname = SLICE_LIT("$group"), sname = SLICE_LIT("$sort"), cname = SLICE_LIT("count");
+    struct slice gname = SLICE_LIT("$group"), sname = SLICE_LIT("$sort"),
+                 cname = SLICE_LIT("count");
     TRY(vals_object(a, &gname, &gv, 1, &o, e));
     TRY(pipeline__add_spec(sp, bval_doc(o), e));
     one = bval_new_i32(a, -1);
@@ -373,12 +389,16 @@ STAGE_PARSE(stage__parse_documents)
     TRY(expr_parse(&q, spec, &x, e));
     TRY(stage__eval(x, &q, BDOC_EMPTY, &v, e));
     if (v.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(5858203), "an array is expected as the argument to $documents, found %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(5858203), "an array is expected as the argument to $documents, found %s",
+             btype_name(v.type));
     d->docs = ARENA_ARRAY(q.arena, struct bdoc, bdoc_count(bval_doc(v)) + 1);
     biter_init(&it, bval_doc(v));
     while (biter_next(&it)) {
         if (it.val.type != BT_DOCUMENT)
-            FAIL(e, ERR_LOC(40228), "'newRoot' expression must evaluate to an object, but resulting value was of type %s", btype_name(it.val.type));
+            FAIL(
+                e, ERR_LOC(40228),
+                "'newRoot' expression must evaluate to an object, but resulting value was of type %s",
+                btype_name(it.val.type));
         d->docs[d->n++] = bval_doc(it.val);
     }
     pipeline__add(sp, def, spec, d)->open = open_documents;

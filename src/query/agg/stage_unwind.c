@@ -14,14 +14,15 @@ struct unwind {
 
 struct unwind_iter {
     struct iter it;
-    struct buf doc;      /* the document being unwound */
+    struct buf doc; /* the document being unwound */
     struct biter at;
     int64_t i;
     bool active;
 };
 
 /* The document with v at the path (or without it), and the index where it belongs. */
-static RC emit(struct unwind_iter *u, struct bdoc doc, bool set, struct bval v, struct bval index, struct bdoc *out, struct err *e)
+static RC emit(struct unwind_iter *u, struct bdoc doc, bool set, struct bval v, struct bval index,
+               struct bdoc *out, struct err *e)
 {
     const struct unwind *w = u->it.s->data;
     struct arena *a = u->it.r.q->scratch;
@@ -34,7 +35,8 @@ static RC emit(struct unwind_iter *u, struct bdoc doc, bool set, struct bval v, 
     return RC_OK;
 }
 
-static RC start(struct unwind_iter *u, struct bdoc doc, bool *emitted, struct bdoc *out, struct err *e)
+static RC start(struct unwind_iter *u, struct bdoc doc, bool *emitted, struct bdoc *out,
+                struct err *e)
 {
     const struct unwind *w = u->it.s->data;
     struct bval v = doc_plain_path(doc, w->parts, w->n_parts);
@@ -94,7 +96,8 @@ static STAGE_OPEN(open_unwind)
     return RC_OK;
 }
 
-static RC unwind_options(struct bval spec, struct unwind *w, struct bval *path, struct arena *a, struct err *e)
+static RC unwind_options(struct bval spec, struct unwind *w, struct bval *path, struct arena *a,
+                         struct err *e)
 {
     struct biter it;
 
@@ -103,21 +106,29 @@ static RC unwind_options(struct bval spec, struct unwind *w, struct bval *path, 
     while (biter_next(&it)) {
         if (slice_eq_str(it.name, "path")) {
             if (it.val.type != BT_STRING)
-                FAIL(e, ERR_LOC(28808), "expected a string as the path for $unwind stage, got %s", btype_name(it.val.type));
+                FAIL(e, ERR_LOC(28808), "expected a string as the path for $unwind stage, got %s",
+                     btype_name(it.val.type));
             *path = it.val;
         } else if (slice_eq_str(it.name, "preserveNullAndEmptyArrays")) {
             if (it.val.type != BT_BOOL)
-                FAIL(e, ERR_LOC(28809), "expected a boolean for the preserveNullAndEmptyArrays option to $unwind stage, got %s", btype_name(it.val.type));
+                FAIL(
+                    e, ERR_LOC(28809),
+                    "expected a boolean for the preserveNullAndEmptyArrays option to $unwind stage, got %s",
+                    btype_name(it.val.type));
             w->preserve = bval_bool(it.val);
         } else if (slice_eq_str(it.name, "includeArrayIndex")) {
             if (it.val.type != BT_STRING || bval_str(it.val).len == 0)
-                FAIL(e, ERR_LOC(28810), "expected a non-empty string for the includeArrayIndex option to $unwind stage");
+                FAIL(
+                    e, ERR_LOC(28810),
+                    "expected a non-empty string for the includeArrayIndex option to $unwind stage");
             if (bval_str(it.val).p[0] == '$')
-                FAIL(e, ERR_LOC(28822), "includeArrayIndex option to $unwind stage should not be prefixed with a '$'");
+                FAIL(e, ERR_LOC(28822),
+                     "includeArrayIndex option to $unwind stage should not be prefixed with a '$'");
             TRY(expr_split_path(a, bval_str(it.val), &w->index_parts, &w->n_index_parts, e));
             w->has_index = true;
         } else {
-            FAIL(e, ERR_LOC(28811), "unrecognized option to $unwind stage: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(28811), "unrecognized option to $unwind stage: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         }
     }
     return RC_OK;
@@ -131,7 +142,9 @@ STAGE_PARSE(stage__parse_unwind)
     if (spec.type == BT_DOCUMENT)
         TRY(unwind_options(spec, w, &path, sp->q->arena, e));
     else if (spec.type != BT_STRING)
-        FAIL(e, ERR_LOC(15981), "expected either a string or an object as specification for $unwind stage, got %s", btype_name(spec.type));
+        FAIL(e, ERR_LOC(15981),
+             "expected either a string or an object as specification for $unwind stage, got %s",
+             btype_name(spec.type));
     if (bval_is_missing(path) || bval_str(path).len == 0)
         FAIL(e, ERR_LOC(28812), "no path specified to $unwind stage");
     struct slice p = bval_str(path);

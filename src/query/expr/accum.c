@@ -108,10 +108,8 @@ struct dec128 num_sum_dec(const struct num_sum *s)
 struct bval num_sum_value(const struct num_sum *s, struct arena *a)
 {
     switch (s->type) {
-    case BT_DECIMAL128:
-        return bval_new_dec(a, num_sum_dec(s));
-    case BT_DOUBLE:
-        return bval_new_double(a, num_sum_double(s));
+    case BT_DECIMAL128: return bval_new_dec(a, num_sum_dec(s));
+    case BT_DOUBLE: return bval_new_double(a, num_sum_double(s));
     default:
         if (s->whole > INT64_MAX || s->whole < INT64_MIN)
             return bval_new_double(a, (double)s->whole);
@@ -176,7 +174,8 @@ static int cmp_double(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-RC percentiles_of(struct arena *a, double *v, uint32_t n, const double *p, uint32_t n_p, struct bval *out, struct err *e)
+RC percentiles_of(struct arena *a, double *v, uint32_t n, const double *p, uint32_t n_p,
+                  struct bval *out, struct err *e)
 {
     struct vals l = vals_in(a);
 
@@ -199,16 +198,19 @@ RC percentile_p_parse(struct arena *a, struct bval p, double **out, uint32_t *n,
     *out = NULL;
     *n = 0;
     if (p.type != BT_ARRAY || bdoc_count(bval_doc(p)) == 0)
-        FAIL(e, ERR_LOC(7750301), "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
+        FAIL(e, ERR_LOC(7750301),
+             "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
     double *v = ARENA_ARRAY(a, double, bdoc_count(bval_doc(p)));
     uint32_t k = 0;
     biter_init(&it, bval_doc(p));
     while (biter_next(&it)) {
         if (!bval_is_number(it.val))
-            FAIL(e, ERR_LOC(7750302), "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
+            FAIL(e, ERR_LOC(7750302),
+                 "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
         v[k] = bval_to_double(it.val);
         if (!(v[k] >= 0 && v[k] <= 1))
-            FAIL(e, ERR_LOC(7750303), "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
+            FAIL(e, ERR_LOC(7750303),
+                 "The $percentile 'p' field must be an array of numbers from [0.0, 1.0]");
         k++;
     }
     *out = v;

@@ -54,7 +54,8 @@ int date_month_days(int64_t year, int month)
 
 const char *date_month_name(int month)
 {
-    static const char *const names[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    static const char *const names[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 
     return names[month - 1];
 }
@@ -92,12 +93,14 @@ int64_t date_iso_days(int64_t iso_year, int64_t week, int64_t weekday)
     return jan4 - monday_based(jan4) + (week - 1) * 7 + weekday - 1;
 }
 
-bool date_join(int64_t year, int64_t month, int64_t day, int64_t hour, int64_t minute, int64_t second, int64_t ms, int64_t *out)
+bool date_join(int64_t year, int64_t month, int64_t day, int64_t hour, int64_t minute,
+               int64_t second, int64_t ms, int64_t *out)
 {
     int64_t m0 = month - 1, y = year + floor_div(m0, 12);
     __int128 t = date_days(y, (int)(m0 - floor_div(m0, 12) * 12) + 1, 1);
 
-    t = (t + day - 1) * MS_DAY + (__int128)hour * MS_HOUR + (__int128)minute * MS_MINUTE + (__int128)second * MS_SECOND + ms;
+    t = (t + day - 1) * MS_DAY + (__int128)hour * MS_HOUR + (__int128)minute * MS_MINUTE +
+        (__int128)second * MS_SECOND + ms;
     if (t > INT64_MAX || t < INT64_MIN)
         return false;
     *out = (int64_t)t;
@@ -144,8 +147,10 @@ static bool parse_offset(struct slice s, int64_t *ms)
 /* Names that ICU knows besides the tz database's. */
 static bool is_icu_only(struct slice s)
 {
-    static const char *const names[] = { "ACT", "AET", "AGT", "ART", "AST", "BET", "BST", "CAT", "CNT", "CST", "CTT", "EAT", "ECT", "IET",
-                                         "IST", "JST", "MIT", "NET", "NST", "PLT", "PNT", "PRT", "PST", "SST", "VST" };
+    static const char *const names[] = { "ACT", "AET", "AGT", "ART", "AST", "BET", "BST",
+                                         "CAT", "CNT", "CST", "CTT", "EAT", "ECT", "IET",
+                                         "IST", "JST", "MIT", "NET", "NST", "PLT", "PNT",
+                                         "PRT", "PST", "SST", "VST" };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (slice_eq_str(s, names[i]))
@@ -174,7 +179,8 @@ static void *open_zone(struct slice name)
         ucal_close(cal);
         return NULL;
     }
-    ucal_setGregorianChange(cal, -8.64e15 * 1000, &ec); /* offsets are asked by instant; keep the calendar proleptic */
+    /* offsets are asked by instant; keep the calendar proleptic */
+    ucal_setGregorianChange(cal, -8.64e15 * 1000, &ec);
     return cal;
 }
 
@@ -189,7 +195,8 @@ RC tz_find(struct arena *a, struct slice name, struct tz *out, struct err *e)
     }
     out->cal = open_zone(name);
     if (!out->cal)
-        FAIL(e, ERR_LOC(40485), "unrecognized time zone identifier: \"%.*s\"", (int)MIN(name.len, (size_t)64), (const char *)name.p);
+        FAIL(e, ERR_LOC(40485), "unrecognized time zone identifier: \"%.*s\"",
+             (int)MIN(name.len, (size_t)64), (const char *)name.p);
     arena_defer(a, close_cal, out->cal);
     out->fixed = false;
     out->name = arena_strndup(a, (const char *)name.p, name.len);
@@ -211,7 +218,8 @@ int64_t tz_offset(const struct tz *z, int64_t utc_ms)
     if (z->fixed)
         return z->offset_ms;
     ucal_setMillis(z->cal, icu_instant(utc_ms), &ec);
-    int32_t raw = ucal_get(z->cal, UCAL_ZONE_OFFSET, &ec), dst = ucal_get(z->cal, UCAL_DST_OFFSET, &ec);
+    int32_t raw = ucal_get(z->cal, UCAL_ZONE_OFFSET, &ec),
+            dst = ucal_get(z->cal, UCAL_DST_OFFSET, &ec);
     INVARIANT(U_SUCCESS(ec));
     return (int64_t)raw + dst;
 }
@@ -225,7 +233,8 @@ int64_t tz_to_utc(const struct tz *z, int64_t local_ms)
     if (z->fixed)
         return local_ms - z->offset_ms;
     ucal_setMillis(z->cal, icu_instant(local_ms), &ec);
-    ucal_getTimeZoneOffsetFromLocal(z->cal, UCAL_TZ_LOCAL_FORMER, UCAL_TZ_LOCAL_FORMER, &raw, &dst, &ec);
+    ucal_getTimeZoneOffsetFromLocal(z->cal, UCAL_TZ_LOCAL_FORMER, UCAL_TZ_LOCAL_FORMER, &raw, &dst,
+                                    &ec);
     INVARIANT(U_SUCCESS(ec));
     return local_ms - raw - dst;
 }
@@ -236,21 +245,15 @@ RC date_of(struct bval v, int code, int64_t *ms, struct err *e)
 {
     *ms = 0;
     switch (v.type) {
-    case BT_DATE:
-        *ms = bval_i64(v);
-        return RC_OK;
-    case BT_TIMESTAMP:
-        *ms = (int64_t)(bval_timestamp(v) >> 32) * 1000;
-        return RC_OK;
-    case BT_OBJECT_ID:
-        *ms = (int64_t)get_be32(bval_oid(v).p) * 1000;
-        return RC_OK;
-    default:
-        FAIL(e, ERR_LOC(code), "can't convert from BSON type %s to Date", btype_name(v.type));
+    case BT_DATE: *ms = bval_i64(v); return RC_OK;
+    case BT_TIMESTAMP: *ms = (int64_t)(bval_timestamp(v) >> 32) * 1000; return RC_OK;
+    case BT_OBJECT_ID: *ms = (int64_t)get_be32(bval_oid(v).p) * 1000; return RC_OK;
+    default: FAIL(e, ERR_LOC(code), "can't convert from BSON type %s to Date", btype_name(v.type));
     }
 }
 
-RC tz_arg(const struct expr *x, int i, struct expr_env *env, struct tz *out, bool *is_null, struct err *e)
+RC tz_arg(const struct expr *x, int i, struct expr_env *env, struct tz *out, bool *is_null,
+          struct err *e)
 {
     struct bval v;
     bool given;

@@ -71,14 +71,17 @@ static int letters_ahead(const struct scan *s)
 static int name_index(const char *p, int n, const char *const *names, int n_names)
 {
     for (int i = 0; i < n_names; i++)
-        if (n >= 3 && n <= (int)strlen(names[i]) && strncasecmp(p, names[i], (size_t)n) == 0 && (n == 3 || n == (int)strlen(names[i])))
+        if (n >= 3 && n <= (int)strlen(names[i]) && strncasecmp(p, names[i], (size_t)n) == 0 &&
+            (n == 3 || n == (int)strlen(names[i])))
             return i + 1;
     return 0;
 }
 
 static int month_ahead(const struct scan *s, int n)
 {
-    static const char *const names[] = { "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December" };
+    static const char *const names[] = { "January",   "February", "March",    "April",
+                                         "May",       "June",     "July",     "August",
+                                         "September", "October",  "November", "December" };
 
     if (n == 4 && strncasecmp(s->at, "Sept", 4) == 0)
         return 9;
@@ -87,7 +90,8 @@ static int month_ahead(const struct scan *s, int n)
 
 static int weekday_ahead(const struct scan *s, int n)
 {
-    static const char *const names[] = { "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday" };
+    static const char *const names[] = { "Monday", "Tuesday",  "Wednesday", "Thursday",
+                                         "Friday", "Saturday", "Sunday" };
 
     return name_index(s->at, n, names, 7);
 }
@@ -210,7 +214,8 @@ static bool take_day(struct scan *s)
 
 static void skip_date_gap(struct scan *s)
 {
-    while (s->at < s->end && (isspace((unsigned char)*s->at) || *s->at == ',' || *s->at == '-' || *s->at == '.'))
+    while (s->at < s->end &&
+           (isspace((unsigned char)*s->at) || *s->at == ',' || *s->at == '-' || *s->at == '.'))
         s->at++;
 }
 
@@ -265,7 +270,9 @@ static bool take_numeric_date(struct scan *s)
     int n = digits_ahead(s);
 
     if (n == 8) {
-        s->has_year = s->has_month = s->has_day = take_number(s, 4, 4, &s->year) && take_number(s, 2, 2, &s->month) && take_number(s, 2, 2, &s->day);
+        s->has_year = s->has_month = s->has_day = take_number(s, 4, 4, &s->year) &&
+                                                  take_number(s, 2, 2, &s->month) &&
+                                                  take_number(s, 2, 2, &s->day);
         return s->has_year;
     }
     if (n == 4) {
@@ -291,7 +298,8 @@ static bool take_numeric_date(struct scan *s)
     if (!take_number(s, 1, 2, &a))
         return false;
     char sep = s->at < s->end ? *s->at : 0;
-    if ((sep == '/' || sep == '-' || sep == '.') && (s->at++, digits_ahead(s) > 0) && take_number(s, 1, 2, &b) && take_char(s, sep) && take_year(s)) {
+    if ((sep == '/' || sep == '-' || sep == '.') && (s->at++, digits_ahead(s) > 0) &&
+        take_number(s, 1, 2, &b) && take_char(s, sep) && take_year(s)) {
         s->month = sep == '/' ? a : b; /* 7/4/2017 is American, 4-7-2017 is not */
         s->day = sep == '/' ? b : a;
         s->has_month = s->has_day = true;
@@ -307,14 +315,19 @@ static RC finish(struct scan *s, const struct tz *z, bool z_given, int64_t *ms, 
     bool ok;
 
     if (s->has_zone && z_given)
-        FAIL(e, ERR_CONVERSION_FAILURE, "you cannot pass in a date/time string with time zone information together with a timezone argument");
+        FAIL(
+            e, ERR_CONVERSION_FAILURE,
+            "you cannot pass in a date/time string with time zone information together with a timezone argument");
     if (s->has_iso_year && s->has_iso_week) {
-        ok = date_join(1970, 1, date_iso_days(s->iso_year, s->iso_week, s->iso_day) + 1, s->hour, s->minute, s->second, s->ms, &local);
+        ok = date_join(1970, 1, date_iso_days(s->iso_year, s->iso_week, s->iso_day) + 1, s->hour,
+                       s->minute, s->second, s->ms, &local);
     } else if (s->has_year && s->has_yearday) {
-        ok = date_join(s->year, 1, s->yearday, s->hour, s->minute, s->second, s->ms, &local) && s->yearday >= 1 && s->yearday <= 366;
+        ok = date_join(s->year, 1, s->yearday, s->hour, s->minute, s->second, s->ms, &local) &&
+             s->yearday >= 1 && s->yearday <= 366;
     } else {
         if (!s->has_year || !s->has_month || !s->has_day)
-            FAIL(e, ERR_CONVERSION_FAILURE, "an incomplete date/time string has been found, with elements missing");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "an incomplete date/time string has been found, with elements missing");
         ok = s->month >= 1 && s->month <= 12 && s->day >= 1 && s->day <= 31 &&
              date_join(s->year, s->month, s->day, s->hour, s->minute, s->second, s->ms, &local);
     }
@@ -324,14 +337,19 @@ static RC finish(struct scan *s, const struct tz *z, bool z_given, int64_t *ms, 
     return RC_OK;
 }
 
-RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_given, int64_t *ms, struct err *e)
+RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_given, int64_t *ms,
+              struct err *e)
 {
-    struct scan s = { .at = (const char *)text.p, .end = (const char *)text.p + text.len, .iso_day = 1 };
+    struct scan s = { .at = (const char *)text.p,
+                      .end = (const char *)text.p + text.len,
+                      .iso_day = 1 };
     bool ok;
 
     *ms = 0;
     skip_spaces(&s);
-    ok = s.at < s.end && (isdigit((unsigned char)*s.at) ? take_numeric_date(&s) : isalpha((unsigned char)*s.at) ? take_worded_date(&s) : false);
+    ok = s.at < s.end && (isdigit((unsigned char)*s.at)   ? take_numeric_date(&s)
+                          : isalpha((unsigned char)*s.at) ? take_worded_date(&s)
+                                                          : false);
     if (ok && s.at < s.end) {
         bool t = take_char(&s, 'T') || take_char(&s, 't');
         if (!t)
@@ -379,7 +397,10 @@ static bool take_specifier(struct scan *s, char c)
         s->at += s->month ? n : 0;
         return s->has_month = s->month != 0;
     case 'z':
-        return s->at < s->end && (*s->at == '+' || *s->at == '-' ? take_offset(s) : take_char(s, 'Z') && (s->zone = tz_utc, s->has_zone = true));
+        return s->at < s->end &&
+               (*s->at == '+' || *s->at == '-'
+                    ? take_offset(s)
+                    : take_char(s, 'Z') && (s->zone = tz_utc, s->has_zone = true));
     default: { /* Z: minutes */
         int64_t m;
         int sign = take_char(s, '-') ? -1 : (take_char(s, '+'), 1);
@@ -392,16 +413,21 @@ static bool take_specifier(struct scan *s, char c)
     }
 }
 
-RC date_parse_format(struct arena *a, struct slice text, struct slice f, const struct tz *z, bool z_given, int64_t *ms, struct err *e)
+RC date_parse_format(struct arena *a, struct slice text, struct slice f, const struct tz *z,
+                     bool z_given, int64_t *ms, struct err *e)
 {
-    struct scan s = { .at = (const char *)text.p, .end = (const char *)text.p + text.len, .iso_day = 1 };
+    struct scan s = { .at = (const char *)text.p,
+                      .end = (const char *)text.p + text.len,
+                      .iso_day = 1 };
 
     (void)a;
     *ms = 0;
     for (size_t i = 0; i < f.len; i++) {
-        bool ok = f.p[i] == '%' && i + 1 < f.len ? take_specifier(&s, (char)f.p[++i]) : take_char(&s, (char)f.p[i]);
+        bool ok = f.p[i] == '%' && i + 1 < f.len ? take_specifier(&s, (char)f.p[++i])
+                                                 : take_char(&s, (char)f.p[i]);
         if (!ok)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Error parsing date string: it does not fit the format");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Error parsing date string: it does not fit the format");
     }
     if (s.at != s.end)
         FAIL(e, ERR_CONVERSION_FAILURE, "Error parsing date string: trailing data");

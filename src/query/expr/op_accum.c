@@ -34,12 +34,12 @@ EXPR_EVAL(expr__eval_accum)
         struct bval v = l.v[i];
         switch ((enum accum_kind)x->op->aux) {
         case ACCUM_SUM:
-        case ACCUM_AVG:
-            num_sum_add(&sum, v);
-            break;
+        case ACCUM_AVG: num_sum_add(&sum, v); break;
         case ACCUM_MAX:
         case ACCUM_MIN:
-            if (!bval_is_nullish(v) && (bval_is_missing(best) || (x->op->aux == ACCUM_MAX ? bval_cmp(v, best) > 0 : bval_cmp(v, best) < 0)))
+            if (!bval_is_nullish(v) &&
+                (bval_is_missing(best) ||
+                 (x->op->aux == ACCUM_MAX ? bval_cmp(v, best) > 0 : bval_cmp(v, best) < 0)))
                 best = v;
             break;
         default:
@@ -96,13 +96,16 @@ EXPR_PARSE(expr__parse_percentile)
 
     TRY(expr__named_args(op, arg, raw, e));
     if (raw[1].type != BT_STRING)
-        FAIL(e, ERR_TYPE_MISMATCH, "BSON field '$%s.method' is the wrong type '%s', expected type 'string'", op->name, btype_name(raw[1].type));
+        FAIL(e, ERR_TYPE_MISMATCH,
+             "BSON field '$%s.method' is the wrong type '%s', expected type 'string'", op->name,
+             btype_name(raw[1].type));
     if (!slice_eq_str(bval_str(raw[1]), "approximate"))
         FAIL(e, ERR_BAD_VALUE, "Currently only 'approximate' can be used as a percentile 'method'");
     if (op->aux) {
         TRY(expr__parse(ps, raw[2], &px, e));
         if (!expr_is_const(px, &p))
-            FAIL(e, ERR_LOC(7750300), "The $percentile 'p' field must be an array of constant values");
+            FAIL(e, ERR_LOC(7750300),
+                 "The $percentile 'p' field must be an array of constant values");
         TRY(percentile_p_parse(ps->q->arena, p, &pc->p, &pc->n, e));
     } else {
         pc->p = ARENA_NEW(ps->q->arena, double);

@@ -32,9 +32,7 @@ RC num__to_long(struct bval v, int64_t *out, struct err *e)
     *out = 0;
     switch (v.type) {
     case BT_INT32:
-    case BT_INT64:
-        *out = int_of(v);
-        return RC_OK;
+    case BT_INT64: *out = int_of(v); return RC_OK;
     case BT_DOUBLE: {
         double d = bval_double(v);
         if (isnan(d) || d < -9223372036854775808.0 || d >= 9223372036854775808.0)
@@ -46,8 +44,7 @@ RC num__to_long(struct bval v, int64_t *out, struct err *e)
         if (!dec_to_i64(bval_dec(v), DEC_HALF_EVEN, out, NULL))
             FAIL(e, ERR_LOC(31109), "Can't coerce out of range value to long");
         return RC_OK;
-    default:
-        FAIL(e, ERR_LOC(16004), "can't convert from BSON type %s to long", btype_name(v.type));
+    default: FAIL(e, ERR_LOC(16004), "can't convert from BSON type %s to long", btype_name(v.type));
     }
 }
 
@@ -107,7 +104,8 @@ EXPR_EVAL(expr__eval_add)
         } else if (bval_is_number(v)) {
             num_sum_add(&s, v);
         } else {
-            FAIL(e, ERR_TYPE_MISMATCH, "$add only supports numeric or date types, not %s", btype_name(v.type));
+            FAIL(e, ERR_TYPE_MISMATCH, "$add only supports numeric or date types, not %s",
+                 btype_name(v.type));
         }
     }
     if (!has_date) {
@@ -121,7 +119,8 @@ EXPR_EVAL(expr__eval_add)
 
 /* ---- $subtract ---- */
 
-static RC date_minus(struct bval date, struct bval by, struct arena *a, struct bval *out, struct err *e)
+static RC date_minus(struct bval date, struct bval by, struct arena *a, struct bval *out,
+                     struct err *e)
 {
     struct num_sum s;
     int64_t ms, r;
@@ -155,14 +154,13 @@ EXPR_EVAL(expr__eval_subtract)
     if (a.type == BT_DATE && (b.type == BT_DATE || bval_is_number(b)))
         return date_minus(a, b, ar, out, e);
     if (!bval_is_number(a) || !bval_is_number(b))
-        FAIL(e, ERR_TYPE_MISMATCH, "can't $subtract %s from %s", btype_name(b.type), btype_name(a.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "can't $subtract %s from %s", btype_name(b.type),
+             btype_name(a.type));
     switch (num__widest(a.type, b.type)) {
     case BT_DECIMAL128:
         *out = bval_new_dec(ar, dec_sub(bval_to_dec(a), bval_to_dec(b), NULL));
         return RC_OK;
-    case BT_DOUBLE:
-        *out = bval_new_double(ar, bval_to_double(a) - bval_to_double(b));
-        return RC_OK;
+    case BT_DOUBLE: *out = bval_new_double(ar, bval_to_double(a) - bval_to_double(b)); return RC_OK;
     default: {
         int64_t r;
         if (!i64_sub(int_of(a), int_of(b), &r))
@@ -192,7 +190,8 @@ EXPR_EVAL(expr__eval_multiply)
             return RC_OK;
         }
         if (!bval_is_number(v))
-            FAIL(e, ERR_TYPE_MISMATCH, "$multiply only supports numeric types, not %s", btype_name(v.type));
+            FAIL(e, ERR_TYPE_MISMATCH, "$multiply only supports numeric types, not %s",
+                 btype_name(v.type));
         enum btype was = type;
         type = num__widest(type, v.type);
         if (type == BT_DECIMAL128) {
@@ -233,7 +232,8 @@ EXPR_EVAL(expr__eval_divide)
         return RC_OK;
     }
     if (!bval_is_number(a) || !bval_is_number(b))
-        FAIL(e, ERR_TYPE_MISMATCH, "$divide only supports numeric types, not %s and %s", btype_name(a.type), btype_name(b.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "$divide only supports numeric types, not %s and %s",
+             btype_name(a.type), btype_name(b.type));
     if (is_zero(b))
         FAIL(e, ERR_BAD_VALUE, "can't $divide by zero");
     if (num__widest(a.type, b.type) == BT_DECIMAL128)
@@ -255,7 +255,8 @@ EXPR_EVAL(expr__eval_mod)
         return RC_OK;
     }
     if (!bval_is_number(a) || !bval_is_number(b))
-        FAIL(e, ERR_LOC(16611), "$mod only supports numeric types, not %s and %s", btype_name(a.type), btype_name(b.type));
+        FAIL(e, ERR_LOC(16611), "$mod only supports numeric types, not %s and %s",
+             btype_name(a.type), btype_name(b.type));
     enum btype type = num__widest(a.type, b.type);
     if (type == BT_DECIMAL128) {
         struct dec128 d = bval_to_dec(b);
@@ -280,12 +281,8 @@ EXPR_EVAL(expr__eval_mod)
 static RC abs_of(struct bval v, struct arena *a, struct bval *out, struct err *e)
 {
     switch (v.type) {
-    case BT_DECIMAL128:
-        *out = bval_new_dec(a, dec_abs(bval_dec(v)));
-        return RC_OK;
-    case BT_DOUBLE:
-        *out = bval_new_double(a, fabs(bval_double(v)));
-        return RC_OK;
+    case BT_DECIMAL128: *out = bval_new_dec(a, dec_abs(bval_dec(v))); return RC_OK;
+    case BT_DOUBLE: *out = bval_new_double(a, fabs(bval_double(v))); return RC_OK;
     default: {
         int64_t n = int_of(v);
         if (n == INT64_MIN)
@@ -308,7 +305,8 @@ EXPR_EVAL(expr__eval_abs_like)
         return RC_OK;
     }
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name,
+             btype_name(v.type));
     if (x->op->aux == UNARY_ABS)
         return abs_of(v, a, out, e);
     bool up = x->op->aux == UNARY_CEIL;
@@ -323,7 +321,8 @@ EXPR_EVAL(expr__eval_abs_like)
 
 /* ---- $round, $trunc ---- */
 
-static RC round_place(const struct expr *x, struct expr_env *env, bool *is_null, int *place, struct err *e)
+static RC round_place(const struct expr *x, struct expr_env *env, bool *is_null, int *place,
+                      struct err *e)
 {
     struct bval v;
     bool given;
@@ -341,12 +340,15 @@ static RC round_place(const struct expr *x, struct expr_env *env, bool *is_null,
     if (!bval_to_i64(v, &exact))
         FAIL(e, ERR_LOC(51082), "precision argument to  $%s must be a integral value", x->op->name);
     if (n < -20 || n > 100)
-        FAIL(e, ERR_LOC(51083), "cannot apply $%s with precision value %lld value must be in [-20, 100]", x->op->name, (long long)n);
+        FAIL(e, ERR_LOC(51083),
+             "cannot apply $%s with precision value %lld value must be in [-20, 100]", x->op->name,
+             (long long)n);
     *place = (int)n;
     return RC_OK;
 }
 
-static RC round_int(const struct expr *x, struct bval v, int place, enum dec_round r, struct arena *a, struct bval *out, struct err *e)
+static RC round_int(const struct expr *x, struct bval v, int place, enum dec_round r,
+                    struct arena *a, struct bval *out, struct err *e)
 {
     int64_t n;
 
@@ -373,7 +375,8 @@ EXPR_EVAL(expr__eval_round)
         return RC_OK;
     }
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(51081), "$%s only supports numeric types, not %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(51081), "$%s only supports numeric types, not %s", x->op->name,
+             btype_name(v.type));
     TRY(round_place(x, env, &is_null, &place, e));
     if (is_null) {
         *out = val_null();
@@ -387,7 +390,8 @@ EXPR_EVAL(expr__eval_round)
     if (v.type == BT_DOUBLE) {
         double d = bval_double(v);
         if (isfinite(d))
-            d = dec_to_double(dec_round_place(dec_from_double_34(d, DEC_HALF_EVEN, NULL), place, r), NULL);
+            d = dec_to_double(dec_round_place(dec_from_double_34(d, DEC_HALF_EVEN, NULL), place, r),
+                              NULL);
         *out = bval_new_double(a, d);
         return RC_OK;
     }

@@ -38,11 +38,14 @@ EXPR_EVAL(expr__eval_array_elem_at)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(28689), "$arrayElemAt's first argument must be an array, but is %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(28689), "$arrayElemAt's first argument must be an array, but is %s",
+             btype_name(arr.type));
     if (!bval_is_number(idx))
-        FAIL(e, ERR_LOC(28690), "$arrayElemAt's second argument must be a numeric value, but is %s", btype_name(idx.type));
+        FAIL(e, ERR_LOC(28690), "$arrayElemAt's second argument must be a numeric value, but is %s",
+             btype_name(idx.type));
     if (!index_of(idx, &i))
-        FAIL(e, ERR_LOC(28691), "$arrayElemAt's second argument must be representable as a 32-bit integer");
+        FAIL(e, ERR_LOC(28691),
+             "$arrayElemAt's second argument must be representable as a 32-bit integer");
     *out = element_at(bval_doc(arr), i);
     return RC_OK;
 }
@@ -57,7 +60,8 @@ EXPR_EVAL(expr__eval_first_last)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(28689), "$%s's argument must be an array, but is %s", x->op->name, btype_name(arr.type));
+        FAIL(e, ERR_LOC(28689), "$%s's argument must be an array, but is %s", x->op->name,
+             btype_name(arr.type));
     *out = element_at(bval_doc(arr), x->op->aux);
     return RC_OK;
 }
@@ -68,7 +72,8 @@ EXPR_EVAL(expr__eval_size)
 
     TRY(expr__arg(x, 0, env, &arr, e));
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(17124), "The argument to $size must be an array, but was of type: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(17124), "The argument to $size must be an array, but was of type: %s",
+             btype_name(arr.type));
     *out = bval_new_i32(env_arena(env), (int32_t)bdoc_count(bval_doc(arr)));
     return RC_OK;
 }
@@ -91,7 +96,8 @@ EXPR_EVAL(expr__eval_in)
     TRY(expr__arg(x, 0, env, &v, e));
     TRY(expr__arg(x, 1, env, &arr, e));
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(40081), "$in requires an array as a second argument, found: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(40081), "$in requires an array as a second argument, found: %s",
+             btype_name(arr.type));
     biter_init(&it, bval_doc(arr));
     while (!found && biter_next(&it))
         found = val__cmp(v, it.val) == 0;
@@ -111,7 +117,8 @@ EXPR_EVAL(expr__eval_concat_arrays)
             return RC_OK;
         }
         if (v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(28664), "$concatArrays only supports arrays, not %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(28664), "$concatArrays only supports arrays, not %s",
+                 btype_name(v.type));
         vals_push_all(&l, bval_doc(v));
     }
     return vals_array(l.arena, l.v, l.n, out, e);
@@ -122,9 +129,11 @@ EXPR_EVAL(expr__eval_concat_arrays)
 static RC slice_number(struct bval v, const char *which, int32_t *out, struct err *e)
 {
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(28725), "%s argument to $slice must be numeric, but is of type: %s", which, btype_name(v.type));
+        FAIL(e, ERR_LOC(28725), "%s argument to $slice must be numeric, but is of type: %s", which,
+             btype_name(v.type));
     if (!index_of(v, out))
-        FAIL(e, ERR_LOC(28726), "%s argument to $slice can't be represented as a 32-bit integer", which);
+        FAIL(e, ERR_LOC(28726), "%s argument to $slice can't be represented as a 32-bit integer",
+             which);
     return RC_OK;
 }
 
@@ -137,12 +146,14 @@ EXPR_EVAL(expr__eval_slice)
     TRY(expr__arg(x, 1, env, &second, e));
     if (x->n_args == 3)
         TRY(expr__arg(x, 2, env, &third, e));
-    if (bval_is_nullish(arr) || bval_is_nullish(second) || (x->n_args == 3 && bval_is_nullish(third))) {
+    if (bval_is_nullish(arr) || bval_is_nullish(second) ||
+        (x->n_args == 3 && bval_is_nullish(third))) {
         *out = val_null();
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(28724), "First argument to $slice must be an array, but is of type: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(28724), "First argument to $slice must be an array, but is of type: %s",
+             btype_name(arr.type));
     TRY(slice_number(second, "Second", &pos, e));
     int64_t len = bdoc_count(bval_doc(arr)), from, count;
     if (x->n_args == 3) {
@@ -166,12 +177,15 @@ EXPR_EVAL(expr__eval_slice)
 
 /* ---- $range ---- */
 
-static RC range_arg(struct bval v, const char *what, int not_number, int not_int, int32_t *out, struct err *e)
+static RC range_arg(struct bval v, const char *what, int not_number, int not_int, int32_t *out,
+                    struct err *e)
 {
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(not_number), "$range requires a numeric %s, found value of type: %s", what, btype_name(v.type));
+        FAIL(e, ERR_LOC(not_number), "$range requires a numeric %s, found value of type: %s", what,
+             btype_name(v.type));
     if (!index_of(v, out))
-        FAIL(e, ERR_LOC(not_int), "$range requires a %s that can be represented as a 32-bit integer", what);
+        FAIL(e, ERR_LOC(not_int),
+             "$range requires a %s that can be represented as a 32-bit integer", what);
     return RC_OK;
 }
 
@@ -213,7 +227,9 @@ EXPR_EVAL(expr__eval_reverse_array)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(34435), "The argument to $reverseArray must be an array, but was of type: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(34435),
+             "The argument to $reverseArray must be an array, but was of type: %s",
+             btype_name(arr.type));
     vals_push_all(&l, bval_doc(arr));
     for (uint32_t i = 0; i < l.n / 2; i++) {
         struct bval t = l.v[i];
@@ -228,7 +244,9 @@ static RC search_bound(struct bval v, int64_t *out, struct err *e)
     int32_t n;
 
     if (!index_of(v, &n))
-        FAIL(e, ERR_LOC(9711600), "$indexOfArray requires an integral index, found a value of type: %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(9711600),
+             "$indexOfArray requires an integral index, found a value of type: %s",
+             btype_name(v.type));
     if (n < 0)
         FAIL(e, ERR_LOC(9711601), "$indexOfArray requires a nonnegative index, found: %d", n);
     *out = n;
@@ -248,7 +266,8 @@ EXPR_EVAL(expr__eval_index_of_array)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(40090), "$indexOfArray requires an array as a first argument, found: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(40090), "$indexOfArray requires an array as a first argument, found: %s",
+             btype_name(arr.type));
     TRY(expr__arg(x, 1, env, &v, e));
     TRY(expr__opt(x, 2, env, &given, &b, e));
     if (given)
@@ -272,7 +291,8 @@ EXPR_EVAL(expr__eval_index_of_array)
 static RC key_ok(struct bval k, int not_string, int has_nul, struct err *e)
 {
     if (k.type != BT_STRING)
-        FAIL(e, ERR_LOC(not_string), "$arrayToObject requires keys of type string, found: %s", btype_name(k.type));
+        FAIL(e, ERR_LOC(not_string), "$arrayToObject requires keys of type string, found: %s",
+             btype_name(k.type));
     if (bval_str(k).len && memchr(bval_str(k).p, 0, bval_str(k).len))
         FAIL(e, ERR_LOC(has_nul), "Key field cannot contain an embedded null byte");
     return RC_OK;
@@ -282,7 +302,9 @@ static RC take_pair(struct bval item, struct slice *name, struct bval *v, struct
 {
     if (item.type == BT_ARRAY) {
         if (bdoc_count(bval_doc(item)) != 2)
-            FAIL(e, ERR_LOC(40397), "$arrayToObject requires an array of size 2 arrays, found array of size: %u", bdoc_count(bval_doc(item)));
+            FAIL(e, ERR_LOC(40397),
+                 "$arrayToObject requires an array of size 2 arrays, found array of size: %u",
+                 bdoc_count(bval_doc(item)));
         struct bval k = bdoc_get(bval_doc(item), "0");
         TRY(key_ok(k, 40395, 4940400, e));
         *name = bval_str(k);
@@ -290,11 +312,16 @@ static RC take_pair(struct bval item, struct slice *name, struct bval *v, struct
         return RC_OK;
     }
     if (bdoc_count(bval_doc(item)) != 2)
-        FAIL(e, ERR_LOC(40392), "$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys: %u", bdoc_count(bval_doc(item)));
+        FAIL(
+            e, ERR_LOC(40392),
+            "$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys: %u",
+            bdoc_count(bval_doc(item)));
     struct bval k = bdoc_get(bval_doc(item), "k");
     *v = bdoc_get(bval_doc(item), "v");
     if (bval_is_missing(k) || bval_is_missing(*v))
-        FAIL(e, ERR_LOC(40393), "$arrayToObject requires an object with keys 'k' and 'v'. Missing either or both keys");
+        FAIL(
+            e, ERR_LOC(40393),
+            "$arrayToObject requires an object with keys 'k' and 'v'. Missing either or both keys");
     TRY(key_ok(k, 40394, 4940401, e));
     *name = bval_str(k);
     return RC_OK;
@@ -314,15 +341,19 @@ EXPR_EVAL(expr__eval_array_to_object)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(40386), "$arrayToObject requires an array input, found: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(40386), "$arrayToObject requires an array input, found: %s",
+             btype_name(arr.type));
     biter_init(&it, bval_doc(arr));
     while (biter_next(&it)) {
         struct slice name;
         struct bval v;
         if (kind == BT_MISSING && it.val.type != BT_ARRAY && it.val.type != BT_DOCUMENT)
-            FAIL(e, ERR_LOC(40398), "Unrecognised input type format for $arrayToObject: %s", btype_name(it.val.type));
+            FAIL(e, ERR_LOC(40398), "Unrecognised input type format for $arrayToObject: %s",
+                 btype_name(it.val.type));
         if (kind != BT_MISSING && it.val.type != kind)
-            FAIL(e, kind == BT_ARRAY ? ERR_LOC(40396) : ERR_LOC(40391), "$arrayToObject requires a consistent input format. Found: %s", btype_name(it.val.type));
+            FAIL(e, kind == BT_ARRAY ? ERR_LOC(40396) : ERR_LOC(40391),
+                 "$arrayToObject requires a consistent input format. Found: %s",
+                 btype_name(it.val.type));
         kind = it.val.type;
         TRY(take_pair(it.val, &name, &v, e));
         struct bval key = bval_new_str(f.arena, name);
@@ -339,7 +370,8 @@ EXPR_EVAL(expr__eval_array_to_object)
 
 EXPR_EVAL(expr__eval_object_to_array)
 {
-    static const struct slice names[2] = { { (const uint8_t *)"k", 1 }, { (const uint8_t *)"v", 1 } };
+    static const struct slice names[2] = { { (const uint8_t *)"k", 1 },
+                                           { (const uint8_t *)"v", 1 } };
     struct vals l = vals_in(env_arena(env));
     struct bval v;
     struct biter it;
@@ -350,7 +382,8 @@ EXPR_EVAL(expr__eval_object_to_array)
         return RC_OK;
     }
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40390), "$objectToArray requires a document input, found: %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(40390), "$objectToArray requires a document input, found: %s",
+             btype_name(v.type));
     biter_init(&it, bval_doc(v));
     while (biter_next(&it)) {
         struct bval pair[2] = { bval_new_str(l.arena, it.name), it.val }, o;

@@ -28,7 +28,8 @@ EXPR_EVAL(expr__eval_zip)
             continue;
         }
         if (v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(34468), "$zip found a non-array expression in input: %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(34468), "$zip found a non-array expression in input: %s",
+                 btype_name(v.type));
         cols[i] = vals_in(a);
         vals_push_all(&cols[i], bval_doc(v));
         n = z->longest ? MAX(n, cols[i].n) : MIN(n, cols[i].n);
@@ -62,23 +63,28 @@ EXPR_PARSE(expr__parse_zip)
     struct biter it;
 
     if (arg.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(34460), "$zip only supports an object as an argument, found %s", btype_name(arg.type));
+        FAIL(e, ERR_LOC(34460), "$zip only supports an object as an argument, found %s",
+             btype_name(arg.type));
     biter_init(&it, bval_doc(arg));
     while (biter_next(&it)) {
         if (slice_eq_str(it.name, "inputs")) {
             if (it.val.type != BT_ARRAY)
-                FAIL(e, ERR_LOC(34461), "inputs must be an array of expressions, found %s", btype_name(it.val.type));
+                FAIL(e, ERR_LOC(34461), "inputs must be an array of expressions, found %s",
+                     btype_name(it.val.type));
             inputs = it.val;
         } else if (slice_eq_str(it.name, "defaults")) {
             if (it.val.type != BT_ARRAY)
-                FAIL(e, ERR_LOC(34462), "defaults must be an array of expressions, found %s", btype_name(it.val.type));
+                FAIL(e, ERR_LOC(34462), "defaults must be an array of expressions, found %s",
+                     btype_name(it.val.type));
             defaults = it.val;
         } else if (slice_eq_str(it.name, "useLongestLength")) {
             if (it.val.type != BT_BOOL)
-                FAIL(e, ERR_LOC(34463), "useLongestLength must be a bool, found %s", btype_name(it.val.type));
+                FAIL(e, ERR_LOC(34463), "useLongestLength must be a bool, found %s",
+                     btype_name(it.val.type));
             z->longest = bval_bool(it.val);
         } else {
-            FAIL(e, ERR_LOC(34464), "$zip found an unknown argument: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(34464), "$zip found an unknown argument: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         }
     }
     z->n_inputs = bval_is_missing(inputs) ? 0 : (int)bdoc_count(bval_doc(inputs));
@@ -124,7 +130,9 @@ EXPR_EVAL(expr__eval_sort_array)
         return RC_OK;
     }
     if (arr.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(2942504), "The input argument to $sortArray must be an array, but was of type: %s", btype_name(arr.type));
+        FAIL(e, ERR_LOC(2942504),
+             "The input argument to $sortArray must be an array, but was of type: %s",
+             btype_name(arr.type));
     vals_push_all(&l, bval_doc(arr));
     TRY(qctx_check(env->q, e));
     struct sort_by here = *by;
@@ -158,7 +166,8 @@ static RC pick_n_check(struct bval n, int64_t *out, struct err *e)
 {
     *out = 0;
     if (!bval_is_number(n))
-        FAIL(e, ERR_LOC(5787902), "Value for 'n' must be of integral type, but found %s", btype_name(n.type));
+        FAIL(e, ERR_LOC(5787902), "Value for 'n' must be of integral type, but found %s",
+             btype_name(n.type));
     if (!bval_to_i64(n, out))
         FAIL(e, ERR_LOC(5787903), "Value for 'n' must be of integral type");
     if (*out <= 0)

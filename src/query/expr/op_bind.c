@@ -65,7 +65,8 @@ static RC as_name(struct bval as, struct slice *name, struct err *e)
     return expr__check_var_name(*name, e);
 }
 
-static RC parse_inside(struct expr_parser *ps, const struct expr_scope *scope, struct bval spec, struct expr **out, struct err *e)
+static RC parse_inside(struct expr_parser *ps, const struct expr_scope *scope, struct bval spec,
+                       struct expr **out, struct err *e)
 {
     const struct expr_scope *outer = ps->scope;
 
@@ -172,7 +173,9 @@ EXPR_EVAL(expr__eval_filter)
 
 EXPR_PARSE(expr__parse_filter)
 {
-    static const struct expr_param params[] = { { "input", 28648 }, { "as", 0 }, { "cond", 28650 }, { "limit", 0 } };
+    static const struct expr_param params[] = {
+        { "input", 28648 }, { "as", 0 }, { "cond", 28650 }, { "limit", 0 }
+    };
     static const struct expr_named named = { params, 4, 28646, 28647 };
     struct expr_op as_named = *op;
     struct bval raw[4];
@@ -205,9 +208,11 @@ EXPR_EVAL(expr__eval_reduce)
         return RC_OK;
     }
     if (in.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(40080), "$reduce requires that 'input' be an array, found: %s", btype_name(in.type));
+        FAIL(e, ERR_LOC(40080), "$reduce requires that 'input' be an array, found: %s",
+             btype_name(in.type));
     TRY(expr__arg(x, 1, env, &acc, e));
-    struct expr_var value = { .up = env->vars, .id = x->var }, this = { .up = &value, .id = x->var + 1 };
+    struct expr_var value = { .up = env->vars, .id = x->var },
+                    this = { .up = &value, .id = x->var + 1 };
     struct expr_env inner = *env;
     inner.vars = &this;
     biter_init(&it, bval_doc(in));
@@ -223,7 +228,9 @@ EXPR_EVAL(expr__eval_reduce)
 
 EXPR_PARSE(expr__parse_reduce)
 {
-    static const struct expr_param params[] = { { "input", 40077 }, { "initialValue", 40078 }, { "in", 40079 } };
+    static const struct expr_param params[] = { { "input", 40077 },
+                                                { "initialValue", 40078 },
+                                                { "in", 40079 } };
     static const struct expr_named named = { params, 3, 40075, 40076 };
     struct expr_op as_named = *op;
     struct bval raw[3];

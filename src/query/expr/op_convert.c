@@ -17,7 +17,8 @@ static struct slice base64_encode(struct arena *a, struct slice s, bool url)
 
     for (size_t i = 0; i < s.len; i += 3) {
         size_t n = MIN(s.len - i, (size_t)3);
-        uint32_t w = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) | (n > 2 ? s.p[i + 2] : 0);
+        uint32_t w = (uint32_t)s.p[i] << 16 | (n > 1 ? (uint32_t)s.p[i + 1] << 8 : 0) |
+                     (n > 2 ? s.p[i + 2] : 0);
         *p++ = set[w >> 18];
         *p++ = set[w >> 12 & 63];
         if (n > 1)
@@ -73,13 +74,18 @@ static bool valid_utf8(struct slice s)
 {
     for (size_t i = 0; i < s.len;) {
         uint8_t c = s.p[i];
-        size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+        size_t n = c < 0x80                ? 1
+                   : c >= 0xc2 && c < 0xe0 ? 2
+                   : (c & 0xf0) == 0xe0    ? 3
+                   : c >= 0xf0 && c < 0xf5 ? 4
+                                           : 0;
         if (n == 0 || n > s.len - i)
             return false;
         for (size_t k = 1; k < n; k++)
             if ((s.p[i + k] & 0xc0) != 0x80)
                 return false;
-        if ((c == 0xe0 && s.p[i + 1] < 0xa0) || (c == 0xed && s.p[i + 1] >= 0xa0) || (c == 0xf0 && s.p[i + 1] < 0x90) || (c == 0xf4 && s.p[i + 1] >= 0x90))
+        if ((c == 0xe0 && s.p[i + 1] < 0xa0) || (c == 0xed && s.p[i + 1] >= 0xa0) ||
+            (c == 0xf0 && s.p[i + 1] < 0x90) || (c == 0xf4 && s.p[i + 1] >= 0x90))
             return false;
         i += n;
     }
@@ -128,36 +134,44 @@ static bool uuid_parse(struct slice s, uint8_t out[16])
     return text_unhex(SLICE(hex, 32), out);
 }
 
-RC convert_bin_to_string(struct arena *a, struct bval v, const struct convert_opts *o, struct bval *out, struct err *e)
+RC convert_bin_to_string(struct arena *a, struct bval v, const struct convert_opts *o,
+                         struct bval *out, struct err *e)
 {
     uint8_t sub;
     struct slice s = bval_bin(v, &sub);
     enum convert_format f = o->format;
 
     if (f == FORMAT_NONE)
-        FAIL(e, ERR_LOC(4341115), "Format must be specified when converting from 'binData' to 'string'");
+        FAIL(e, ERR_LOC(4341115),
+             "Format must be specified when converting from 'binData' to 'string'");
     if (f == FORMAT_AUTO)
         f = sub == 4 ? FORMAT_UUID : FORMAT_BASE64;
     switch (f) {
     case FORMAT_UUID:
         if (sub != 4 || s.len != 16)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: not a UUID");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Failed to parse BinData in $convert with no onError value: not a UUID");
         s = uuid_text(a, s);
         break;
     case FORMAT_BASE64:
     case FORMAT_BASE64URL:
         if (sub == 4)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
+            FAIL(
+                e, ERR_CONVERSION_FAILURE,
+                "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
         s = base64_encode(a, s, f == FORMAT_BASE64URL);
         break;
     case FORMAT_HEX:
         if (sub == 4)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
+            FAIL(
+                e, ERR_CONVERSION_FAILURE,
+                "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
         s = hex_encode(a, s);
         break;
     default:
         if (sub == 4 || !valid_utf8(s))
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: invalid UTF-8");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Failed to parse BinData in $convert with no onError value: invalid UTF-8");
         break;
     }
     return val__new_str(a, s, out, e);
@@ -173,16 +187,21 @@ static uint64_t load_bytes(struct slice s, bool big)
     return w;
 }
 
-RC convert_bin_to_number(struct arena *a, struct bval v, const struct convert_opts *o, struct bval *out, struct err *e)
+RC convert_bin_to_number(struct arena *a, struct bval v, const struct convert_opts *o,
+                         struct bval *out, struct err *e)
 {
     uint8_t sub;
     struct slice s = bval_bin(v, &sub);
     uint64_t w = s.len <= 8 ? load_bytes(s, o->big_endian) : 0;
     bool is_double = o->to == BT_DOUBLE;
-    bool ok = is_double ? s.len == 4 || s.len == 8 : s.len == 1 || s.len == 2 || s.len == 4 || (s.len == 8 && o->to == BT_INT64);
+    bool ok = is_double
+                  ? s.len == 4 || s.len == 8
+                  : s.len == 1 || s.len == 2 || s.len == 4 || (s.len == 8 && o->to == BT_INT64);
 
     if (!ok)
-        FAIL(e, ERR_CONVERSION_FAILURE, "Failed to convert '%zu' bytes of BinData to %s in $convert because of invalid length", s.len, btype_name(o->to));
+        FAIL(e, ERR_CONVERSION_FAILURE,
+             "Failed to convert '%zu' bytes of BinData to %s in $convert because of invalid length",
+             s.len, btype_name(o->to));
     if (is_double) {
         double d;
         float f;
@@ -202,60 +221,72 @@ RC convert_bin_to_number(struct arena *a, struct bval v, const struct convert_op
     return RC_OK;
 }
 
-static RC text_to_bin(struct arena *a, struct slice s, const struct convert_opts *o, struct bval *out, struct err *e)
+static RC text_to_bin(struct arena *a, struct slice s, const struct convert_opts *o,
+                      struct bval *out, struct err *e)
 {
     struct slice raw = s;
     uint8_t uuid[16], *p;
 
     switch (o->format) {
     case FORMAT_NONE:
-        FAIL(e, ERR_LOC(4341115), "Format must be specified when converting from 'string' to 'binData'");
+        FAIL(e, ERR_LOC(4341115),
+             "Format must be specified when converting from 'string' to 'binData'");
     case FORMAT_UUID:
         if (o->subtype != 4 || !uuid_parse(s, uuid))
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: Invalid UUID string");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Failed to parse BinData in $convert with no onError value: Invalid UUID string");
         raw = SLICE(uuid, 16);
         break;
     case FORMAT_AUTO:
         if (o->subtype == 4) {
             if (!uuid_parse(s, uuid))
-                FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: Invalid UUID string");
+                FAIL(
+                    e, ERR_CONVERSION_FAILURE,
+                    "Failed to parse BinData in $convert with no onError value: Invalid UUID string");
             raw = SLICE(uuid, 16);
         } else if (!base64_decode(a, s, false, &raw)) {
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: input is not base64");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Failed to parse BinData in $convert with no onError value: input is not base64");
         }
         break;
     case FORMAT_HEX:
         p = arena_alloc(a, s.len / 2 + 1);
         if (o->subtype == 4 || !text_unhex(s, p))
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: input is not hexadecimal");
+            FAIL(
+                e, ERR_CONVERSION_FAILURE,
+                "Failed to parse BinData in $convert with no onError value: input is not hexadecimal");
         raw = SLICE(p, s.len / 2);
         break;
     case FORMAT_BASE64:
     case FORMAT_BASE64URL:
         if (o->subtype == 4 || !base64_decode(a, s, o->format == FORMAT_BASE64URL, &raw))
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: input is not base64");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Failed to parse BinData in $convert with no onError value: input is not base64");
         break;
     case FORMAT_UTF8:
         if (o->subtype == 4)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse BinData in $convert with no onError value: subtype 4 needs the uuid format");
+            FAIL(
+                e, ERR_CONVERSION_FAILURE,
+                "Failed to parse BinData in $convert with no onError value: subtype 4 needs the uuid format");
         break;
     }
     *out = bval_new_bin(a, o->subtype, raw);
     return RC_OK;
 }
 
-RC convert_to_bin(struct arena *a, struct bval v, const struct convert_opts *o, struct bval *out, struct err *e)
+RC convert_to_bin(struct arena *a, struct bval v, const struct convert_opts *o, struct bval *out,
+                  struct err *e)
 {
     uint8_t le[8], sub;
     size_t n = v.type == BT_INT32 ? 4 : 8;
 
     switch (v.type) {
-    case BT_STRING:
-        return text_to_bin(a, bval_str(v), o, out, e);
+    case BT_STRING: return text_to_bin(a, bval_str(v), o, out, e);
     case BT_BINARY:
         bval_bin(v, &sub);
         if (sub != o->subtype)
-            FAIL(e, ERR_CONVERSION_FAILURE, "Conversions between different binary subtypes are not supported");
+            FAIL(e, ERR_CONVERSION_FAILURE,
+                 "Conversions between different binary subtypes are not supported");
         *out = v;
         return RC_OK;
     case BT_INT32:
@@ -270,7 +301,9 @@ RC convert_to_bin(struct arena *a, struct bval v, const struct convert_opts *o, 
         *out = bval_new_bin(a, o->subtype, SLICE(le, n));
         return RC_OK;
     default:
-        FAIL(e, ERR_CONVERSION_FAILURE, "Unsupported conversion from %s to binData in $convert with no onError value", btype_name(v.type));
+        FAIL(e, ERR_CONVERSION_FAILURE,
+             "Unsupported conversion from %s to binData in $convert with no onError value",
+             btype_name(v.type));
     }
 }
 
@@ -288,11 +321,14 @@ static RC target_type(struct bval t, int *to, struct err *e)
         return RC_OK;
     }
     if (!bval_is_number(t))
-        FAIL(e, ERR_FAILED_TO_PARSE, "$convert's 'to' argument must be a string or number, but is %s", btype_name(t.type));
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "$convert's 'to' argument must be a string or number, but is %s", btype_name(t.type));
     if (!bval_to_i64(t, &n))
         FAIL(e, ERR_FAILED_TO_PARSE, "In $convert, numeric 'to' argument is not an integer");
     if (!((n >= 0 && n <= 19) || n == -1 || n == 127 || n == 255))
-        FAIL(e, ERR_FAILED_TO_PARSE, "In $convert, numeric value for 'to' does not correspond to a BSON type: %lld", (long long)n);
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "In $convert, numeric value for 'to' does not correspond to a BSON type: %lld",
+             (long long)n);
     *to = n == -1 ? BT_MIN_KEY : (int)n;
     return RC_OK;
 }
@@ -302,11 +338,14 @@ static RC subtype_of(struct bval s, uint8_t *out, struct err *e)
     int64_t n;
 
     if (!bval_is_number(s))
-        FAIL(e, ERR_LOC(4341108), "In $convert, 'subtype' must be a number, but is %s", btype_name(s.type));
+        FAIL(e, ERR_LOC(4341108), "In $convert, 'subtype' must be a number, but is %s",
+             btype_name(s.type));
     if (!bval_to_i64(s, &n))
         FAIL(e, ERR_LOC(4341106), "In $convert, numeric 'subtype' argument is not an integer");
     if (!((n >= 0 && n <= 8) || (n >= 128 && n <= 255)))
-        FAIL(e, ERR_LOC(4341107), "In $convert, numeric value for 'subtype' does not correspond to a BinData type: %lld", (long long)n);
+        FAIL(e, ERR_LOC(4341107),
+             "In $convert, numeric value for 'subtype' does not correspond to a BinData type: %lld",
+             (long long)n);
     *out = (uint8_t)n;
     return RC_OK;
 }
@@ -328,7 +367,8 @@ static RC target_of(struct bval to, struct convert_opts *o, bool *is_null, struc
         else if (slice_eq_str(it.name, "subtype"))
             TRY(subtype_of(it.val, &o->subtype, e));
         else
-            FAIL(e, ERR_FAILED_TO_PARSE, "$convert found an unknown argument in 'to': %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_FAILED_TO_PARSE, "$convert found an unknown argument in 'to': %.*s",
+                 (int)it.name.len, (const char *)it.name.p);
     }
     if (bval_is_missing(type))
         FAIL(e, ERR_FAILED_TO_PARSE, "Missing 'type' in $convert's 'to'");
@@ -341,7 +381,8 @@ static RC format_of(struct bval f, enum convert_format *out, struct err *e)
     static const char *const names[] = { "", "auto", "base64", "base64url", "hex", "utf8", "uuid" };
 
     if (f.type != BT_STRING)
-        FAIL(e, ERR_LOC(4341114), "$convert requires that 'format' be a string, found: %s", btype_name(f.type));
+        FAIL(e, ERR_LOC(4341114), "$convert requires that 'format' be a string, found: %s",
+             btype_name(f.type));
     for (size_t i = 1; i < ARRAY_LEN(names); i++) {
         if (slice_eq_str(bval_str(f), names[i])) {
             *out = (enum convert_format)i;
@@ -354,7 +395,8 @@ static RC format_of(struct bval f, enum convert_format *out, struct err *e)
 static RC byte_order_of(struct bval b, bool *big, struct err *e)
 {
     if (b.type != BT_STRING)
-        FAIL(e, ERR_LOC(9130001), "$convert requires that 'byteOrder' be a string, found: %s", btype_name(b.type));
+        FAIL(e, ERR_LOC(9130001), "$convert requires that 'byteOrder' be a string, found: %s",
+             btype_name(b.type));
     *big = slice_eq_str(bval_str(b), "big");
     if (!*big && !slice_eq_str(bval_str(b), "little"))
         FAIL(e, ERR_LOC(9130002), "Invalid 'byteOrder' argument for $convert");
@@ -389,7 +431,9 @@ EXPR_EVAL(expr__eval_convert)
         TRY(format_of(f, &o.format, e));
     if (has_b && !bval_is_nullish(b))
         TRY(byte_order_of(b, &o.big_endian, e));
-    if (has_f && bval_is_nullish(f) && ((v.type == BT_BINARY && o.to == BT_STRING) || (v.type == BT_STRING && o.to == BT_BINARY))) {
+    if (has_f && bval_is_nullish(f) &&
+        ((v.type == BT_BINARY && o.to == BT_STRING) ||
+         (v.type == BT_STRING && o.to == BT_BINARY))) {
         *out = val_null();
         return RC_OK;
     }

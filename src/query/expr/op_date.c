@@ -71,7 +71,9 @@ EXPR_PARSE(expr__parse_date_part)
 
     if (arg.type == BT_ARRAY) {
         if (bdoc_count(bval_doc(arg)) != 1)
-            FAIL(e, ERR_LOC(40536), "$%s accepts exactly one argument if given an array, but was given %u", op->name, bdoc_count(bval_doc(arg)));
+            FAIL(e, ERR_LOC(40536),
+                 "$%s accepts exactly one argument if given an array, but was given %u", op->name,
+                 bdoc_count(bval_doc(arg)));
         raw[0] = bdoc_get(bval_doc(arg), "0");
     } else if (arg.type == BT_DOCUMENT) {
         biter_init(&it, bval_doc(arg));
@@ -90,16 +92,28 @@ EXPR_PARSE(expr__parse_date_part)
 
 /* ---- $dateToParts: date, timezone, iso8601 ---- */
 
-static RC parts_object(struct arena *a, const struct date_parts *p, bool iso, struct bval *out, struct err *e)
+static RC parts_object(struct arena *a, const struct date_parts *p, bool iso, struct bval *out,
+                       struct err *e)
 {
-    static const char *const plain[] = { "year", "month", "day" }, *const week[] = { "isoWeekYear", "isoWeek", "isoDayOfWeek" };
+    static const char *const plain[] = { "year", "month", "day" }, *const week[] = {
+        "isoWeekYear", "isoWeek", "isoDayOfWeek"
+    };
     static const char *const rest[] = { "hour", "minute", "second", "millisecond" };
-    int v[] = { iso ? (int)p->iso_year : (int)p->year, iso ? p->iso_week : p->month, iso ? (p->weekday ? p->weekday : 7) : p->day,
-                p->hour, p->minute, p->second, p->ms };
+    int v[] = { iso ? (int)p->iso_year : (int)p->year,
+                iso ? p->iso_week : p->month,
+                iso ? (p->weekday ? p->weekday : 7) : p->day,
+                p->hour,
+                p->minute,
+                p->second,
+                p->ms };
     struct fields f = fields_in(a);
 
     for (int i = 0; i < 7; i++)
-        fields_push(&f, slice_str(i >= 3 ? rest[i - 3] : iso ? week[i] : plain[i]), bval_new_i32(a, v[i]));
+        fields_push(&f,
+                    slice_str(i >= 3 ? rest[i - 3]
+                              : iso  ? week[i]
+                                     : plain[i]),
+                    bval_new_i32(a, v[i]));
     return fields_object(&f, out, e);
 }
 
@@ -131,11 +145,26 @@ EXPR_EVAL(expr__eval_date_to_parts)
 
 /* ---- $dateFromParts ---- */
 
-enum from_part { FP_YEAR, FP_MONTH, FP_DAY, FP_HOUR, FP_MINUTE, FP_SECOND, FP_MS, FP_ISO_YEAR, FP_ISO_WEEK, FP_ISO_DAY, FP_TZ, FP_NR };
+enum from_part {
+    FP_YEAR,
+    FP_MONTH,
+    FP_DAY,
+    FP_HOUR,
+    FP_MINUTE,
+    FP_SECOND,
+    FP_MS,
+    FP_ISO_YEAR,
+    FP_ISO_WEEK,
+    FP_ISO_DAY,
+    FP_TZ,
+    FP_NR
+};
 
-static RC part_value(const struct expr *x, int i, struct expr_env *env, int64_t def, int64_t *out, bool *is_null, struct err *e)
+static RC part_value(const struct expr *x, int i, struct expr_env *env, int64_t def, int64_t *out,
+                     bool *is_null, struct err *e)
 {
-    static const int64_t limit[FP_NR] = { [FP_SECOND] = (int64_t)1 << 62, [FP_MS] = (int64_t)1 << 62 };
+    static const int64_t limit[FP_NR] = { [FP_SECOND] = (int64_t)1 << 62,
+                                          [FP_MS] = (int64_t)1 << 62 };
     struct bval v;
     bool given;
 
@@ -148,12 +177,15 @@ static RC part_value(const struct expr *x, int i, struct expr_env *env, int64_t 
         return RC_OK;
     }
     if (!bval_is_number(v) || !bval_to_i64(v, out))
-        FAIL(e, ERR_LOC(40515), "'%s' must evaluate to an integer, found %s", x->op->named->params[i].name, btype_name(v.type));
+        FAIL(e, ERR_LOC(40515), "'%s' must evaluate to an integer, found %s",
+             x->op->named->params[i].name, btype_name(v.type));
     if (i == FP_YEAR || i == FP_ISO_YEAR) {
         if (*out < 1 || *out > 9999)
-            FAIL(e, ERR_LOC(40523), "'%s' must evaluate to an integer in the range 1 to 9999", x->op->named->params[i].name);
+            FAIL(e, ERR_LOC(40523), "'%s' must evaluate to an integer in the range 1 to 9999",
+                 x->op->named->params[i].name);
     } else if (!limit[i] && (*out < INT16_MIN || *out > INT16_MAX)) {
-        FAIL(e, ERR_LOC(31034), "'%s' must evaluate to a value in the range [-32768, 32767]", x->op->named->params[i].name);
+        FAIL(e, ERR_LOC(31034), "'%s' must evaluate to a value in the range [-32768, 32767]",
+             x->op->named->params[i].name);
     }
     return RC_OK;
 }
@@ -177,9 +209,11 @@ EXPR_EVAL(expr__eval_date_from_parts)
     }
     bool ok;
     if (iso)
-        ok = date_join(1970, 1, date_iso_days(v[FP_ISO_YEAR], v[FP_ISO_WEEK], v[FP_ISO_DAY]) + 1, v[FP_HOUR], v[FP_MINUTE], v[FP_SECOND], v[FP_MS], &local);
+        ok = date_join(1970, 1, date_iso_days(v[FP_ISO_YEAR], v[FP_ISO_WEEK], v[FP_ISO_DAY]) + 1,
+                       v[FP_HOUR], v[FP_MINUTE], v[FP_SECOND], v[FP_MS], &local);
     else
-        ok = date_join(v[FP_YEAR], v[FP_MONTH], v[FP_DAY], v[FP_HOUR], v[FP_MINUTE], v[FP_SECOND], v[FP_MS], &local);
+        ok = date_join(v[FP_YEAR], v[FP_MONTH], v[FP_DAY], v[FP_HOUR], v[FP_MINUTE], v[FP_SECOND],
+                       v[FP_MS], &local);
     if (!ok)
         FAIL(e, ERR_LOC(40523), "$dateFromParts: the date is out of range");
     *out = bval_new_date(env_arena(env), tz_to_utc(&z, local));
@@ -193,10 +227,14 @@ EXPR_PARSE(expr__parse_date_from_parts)
     TRY(expr__named_args(op, arg, raw, e));
     bool has_year = !bval_is_missing(raw[FP_YEAR]), has_iso = !bval_is_missing(raw[FP_ISO_YEAR]);
     if (!has_year && !has_iso)
-        FAIL(e, ERR_LOC(40516), "$dateFromParts requires either 'year' or 'isoWeekYear' to be present");
-    if (has_year && (has_iso || !bval_is_missing(raw[FP_ISO_WEEK]) || !bval_is_missing(raw[FP_ISO_DAY])))
-        FAIL(e, ERR_LOC(40489), "$dateFromParts does not allow mixing natural dates with ISO dates");
+        FAIL(e, ERR_LOC(40516),
+             "$dateFromParts requires either 'year' or 'isoWeekYear' to be present");
+    if (has_year &&
+        (has_iso || !bval_is_missing(raw[FP_ISO_WEEK]) || !bval_is_missing(raw[FP_ISO_DAY])))
+        FAIL(e, ERR_LOC(40489),
+             "$dateFromParts does not allow mixing natural dates with ISO dates");
     if (has_iso && (!bval_is_missing(raw[FP_MONTH]) || !bval_is_missing(raw[FP_DAY])))
-        FAIL(e, ERR_LOC(40525), "$dateFromParts does not allow mixing ISO dates with natural dates");
+        FAIL(e, ERR_LOC(40525),
+             "$dateFromParts does not allow mixing ISO dates with natural dates");
     return expr__parse_dated(ps, op, arg, out, e);
 }

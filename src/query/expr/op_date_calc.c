@@ -6,7 +6,8 @@
 
 bool date_unit_of(struct slice s, enum date_unit *out)
 {
-    static const char *const names[] = { "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year" };
+    static const char *const names[] = { "millisecond", "second", "minute",  "hour", "day",
+                                         "week",        "month",  "quarter", "year" };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (slice_eq_str(s, names[i])) {
@@ -24,7 +25,8 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
 
-RC date_add(const struct tz *z, int64_t ms, enum date_unit u, int64_t amount, int64_t *out, struct err *e)
+RC date_add(const struct tz *z, int64_t ms, enum date_unit u, int64_t amount, int64_t *out,
+            struct err *e)
 {
     struct date_parts p;
     int64_t local, months;
@@ -43,7 +45,12 @@ RC date_add(const struct tz *z, int64_t ms, enum date_unit u, int64_t amount, in
         *out = tz_to_utc(z, local);
         return RC_OK;
     }
-    if (!i64_mul(amount, u == UNIT_YEAR ? 12 : u == UNIT_QUARTER ? 3 : 1, &months) || months > 400000000000 || months < -400000000000)
+    if (!i64_mul(amount,
+                 u == UNIT_YEAR      ? 12
+                 : u == UNIT_QUARTER ? 3
+                                     : 1,
+                 &months) ||
+        months > 400000000000 || months < -400000000000)
         FAIL(e, ERR_LOC(5166406), "$dateAdd overflowed");
     date_split(local, &p);
     months += p.year * 12 + p.month - 1;
@@ -68,7 +75,9 @@ static int64_t unit_index(int64_t local, enum date_unit u, int week_start)
         return floor_div(floor_div(local, MS_DAY) + 3 - week_start, 7);
     }
     date_split(local, &p);
-    return u == UNIT_YEAR ? p.year : u == UNIT_QUARTER ? p.year * 4 + (p.month - 1) / 3 : p.year * 12 + p.month - 1;
+    return u == UNIT_YEAR      ? p.year
+           : u == UNIT_QUARTER ? p.year * 4 + (p.month - 1) / 3
+                               : p.year * 12 + p.month - 1;
 }
 
 int64_t date_diff(const struct tz *z, int64_t from, int64_t to, enum date_unit u, int week_start)
@@ -76,14 +85,17 @@ int64_t date_diff(const struct tz *z, int64_t from, int64_t to, enum date_unit u
     if (u == UNIT_MS)
         return to - from;
     if (u <= UNIT_HOUR) { /* boundaries of the clock, whatever the zone's jumps */
-        int64_t shift_from = tz_offset(z, from), shift_to = u == UNIT_HOUR || u == UNIT_MINUTE || u == UNIT_SECOND ? shift_from : 0;
+        int64_t shift_from = tz_offset(z, from),
+                shift_to = u == UNIT_HOUR || u == UNIT_MINUTE || u == UNIT_SECOND ? shift_from : 0;
         return floor_div(to + shift_to, unit_ms[u]) - floor_div(from + shift_from, unit_ms[u]);
     }
-    return unit_index(tz_local(z, to), u, week_start) - unit_index(tz_local(z, from), u, week_start);
+    return unit_index(tz_local(z, to), u, week_start) -
+           unit_index(tz_local(z, from), u, week_start);
 }
 
 /* Bins are counted from 2000-01-01 (weeks: from the first week start on or after it). */
-RC date_trunc(const struct tz *z, int64_t ms, enum date_unit u, int64_t bin, int week_start, int64_t *out, struct err *e)
+RC date_trunc(const struct tz *z, int64_t ms, enum date_unit u, int64_t bin, int week_start,
+              int64_t *out, struct err *e)
 {
     int64_t local = tz_local(z, ms), ref = date_days(2000, 1, 1) * MS_DAY, size;
 
@@ -116,20 +128,24 @@ RC date_trunc(const struct tz *z, int64_t ms, enum date_unit u, int64_t bin, int
 static RC unit_arg(struct bval v, const char *op, enum date_unit *u, struct err *e)
 {
     if (v.type != BT_STRING)
-        FAIL(e, ERR_LOC(5439013), "%s requires 'unit' to be a string, but got %s", op, btype_name(v.type));
+        FAIL(e, ERR_LOC(5439013), "%s requires 'unit' to be a string, but got %s", op,
+             btype_name(v.type));
     if (!date_unit_of(bval_str(v), u))
-        FAIL(e, ERR_FAILED_TO_PARSE, "unknown time unit value: %.*s", (int)MIN(bval_str(v).len, (size_t)32), (const char *)bval_str(v).p);
+        FAIL(e, ERR_FAILED_TO_PARSE, "unknown time unit value: %.*s",
+             (int)MIN(bval_str(v).len, (size_t)32), (const char *)bval_str(v).p);
     return RC_OK;
 }
 
 /* 0 = Monday. */
 static RC week_start_arg(struct bval v, int *out, struct err *e)
 {
-    static const char *const days[] = { "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday" };
+    static const char *const days[] = { "monday", "tuesday",  "wednesday", "thursday",
+                                        "friday", "saturday", "sunday" };
     char low[16] = "";
 
     if (v.type != BT_STRING)
-        FAIL(e, ERR_LOC(5439015), "requires 'startOfWeek' to be a string, but got %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(5439015), "requires 'startOfWeek' to be a string, but got %s",
+             btype_name(v.type));
     struct slice s = bval_str(v);
     for (size_t i = 0; i < s.len && i < sizeof(low) - 1; i++)
         low[i] = (char)(s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] | 0x20 : s.p[i]);
@@ -170,11 +186,13 @@ EXPR_EVAL(expr__eval_date_add)
     }
     if (x->op->aux < 0) {
         if (n == INT64_MIN)
-            FAIL(e, ERR_LOC(6045000), "invalid %s 'amount' parameter value: %lld", x->op->name, (long long)n);
+            FAIL(e, ERR_LOC(6045000), "invalid %s 'amount' parameter value: %lld", x->op->name,
+                 (long long)n);
         n = -n;
     }
     if (u > UNIT_HOUR && (n > INT32_MAX * 400000LL || n < -INT32_MAX * 400000LL))
-        FAIL(e, ERR_LOC(5976500), "invalid %s 'amount' parameter value: %lld", x->op->name, (long long)n);
+        FAIL(e, ERR_LOC(5976500), "invalid %s 'amount' parameter value: %lld", x->op->name,
+             (long long)n);
     TRY(date_add(&z, ms, u, n, &r, e));
     *out = bval_new_date(env_arena(env), r);
     return RC_OK;
@@ -240,9 +258,13 @@ EXPR_EVAL(expr__eval_date_trunc)
     }
     if (has_bin) {
         if (!bval_is_number(bin) || !bval_to_i64(bin, &n))
-            FAIL(e, ERR_LOC(5439017), "$dateTrunc requires 'binSize' to be a 64-bit integer, but got value of type %s", btype_name(bin.type));
+            FAIL(e, ERR_LOC(5439017),
+                 "$dateTrunc requires 'binSize' to be a 64-bit integer, but got value of type %s",
+                 btype_name(bin.type));
         if (n <= 0)
-            FAIL(e, ERR_LOC(5439018), "$dateTrunc requires 'binSize' to be greater than 0, but got value %lld", (long long)n);
+            FAIL(e, ERR_LOC(5439018),
+                 "$dateTrunc requires 'binSize' to be greater than 0, but got value %lld",
+                 (long long)n);
     }
     if (u == UNIT_WEEK && has_week)
         TRY(week_start_arg(week, &start, e));

@@ -22,7 +22,9 @@ RC date_format_check(struct slice f, bool parsing, struct err *e)
     return RC_OK;
 }
 
-static const char *const month_names[] = { "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December" };
+static const char *const month_names[] = { "January",   "February", "March",    "April",
+                                           "May",       "June",     "July",     "August",
+                                           "September", "October",  "November", "December" };
 
 static void put_offset(struct buf *b, int64_t ms)
 {
@@ -31,18 +33,23 @@ static void put_offset(struct buf *b, int64_t ms)
     buf_printf(b, "%c%02d%02d", ms < 0 ? '-' : '+', (int)(minutes / 60), (int)(minutes % 60));
 }
 
-static RC put_specifier(struct buf *b, char c, const struct date_parts *p, int64_t offset, struct err *e)
+static RC put_specifier(struct buf *b, char c, const struct date_parts *p, int64_t offset,
+                        struct err *e)
 {
     switch (c) {
     case '%': buf_push_u8(b, '%'); break;
     case 'Y':
         if (p->year < 0 || p->year > 9999)
-            FAIL(e, ERR_LOC(18537), "$dateToString is only defined on year 0-9999, tried to use year %lld", (long long)p->year);
+            FAIL(e, ERR_LOC(18537),
+                 "$dateToString is only defined on year 0-9999, tried to use year %lld",
+                 (long long)p->year);
         buf_printf(b, "%04d", (int)p->year);
         break;
     case 'G':
         if (p->iso_year < 0 || p->iso_year > 9999)
-            FAIL(e, ERR_LOC(18537), "$dateToString is only defined on year 0-9999, tried to use year %lld", (long long)p->iso_year);
+            FAIL(e, ERR_LOC(18537),
+                 "$dateToString is only defined on year 0-9999, tried to use year %lld",
+                 (long long)p->iso_year);
         buf_printf(b, "%04d", (int)p->iso_year);
         break;
     case 'm': buf_printf(b, "%02d", p->month); break;
@@ -64,7 +71,8 @@ static RC put_specifier(struct buf *b, char c, const struct date_parts *p, int64
     return RC_OK;
 }
 
-RC date_format(struct arena *a, struct slice f, const struct tz *z, int64_t ms, struct bval *out, struct err *e)
+RC date_format(struct arena *a, struct slice f, const struct tz *z, int64_t ms, struct bval *out,
+               struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct date_parts p;
@@ -94,7 +102,8 @@ EXPR_EVAL(expr__eval_date_to_string)
     TRY(expr__opt(x, 1, env, &given, &fv, e));
     if (given && !bval_is_nullish(fv)) {
         if (fv.type != BT_STRING)
-            FAIL(e, ERR_LOC(18533), "$dateToString requires that 'format' be a string, found: %s", btype_name(fv.type));
+            FAIL(e, ERR_LOC(18533), "$dateToString requires that 'format' be a string, found: %s",
+                 btype_name(fv.type));
         f = bval_str(fv);
         TRY(date_format_check(f, false, e));
     }
@@ -111,18 +120,22 @@ EXPR_EVAL(expr__eval_date_to_string)
     }
     TRY(date_of(date, 16006, &ms, e));
     if (!given)
-        f = strcmp(z.name, "UTC") == 0 ? SLICE_LIT("%Y-%m-%dT%H:%M:%S.%LZ") : SLICE_LIT("%Y-%m-%dT%H:%M:%S.%L");
+        f = strcmp(z.name, "UTC") == 0 ? SLICE_LIT("%Y-%m-%dT%H:%M:%S.%LZ")
+                                       : SLICE_LIT("%Y-%m-%dT%H:%M:%S.%L");
     return date_format(env_arena(env), f, &z, ms, out, e);
 }
 
 /* ---- $dateFromString: dateString, format, timezone, onError, onNull ---- */
 
-static RC from_string(const struct expr *x, struct expr_env *env, struct bval sv, struct slice f, bool has_format, const struct tz *z, struct bval *out, struct err *e)
+static RC from_string(const struct expr *x, struct expr_env *env, struct bval sv, struct slice f,
+                      bool has_format, const struct tz *z, struct bval *out, struct err *e)
 {
     int64_t ms;
 
     if (sv.type != BT_STRING)
-        FAIL(e, ERR_CONVERSION_FAILURE, "$dateFromString requires that 'dateString' be a string, found: %s", btype_name(sv.type));
+        FAIL(e, ERR_CONVERSION_FAILURE,
+             "$dateFromString requires that 'dateString' be a string, found: %s",
+             btype_name(sv.type));
     bool tz_given = x->args[2] != NULL;
     if (has_format)
         TRY(date_parse_format(env_arena(env), bval_str(sv), f, z, tz_given, &ms, e));
@@ -144,7 +157,8 @@ EXPR_EVAL(expr__eval_date_from_string)
     TRY(expr__opt(x, 1, env, &given, &fv, e));
     if (given && !bval_is_nullish(fv)) {
         if (fv.type != BT_STRING)
-            FAIL(e, ERR_LOC(40684), "$dateFromString requires that 'format' be a string, found: %s", btype_name(fv.type));
+            FAIL(e, ERR_LOC(40684), "$dateFromString requires that 'format' be a string, found: %s",
+                 btype_name(fv.type));
         f = bval_str(fv);
         TRY(date_format_check(f, true, e));
     }

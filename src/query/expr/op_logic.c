@@ -9,7 +9,8 @@
 
 static int cmp_missing_lowest(struct bval a, struct bval b)
 {
-    bool ma = bval_is_missing(a) || a.type == BT_UNDEFINED, mb = bval_is_missing(b) || b.type == BT_UNDEFINED;
+    bool ma = bval_is_missing(a) || a.type == BT_UNDEFINED,
+         mb = bval_is_missing(b) || b.type == BT_UNDEFINED;
 
     if (ma != mb) {
         if ((ma ? b : a).type == BT_MIN_KEY)
@@ -33,9 +34,7 @@ EXPR_EVAL(expr__eval_compare)
     TRY(expr__arg(x, 1, env, &b, e));
     int c = cmp_missing_lowest(a, b);
     switch ((enum cmp_kind)x->op->aux) {
-    case CMP_CMP:
-        *out = bval_new_i32(env_arena(env), c < 0 ? -1 : c > 0);
-        return RC_OK;
+    case CMP_CMP: *out = bval_new_i32(env_arena(env), c < 0 ? -1 : c > 0); return RC_OK;
     case CMP_EQ: r = c == 0; break;
     case CMP_NE: r = c != 0; break;
     case CMP_GT: r = c > 0; break;
@@ -98,7 +97,8 @@ EXPR_EVAL(expr__eval_if_null)
 EXPR_PARSE(expr__parse_if_null)
 {
     if (arg.type != BT_ARRAY || bdoc_count(bval_doc(arg)) < 2)
-        FAIL(e, ERR_LOC(1257300), "$ifNull needs at least two arguments, had: %u", arg.type == BT_ARRAY ? bdoc_count(bval_doc(arg)) : 1);
+        FAIL(e, ERR_LOC(1257300), "$ifNull needs at least two arguments, had: %u",
+             arg.type == BT_ARRAY ? bdoc_count(bval_doc(arg)) : 1);
     return expr__parse_list(ps, op, arg, out, e);
 }
 
@@ -114,7 +114,9 @@ EXPR_EVAL(expr__eval_cond)
 
 EXPR_PARSE(expr__parse_cond)
 {
-    static const struct expr_param params[] = { { "if", 17080 }, { "then", 17081 }, { "else", 17082 } };
+    static const struct expr_param params[] = { { "if", 17080 },
+                                                { "then", 17081 },
+                                                { "else", 17082 } };
     static const struct expr_named named = { params, 3, 16020, 17083 };
     struct expr_op as_named = *op;
     struct bval raw[3];
@@ -144,17 +146,21 @@ EXPR_EVAL(expr__eval_switch)
             return expr__arg(x, i + 1, env, out, e);
     }
     if (!x->args[n])
-        FAIL(e, ERR_LOC(40066), "$switch could not find a matching branch for an input, and no default was specified.");
+        FAIL(
+            e, ERR_LOC(40066),
+            "$switch could not find a matching branch for an input, and no default was specified.");
     return expr__arg(x, n, env, out, e);
 }
 
-static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr **args, struct err *e)
+static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr **args,
+                       struct err *e)
 {
     struct bval c = BVAL_MISSING, then = BVAL_MISSING;
     struct biter it;
 
     if (branch.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40062), "$switch expected each branch to be an object, found: %s", btype_name(branch.type));
+        FAIL(e, ERR_LOC(40062), "$switch expected each branch to be an object, found: %s",
+             btype_name(branch.type));
     biter_init(&it, bval_doc(branch));
     while (biter_next(&it)) {
         if (slice_eq_str(it.name, "case"))
@@ -162,7 +168,8 @@ static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr *
         else if (slice_eq_str(it.name, "then"))
             then = it.val;
         else
-            FAIL(e, ERR_LOC(40063), "$switch found an unknown argument to a branch: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(40063), "$switch found an unknown argument to a branch: %.*s",
+                 (int)it.name.len, (const char *)it.name.p);
     }
     if (bval_is_missing(c))
         FAIL(e, ERR_LOC(40064), "$switch requires each branch have a 'case' expression");
@@ -193,7 +200,9 @@ static RC simplify_switch(struct expr_parser *ps, struct expr **xp, struct err *
     }
     if (kept == 0) {
         if (!def)
-            FAIL(e, ERR_LOC(40069), "Cannot execute a switch statement where all the cases evaluate to false without a default.");
+            FAIL(
+                e, ERR_LOC(40069),
+                "Cannot execute a switch statement where all the cases evaluate to false without a default.");
         *xp = def;
         return RC_OK;
     }
@@ -209,17 +218,20 @@ EXPR_PARSE(expr__parse_switch)
     struct biter it;
 
     if (arg.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40060), "$switch requires an object as an argument, found: %s", btype_name(arg.type));
+        FAIL(e, ERR_LOC(40060), "$switch requires an object as an argument, found: %s",
+             btype_name(arg.type));
     biter_init(&it, bval_doc(arg));
     while (biter_next(&it)) {
         if (slice_eq_str(it.name, "branches")) {
             if (it.val.type != BT_ARRAY)
-                FAIL(e, ERR_LOC(40061), "$switch expected an array for 'branches', found: %s", btype_name(it.val.type));
+                FAIL(e, ERR_LOC(40061), "$switch expected an array for 'branches', found: %s",
+                     btype_name(it.val.type));
             branches = it.val;
         } else if (slice_eq_str(it.name, "default")) {
             def = it.val;
         } else {
-            FAIL(e, ERR_LOC(40067), "$switch found an unknown argument: %.*s", (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(40067), "$switch found an unknown argument: %.*s", (int)it.name.len,
+                 (const char *)it.name.p);
         }
     }
     int n = bval_is_missing(branches) ? 0 : (int)bdoc_count(bval_doc(branches));

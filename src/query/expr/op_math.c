@@ -9,9 +9,9 @@
 struct math_fn {
     double (*dbl)(double);
     enum dec_fn dec;
-    double low, high;       /* the domain */
+    double low, high;         /* the domain */
     bool open_low, open_high; /* the bound itself is outside (but see inf_ok) */
-    int code;               /* error outside of the domain; 0 = no domain */
+    int code;                 /* error outside of the domain; 0 = no domain */
     bool inf_refused;
 };
 
@@ -67,7 +67,8 @@ EXPR_EVAL(expr__eval_math)
         return RC_OK;
     }
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name,
+             btype_name(v.type));
     if (!in_domain(f, v))
         FAIL(e, ERR_LOC(f->code), "cannot apply $%s to a value outside of its domain", x->op->name);
     if (v.type == BT_DECIMAL128)
@@ -88,7 +89,8 @@ EXPR_EVAL(expr__eval_atan2)
         return RC_OK;
     }
     if (!bval_is_number(a) || !bval_is_number(b))
-        FAIL(e, ERR_LOC(51044), "$atan2 only supports numeric types, not %s and %s", btype_name(a.type), btype_name(b.type));
+        FAIL(e, ERR_LOC(51044), "$atan2 only supports numeric types, not %s and %s",
+             btype_name(a.type), btype_name(b.type));
     if (num__widest(a.type, b.type) == BT_DECIMAL128)
         *out = bval_new_dec(env_arena(env), dec_atan2(bval_to_dec(a), bval_to_dec(b), NULL));
     else
@@ -108,10 +110,13 @@ EXPR_EVAL(expr__eval_degrees)
         return RC_OK;
     }
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(28765), "$%s only supports numeric types, not %s", x->op->name,
+             btype_name(v.type));
     if (v.type == BT_DECIMAL128) {
         struct dec128 f = DEC_ZERO;
-        bool ok = dec_from_str(to_rad ? SLICE_LIT("0.01745329251994329576923690768488613") : SLICE_LIT("57.29577951308232087679815481410517"), &f, NULL);
+        bool ok = dec_from_str(to_rad ? SLICE_LIT("0.01745329251994329576923690768488613")
+                                      : SLICE_LIT("57.29577951308232087679815481410517"),
+                               &f, NULL);
         INVARIANT(ok);
         *out = bval_new_dec(env_arena(env), dec_mul(bval_dec(v), f, NULL));
         return RC_OK;
@@ -141,7 +146,8 @@ EXPR_EVAL(expr__eval_log)
             FAIL(e, ERR_LOC(28758), "$log's argument must be a positive number");
         if (!dec_is_nan(db) && (dec_cmp_double(db, 0) <= 0 || dec_cmp_double(db, 1) == 0))
             FAIL(e, ERR_LOC(28759), "$log's base must be a positive number not equal to 1");
-        *out = bval_new_dec(env_arena(env), dec_div(dec_fn(DEC_LN, da, NULL), dec_fn(DEC_LN, db, NULL), NULL));
+        *out = bval_new_dec(env_arena(env),
+                            dec_div(dec_fn(DEC_LN, da, NULL), dec_fn(DEC_LN, db, NULL), NULL));
         return RC_OK;
     }
     double da = bval_to_double(a), db = bval_to_double(b);
@@ -192,7 +198,9 @@ EXPR_EVAL(expr__eval_pow)
     if (!bval_is_number(b))
         FAIL(e, ERR_LOC(28763), "$pow's exponent must be numeric, not %s", btype_name(b.type));
     bool zero = a.type == BT_DECIMAL128 ? dec_is_zero(bval_dec(a)) : bval_to_double(a) == 0;
-    bool negative = b.type == BT_DECIMAL128 ? !dec_is_nan(bval_dec(b)) && dec_cmp_double(bval_dec(b), 0) < 0 : bval_to_double(b) < 0;
+    bool negative = b.type == BT_DECIMAL128
+                        ? !dec_is_nan(bval_dec(b)) && dec_cmp_double(bval_dec(b), 0) < 0
+                        : bval_to_double(b) < 0;
     if (zero && negative)
         FAIL(e, ERR_LOC(28764), "$pow cannot take a base of 0 and a negative exponent");
     enum btype type = num__widest(a.type, b.type);
@@ -219,10 +227,14 @@ EXPR_EVAL(expr__eval_sigmoid)
         return RC_OK;
     }
     if (!bval_is_number(v))
-        FAIL(e, ERR_TYPE_MISMATCH, "$sigmoid only supports numeric types, not %s", btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "$sigmoid only supports numeric types, not %s",
+             btype_name(v.type));
     if (v.type == BT_DECIMAL128) {
         struct dec128 one = dec_from_i64(1);
-        *out = bval_new_dec(ar, dec_div(one, dec_add(one, dec_fn(DEC_EXP, dec_neg(bval_dec(v)), NULL), NULL), NULL));
+        *out = bval_new_dec(ar,
+                            dec_div(one,
+                                    dec_add(one, dec_fn(DEC_EXP, dec_neg(bval_dec(v)), NULL), NULL),
+                                    NULL));
         return RC_OK;
     }
     *out = bval_new_double(ar, 1 / (1 + exp(-bval_to_double(v))));
@@ -244,7 +256,8 @@ EXPR_EVAL(expr__eval_bits)
             continue;
         }
         if (v.type != BT_INT32 && v.type != BT_INT64)
-            FAIL(e, ERR_TYPE_MISMATCH, "$%s only supports int and long operands, not %s", x->op->name, btype_name(v.type));
+            FAIL(e, ERR_TYPE_MISMATCH, "$%s only supports int and long operands, not %s",
+                 x->op->name, btype_name(v.type));
         is_long |= v.type == BT_INT64;
         int64_t n = v.type == BT_INT32 ? bval_i32(v) : bval_i64(v);
         switch (x->op->aux) {
@@ -257,6 +270,7 @@ EXPR_EVAL(expr__eval_bits)
     if (is_null)
         *out = val_null();
     else
-        *out = is_long ? bval_new_i64(env_arena(env), acc) : bval_new_i32(env_arena(env), (int32_t)acc);
+        *out = is_long ? bval_new_i64(env_arena(env), acc)
+                       : bval_new_i32(env_arena(env), (int32_t)acc);
     return RC_OK;
 }

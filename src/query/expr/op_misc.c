@@ -16,7 +16,8 @@ EXPR_EVAL(expr__eval_bson_size)
         return RC_OK;
     }
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(31393), "$bsonSize requires a document input, found: %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(31393), "$bsonSize requires a document input, found: %s",
+             btype_name(v.type));
     *out = bval_new_i32(env_arena(env), (int32_t)v.len);
     return RC_OK;
 }
@@ -32,7 +33,8 @@ EXPR_EVAL(expr__eval_binary_size)
         return RC_OK;
     }
     if (v.type != BT_STRING && v.type != BT_BINARY)
-        FAIL(e, ERR_LOC(51276), "$binarySize requires a string or BinData argument, found: %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(51276), "$binarySize requires a string or BinData argument, found: %s",
+             btype_name(v.type));
     size_t n = v.type == BT_STRING ? bval_str(v).len : bval_bin(v, &sub).len;
     *out = bval_new_i32(env_arena(env), (int32_t)n);
     return RC_OK;
@@ -49,7 +51,8 @@ EXPR_EVAL(expr__eval_ts_part)
         return RC_OK;
     }
     if (v.type != BT_TIMESTAMP)
-        FAIL(e, x->op->aux ? ERR_LOC(5687301) : ERR_LOC(5687302), "Argument to $%s must be a timestamp, but is %s", x->op->name, btype_name(v.type));
+        FAIL(e, x->op->aux ? ERR_LOC(5687301) : ERR_LOC(5687302),
+             "Argument to $%s must be a timestamp, but is %s", x->op->name, btype_name(v.type));
     uint64_t t = bval_timestamp(v);
     *out = bval_new_i64(env_arena(env), (int64_t)(x->op->aux ? t >> 32 : t & 0xffffffffu));
     return RC_OK;
@@ -121,10 +124,25 @@ EXPR_EVAL(expr__eval_meta)
 
 EXPR_PARSE(expr__parse_meta)
 {
-    static const char *const known[] = { "textScore", "searchScore", "searchHighlights", "geoNearDistance", "geoNearPoint", "randVal", "recordId", "indexKey",
-                                         "sortKey", "searchScoreDetails", "vectorSearchScore", "timeseriesBucketMinTime", "timeseriesBucketMaxTime",
-                                         "searchSequenceToken", "score", "scoreDetails" };
-    static const char *const needs_source[] = { "textScore", "geoNearDistance", "geoNearPoint", "searchScore", "vectorSearchScore", "score", "scoreDetails" };
+    static const char *const known[] = { "textScore",
+                                         "searchScore",
+                                         "searchHighlights",
+                                         "geoNearDistance",
+                                         "geoNearPoint",
+                                         "randVal",
+                                         "recordId",
+                                         "indexKey",
+                                         "sortKey",
+                                         "searchScoreDetails",
+                                         "vectorSearchScore",
+                                         "timeseriesBucketMinTime",
+                                         "timeseriesBucketMaxTime",
+                                         "searchSequenceToken",
+                                         "score",
+                                         "scoreDetails" };
+    static const char *const needs_source[] = { "textScore",   "geoNearDistance",   "geoNearPoint",
+                                                "searchScore", "vectorSearchScore", "score",
+                                                "scoreDetails" };
     bool ok = false;
 
     if (arg.type != BT_STRING)
@@ -135,7 +153,8 @@ EXPR_PARSE(expr__parse_meta)
         FAIL(e, ERR_LOC(17308), "Unsupported argument to $meta");
     for (size_t i = 0; i < ARRAY_LEN(needs_source); i++)
         if (slice_eq_str(bval_str(arg), needs_source[i]))
-            FAIL(e, ERR_LOC(40218), "query requires %s metadata, but it is not available", needs_source[i]);
+            FAIL(e, ERR_LOC(40218), "query requires %s metadata, but it is not available",
+                 needs_source[i]);
     *out = expr__new_call(ps, op, 0);
     return RC_OK;
 }

@@ -10,7 +10,8 @@ static RC merge_one(struct fields *f, struct bval v, struct err *e)
     if (bval_is_nullish(v))
         return RC_OK;
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(40400), "$mergeObjects requires object inputs, but input is of type %s", btype_name(v.type));
+        FAIL(e, ERR_LOC(40400), "$mergeObjects requires object inputs, but input is of type %s",
+             btype_name(v.type));
     biter_init(&it, bval_doc(v));
     while (biter_next(&it))
         fields_set(f, it.name, it.val);
@@ -46,7 +47,9 @@ EXPR_EVAL(expr__eval_get_field)
 
     TRY(expr__arg(x, 0, env, &name, e));
     if (name.type != BT_STRING)
-        FAIL(e, ERR_LOC(3041704), "$getField requires 'field' to evaluate to type String, but got %s", btype_name(name.type));
+        FAIL(e, ERR_LOC(3041704),
+             "$getField requires 'field' to evaluate to type String, but got %s",
+             btype_name(name.type));
     if (x->args[1])
         TRY(expr__arg(x, 1, env, &in, e));
     else
@@ -54,12 +57,14 @@ EXPR_EVAL(expr__eval_get_field)
     if (in.type == BT_DOCUMENT)
         *out = bdoc_get_slice(bval_doc(in), bval_str(name));
     else
-        *out = bval_is_nullish(in) ? (bval_is_missing(in) ? BVAL_MISSING : val_null()) : BVAL_MISSING;
+        *out =
+            bval_is_nullish(in) ? (bval_is_missing(in) ? BVAL_MISSING : val_null()) : BVAL_MISSING;
     return RC_OK;
 }
 
 /* The name as given: a string is itself (only $literal may say one that starts with a dollar). */
-static RC field_name_expr(struct expr_parser *ps, struct bval spec, struct expr **out, struct err *e)
+static RC field_name_expr(struct expr_parser *ps, struct bval spec, struct expr **out,
+                          struct err *e)
 {
     return expr__parse(ps, spec, out, e);
 }
@@ -84,7 +89,9 @@ EXPR_PARSE(expr__parse_get_field)
     struct bval name;
     TRY(field_name_expr(ps, raw[0], &x->args[0], e));
     if (expr_is_const(x->args[0], &name) && name.type != BT_STRING)
-        FAIL(e, ERR_LOC(3041704), "$getField requires 'field' to evaluate to type String, but got %s", btype_name(name.type));
+        FAIL(e, ERR_LOC(3041704),
+             "$getField requires 'field' to evaluate to type String, but got %s",
+             btype_name(name.type));
     if (!bval_is_missing(raw[1])) {
         TRY(expr__parse(ps, raw[1], &x->args[1], e));
         TRY(expr__fold(ps, &x, e));
@@ -119,8 +126,11 @@ EXPR_EVAL(expr__eval_set_field)
 EXPR_PARSE(expr__parse_set_field)
 {
     bool unset = op->aux;
-    static const struct expr_param set_params[] = { { "field", 4161102 }, { "input", 4161109 }, { "value", 4161103 } };
-    static const struct expr_named set_named = { set_params, 3, 4161100, 4161101 }, unset_named = { set_params, 2, 4161100, 4161101 };
+    static const struct expr_param set_params[] = { { "field", 4161102 },
+                                                    { "input", 4161109 },
+                                                    { "value", 4161103 } };
+    static const struct expr_named set_named = { set_params, 3, 4161100, 4161101 },
+                                   unset_named = { set_params, 2, 4161100, 4161101 };
     struct expr_op as_named = *op;
     struct bval raw[3] = { BVAL_MISSING, BVAL_MISSING, BVAL_MISSING }, name;
 
@@ -128,12 +138,15 @@ EXPR_PARSE(expr__parse_set_field)
     TRY(expr__named_args(&as_named, arg, raw, e));
     struct expr *x = expr__new_call(ps, op, 3);
     if (raw[0].type == BT_STRING && bval_str(raw[0]).len && bval_str(raw[0]).p[0] == '$')
-        FAIL(e, ERR_LOC(4161108), "$%s requires 'field' to evaluate to a constant, but got a field path: use $literal", op->name);
+        FAIL(e, ERR_LOC(4161108),
+             "$%s requires 'field' to evaluate to a constant, but got a field path: use $literal",
+             op->name);
     TRY(expr__parse(ps, raw[0], &x->args[0], e));
     if (!expr_is_const(x->args[0], &name))
         FAIL(e, ERR_LOC(4161106), "$%s requires 'field' to evaluate to a constant", op->name);
     if (name.type != BT_STRING)
-        FAIL(e, ERR_LOC(4161107), "$%s requires 'field' to evaluate to type String, but got %s", op->name, btype_name(name.type));
+        FAIL(e, ERR_LOC(4161107), "$%s requires 'field' to evaluate to type String, but got %s",
+             op->name, btype_name(name.type));
     if (bval_str(name).len && memchr(bval_str(name).p, 0, bval_str(name).len))
         FAIL(e, ERR_LOC(9534700), "$%s: 'field' cannot contain an embedded null byte", op->name);
     TRY(expr__parse(ps, raw[1], &x->args[1], e));

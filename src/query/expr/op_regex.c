@@ -9,14 +9,20 @@
 
 #include "base/mem.h"
 
-enum { PATTERN_BYTES_MAX = 16384, MATCH_LIMIT = 1000000, DEPTH_LIMIT = 20000, HEAP_LIMIT_KB = 64 * 1024 };
+enum {
+    PATTERN_BYTES_MAX = 16384,
+    MATCH_LIMIT = 1000000,
+    DEPTH_LIMIT = 20000,
+    HEAP_LIMIT_KB = 64 * 1024
+};
 
 static void free_code(void *p)
 {
     pcre2_code_free(p);
 }
 
-static RC compile(struct arena *a, struct slice pattern, struct slice flags, pcre2_code **out, struct err *e)
+static RC compile(struct arena *a, struct slice pattern, struct slice flags, pcre2_code **out,
+                  struct err *e)
 {
     uint32_t opts = PCRE2_UTF;
     PCRE2_SIZE at;
@@ -30,13 +36,14 @@ static RC compile(struct arena *a, struct slice pattern, struct slice flags, pcr
         case 's': opts |= PCRE2_DOTALL; break;
         case 'x': opts |= PCRE2_EXTENDED; break;
         case 'u': break;
-        default:
-            FAIL(e, ERR_LOC(51108), "invalid flag in regex options: %c", flags.p[i]);
+        default: FAIL(e, ERR_LOC(51108), "invalid flag in regex options: %c", flags.p[i]);
         }
     }
     if (pattern.len > PATTERN_BYTES_MAX)
-        FAIL(e, ERR_LOC(51111), "Invalid Regex: pattern is longer than %d bytes", PATTERN_BYTES_MAX);
-    pcre2_code *code = pcre2_compile(pattern.p ? pattern.p : (const uint8_t *)"", pattern.len, opts, &rc, &at, NULL);
+        FAIL(e, ERR_LOC(51111), "Invalid Regex: pattern is longer than %d bytes",
+             PATTERN_BYTES_MAX);
+    pcre2_code *code = pcre2_compile(pattern.p ? pattern.p : (const uint8_t *)"", pattern.len, opts,
+                                     &rc, &at, NULL);
     if (!code)
         FAIL(e, ERR_LOC(51111), "Invalid Regex in the pattern at offset %zu", at);
     arena_defer(a, free_code, code);
@@ -45,7 +52,8 @@ static RC compile(struct arena *a, struct slice pattern, struct slice flags, pcr
 }
 
 /* What the three arguments say: a pattern (null: no match), and its flags. */
-static RC pattern_of(const struct expr *x, struct bval rx, bool has_options, struct bval ov, struct slice *pattern, struct slice *flags, bool *is_null, struct err *e)
+static RC pattern_of(const struct expr *x, struct bval rx, bool has_options, struct bval ov,
+                     struct slice *pattern, struct slice *flags, bool *is_null, struct err *e)
 {
     *is_null = false;
     *pattern = *flags = SLICE_EMPTY;
@@ -56,18 +64,23 @@ static RC pattern_of(const struct expr *x, struct bval rx, bool has_options, str
     } else if (rx.type == BT_REGEX) {
         bval_regex(rx, pattern, flags);
         if (flags->len && has_options && !bval_is_nullish(ov))
-            FAIL(e, ERR_LOC(51107), "$%s found regex option(s) specified in both 'regex' and 'option' fields", x->op->name);
+            FAIL(e, ERR_LOC(51107),
+                 "$%s found regex option(s) specified in both 'regex' and 'option' fields",
+                 x->op->name);
     } else if (rx.type == BT_STRING) {
         *pattern = bval_str(rx);
         if (pattern->len && memchr(pattern->p, 0, pattern->len))
-            FAIL(e, ERR_LOC(51109), "$%s: regular expression cannot contain an embedded null byte", x->op->name);
+            FAIL(e, ERR_LOC(51109), "$%s: regular expression cannot contain an embedded null byte",
+                 x->op->name);
     } else {
         FAIL(e, ERR_LOC(51105), "$%s needs 'regex' to be of type string or regex", x->op->name);
     }
     if (has_options && ov.type == BT_STRING) {
         *flags = bval_str(ov);
         if (flags->len && memchr(flags->p, 0, flags->len))
-            FAIL(e, ERR_LOC(51110), "$%s: regular expression options cannot contain an embedded null byte", x->op->name);
+            FAIL(e, ERR_LOC(51110),
+                 "$%s: regular expression options cannot contain an embedded null byte",
+                 x->op->name);
     }
     return RC_OK;
 }
@@ -84,26 +97,32 @@ static void finder_fini(struct finder *f)
     pcre2_match_context_free(f->ctx);
 }
 
-static RC find_next(struct finder *f, struct slice s, size_t from, uint32_t opts, bool *hit, struct err *e)
+static RC find_next(struct finder *f, struct slice s, size_t from, uint32_t opts, bool *hit,
+                    struct err *e)
 {
     int rc = pcre2_match(f->code, s.p, s.len, from, opts, f->data, f->ctx);
 
     *hit = rc >= 0;
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
-        FAIL(e, ERR_LOC(51156), "Error occurred while executing the regular expression: result code %d", rc);
+        FAIL(e, ERR_LOC(51156),
+             "Error occurred while executing the regular expression: result code %d", rc);
     return RC_OK;
 }
 
-static RC match_object(struct finder *f, struct arena *a, struct slice s, size_t cp_base, size_t byte_base, struct bval *out, struct err *e)
+static RC match_object(struct finder *f, struct arena *a, struct slice s, size_t cp_base,
+                       size_t byte_base, struct bval *out, struct err *e)
 {
-    static const struct slice names[3] = { { (const uint8_t *)"match", 5 }, { (const uint8_t *)"idx", 3 }, { (const uint8_t *)"captures", 8 } };
+    static const struct slice names[3] = { { (const uint8_t *)"match", 5 },
+                                           { (const uint8_t *)"idx", 3 },
+                                           { (const uint8_t *)"captures", 8 } };
     PCRE2_SIZE *ov = pcre2_get_ovector_pointer(f->data);
     uint32_t n = pcre2_get_ovector_count(f->data);
     struct vals caps = vals_in(a);
     struct bval v[3];
 
     TRY(val__new_str(a, SLICE(s.p + ov[0], ov[1] - ov[0]), &v[0], e));
-    v[1] = bval_new_i32(a, (int32_t)(cp_base + text_count(SLICE(s.p + byte_base, ov[0] - byte_base))));
+    v[1] =
+        bval_new_i32(a, (int32_t)(cp_base + text_count(SLICE(s.p + byte_base, ov[0] - byte_base))));
     for (uint32_t i = 1; i < n; i++) {
         struct bval c = val_null();
         if (ov[2 * i] != PCRE2_UNSET)
@@ -114,7 +133,8 @@ static RC match_object(struct finder *f, struct arena *a, struct slice s, size_t
     return vals_object(a, names, v, 3, out, e);
 }
 
-static RC find_all(struct finder *f, struct qctx *q, struct slice s, struct bval *out, struct err *e)
+static RC find_all(struct finder *f, struct qctx *q, struct slice s, struct bval *out,
+                   struct err *e)
 {
     struct vals l = vals_in(q->scratch);
     size_t at = 0, cp = 0, cp_at = 0;
@@ -136,7 +156,8 @@ static RC find_all(struct finder *f, struct qctx *q, struct slice s, struct bval
     return vals_array(l.arena, l.v, l.n, out, e);
 }
 
-static RC run(const struct expr *x, struct expr_env *env, pcre2_code *code, struct slice s, struct bval *out, struct err *e)
+static RC run(const struct expr *x, struct expr_env *env, pcre2_code *code, struct slice s,
+              struct bval *out, struct err *e)
 {
     AUTO(finder_fini) struct finder f = { .code = code };
     struct slice subject = SLICE(s.p ? s.p : (const uint8_t *)"", s.len);
@@ -194,7 +215,8 @@ EXPR_PARSE(expr__parse_regex)
 
     TRY(expr__parse_named(ps, op, arg, &x, e));
     *out = x;
-    if (x->kind == EXPR_CONST || !expr_is_const(x->args[1], &rx) || (x->args[2] && !expr_is_const(x->args[2], &ov)))
+    if (x->kind == EXPR_CONST || !expr_is_const(x->args[1], &rx) ||
+        (x->args[2] && !expr_is_const(x->args[2], &ov)))
         return RC_OK;
     TRY(pattern_of(x, rx, x->args[2] != NULL, ov, &pattern, &flags, &no_pattern, e));
     if (!no_pattern) {

@@ -36,7 +36,9 @@ EXPR_EVAL(expr__eval_set_union)
             return RC_OK;
         }
         if (v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(17043), "All operands of $setUnion must be arrays. One argument is of type: %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(17043),
+                 "All operands of $setUnion must be arrays. One argument is of type: %s",
+                 btype_name(v.type));
         add_all(&s, bval_doc(v));
     }
     return sorted_array(s.arena, s.v, s.n, out, e);
@@ -54,7 +56,9 @@ EXPR_EVAL(expr__eval_set_intersection)
             return RC_OK;
         }
         if (v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(17047), "All operands of $setIntersection must be arrays. One argument is of type: %s", btype_name(v.type));
+            FAIL(e, ERR_LOC(17047),
+                 "All operands of $setIntersection must be arrays. One argument is of type: %s",
+                 btype_name(v.type));
         struct valset here = valset_in(cur.arena), both = valset_in(cur.arena);
         add_all(&here, bval_doc(v));
         for (uint32_t k = 0; i > 0 && k < cur.n; k++)
@@ -79,9 +83,13 @@ EXPR_EVAL(expr__eval_set_difference)
         return RC_OK;
     }
     if (l.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(17048), "both operands of $setDifference must be arrays. First argument is of type: %s", btype_name(l.type));
+        FAIL(e, ERR_LOC(17048),
+             "both operands of $setDifference must be arrays. First argument is of type: %s",
+             btype_name(l.type));
     if (r.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(17049), "both operands of $setDifference must be arrays. Second argument is of type: %s", btype_name(r.type));
+        FAIL(e, ERR_LOC(17049),
+             "both operands of $setDifference must be arrays. Second argument is of type: %s",
+             btype_name(r.type));
     add_all(&minus, bval_doc(r));
     biter_init(&it, bval_doc(l));
     while (biter_next(&it))
@@ -100,7 +108,9 @@ EXPR_EVAL(expr__eval_set_equals)
         struct bval v;
         TRY(expr__arg(x, i, env, &v, e));
         if (v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(17044), "All operands of $setEquals must be arrays. %d-th argument is of type: %s", i + 1, btype_name(v.type));
+            FAIL(e, ERR_LOC(17044),
+                 "All operands of $setEquals must be arrays. %d-th argument is of type: %s", i + 1,
+                 btype_name(v.type));
         add_all(i ? &here : &first, bval_doc(v));
         if (i == 0)
             continue;
@@ -125,7 +135,9 @@ EXPR_PARSE(expr__parse_set_equals)
     for (int i = 0; biter_next(&it); i++) {
         TRY(expr__parse(ps, it.val, &x->args[i], e));
         if (expr_is_const(x->args[i], &v) && v.type != BT_ARRAY)
-            FAIL(e, ERR_LOC(5887502), "All operands of $setEquals must be arrays. %d-th argument is of type: %s", i + 1, btype_name(v.type));
+            FAIL(e, ERR_LOC(5887502),
+                 "All operands of $setEquals must be arrays. %d-th argument is of type: %s", i + 1,
+                 btype_name(v.type));
     }
     TRY(expr__fold(ps, &x, e));
     *out = x;
@@ -142,9 +154,13 @@ EXPR_EVAL(expr__eval_set_is_subset)
     TRY(expr__arg(x, 0, env, &l, e));
     TRY(expr__arg(x, 1, env, &r, e));
     if (l.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(17046), "both operands of $setIsSubset must be arrays. First argument is of type: %s", btype_name(l.type));
+        FAIL(e, ERR_LOC(17046),
+             "both operands of $setIsSubset must be arrays. First argument is of type: %s",
+             btype_name(l.type));
     if (r.type != BT_ARRAY)
-        FAIL(e, ERR_LOC(17042), "both operands of $setIsSubset must be arrays. Second argument is of type: %s", btype_name(r.type));
+        FAIL(e, ERR_LOC(17042),
+             "both operands of $setIsSubset must be arrays. Second argument is of type: %s",
+             btype_name(r.type));
     add_all(&sup, bval_doc(r));
     biter_init(&it, bval_doc(l));
     while (all && biter_next(&it))
@@ -162,7 +178,8 @@ EXPR_EVAL(expr__eval_elements_true)
 
     TRY(expr__arg(x, 0, env, &v, e));
     if (v.type != BT_ARRAY)
-        FAIL(e, all ? ERR_LOC(17040) : ERR_LOC(17041), "$%s's argument must be an array, but is %s", x->op->name, btype_name(v.type));
+        FAIL(e, all ? ERR_LOC(17040) : ERR_LOC(17041), "$%s's argument must be an array, but is %s",
+             x->op->name, btype_name(v.type));
     biter_init(&it, bval_doc(v));
     while (r == all && biter_next(&it))
         r = bval_truthy(it.val);

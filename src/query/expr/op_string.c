@@ -22,7 +22,8 @@ EXPR_EVAL(expr__eval_concat)
         parts[i] = bval_str(v);
         len += parts[i].len;
         if (len >= STRING_BYTES_MAX)
-            FAIL(e, ERR_LOC(16493), "$concat makes a string above the limit of %d bytes", STRING_BYTES_MAX);
+            FAIL(e, ERR_LOC(16493), "$concat makes a string above the limit of %d bytes",
+                 STRING_BYTES_MAX);
     }
     uint8_t *p = arena_alloc(a, len + 1);
     for (int i = 0; i < x->n_args; i++) {
@@ -77,7 +78,8 @@ EXPR_EVAL(expr__eval_str_len)
 
     TRY(expr__arg(x, 0, env, &v, e));
     if (v.type != BT_STRING)
-        FAIL(e, cp ? ERR_LOC(34471) : ERR_LOC(34473), "$%s requires a string argument, found: %s", x->op->name, btype_name(v.type));
+        FAIL(e, cp ? ERR_LOC(34471) : ERR_LOC(34473), "$%s requires a string argument, found: %s",
+             x->op->name, btype_name(v.type));
     *out = bval_new_i32(env_arena(env), (int32_t)(cp ? text_count(bval_str(v)) : bval_str(v).len));
     return RC_OK;
 }
@@ -87,7 +89,8 @@ EXPR_EVAL(expr__eval_str_len)
 static RC sub_number(struct bval v, int code, const char *what, int64_t *out, struct err *e)
 {
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(code), "$substrBytes: %s must be a numeric type (is BSON type %s)", what, btype_name(v.type));
+        FAIL(e, ERR_LOC(code), "$substrBytes: %s must be a numeric type (is BSON type %s)", what,
+             btype_name(v.type));
     return num__to_long(v, out, e);
 }
 
@@ -109,25 +112,32 @@ EXPR_EVAL(expr__eval_substr_bytes)
     TRY(sub_number(from, 16034, "starting index", &start, e));
     TRY(sub_number(count, 16035, "length", &len, e));
     if (start < 0)
-        FAIL(e, ERR_LOC(50752), "$substrBytes: starting index must be non-negative (got: %lld)", (long long)start);
+        FAIL(e, ERR_LOC(50752), "$substrBytes: starting index must be non-negative (got: %lld)",
+             (long long)start);
     if ((uint64_t)start >= s.len)
         return val__new_str(env_arena(env), SLICE_LIT(""), out, e);
     if (is_continuation(s, (size_t)start))
-        FAIL(e, ERR_LOC(28656), "$substrBytes:  Invalid range, starting index is a UTF-8 continuation byte.");
-    size_t n = len < 0 || (uint64_t)len > s.len - (size_t)start ? s.len - (size_t)start : (size_t)len;
+        FAIL(e, ERR_LOC(28656),
+             "$substrBytes:  Invalid range, starting index is a UTF-8 continuation byte.");
+    size_t n =
+        len < 0 || (uint64_t)len > s.len - (size_t)start ? s.len - (size_t)start : (size_t)len;
     if (is_continuation(s, (size_t)start + n))
-        FAIL(e, ERR_LOC(28657), "$substrBytes:  Invalid range, ending index is in the middle of a UTF-8 character.");
+        FAIL(e, ERR_LOC(28657),
+             "$substrBytes:  Invalid range, ending index is in the middle of a UTF-8 character.");
     return val__new_str(env_arena(env), SLICE(s.p + start, n), out, e);
 }
 
 /* ---- $substrCP ---- */
 
-static RC cp_number(struct bval v, int not_number, int not_int, int negative, const char *what, int32_t *out, struct err *e)
+static RC cp_number(struct bval v, int not_number, int not_int, int negative, const char *what,
+                    int32_t *out, struct err *e)
 {
     if (!bval_is_number(v))
-        FAIL(e, ERR_LOC(not_number), "$substrCP: %s must be a numeric type (is BSON type %s)", what, btype_name(v.type));
+        FAIL(e, ERR_LOC(not_number), "$substrCP: %s must be a numeric type (is BSON type %s)", what,
+             btype_name(v.type));
     if (!num__to_i32(v, out))
-        FAIL(e, ERR_LOC(not_int), "$substrCP: %s cannot be represented as a 32-bit integral value", what);
+        FAIL(e, ERR_LOC(not_int), "$substrCP: %s cannot be represented as a 32-bit integral value",
+             what);
     if (*out < 0)
         FAIL(e, ERR_LOC(negative), "$substrCP: %s must be a nonnegative integer.", what);
     return RC_OK;
@@ -157,7 +167,8 @@ static RC index_bound(const struct expr *x, struct bval v, int64_t *out, struct 
     int32_t n;
 
     if (!num__to_i32(v, &n))
-        FAIL(e, ERR_LOC(40096), "$%s requires an integral index, found a value of type: %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(40096), "$%s requires an integral index, found a value of type: %s",
+             x->op->name, btype_name(v.type));
     if (n < 0)
         FAIL(e, ERR_LOC(40097), "$%s requires a nonnegative index, found: %d", x->op->name, n);
     *out = n;
@@ -176,10 +187,14 @@ EXPR_EVAL(expr__eval_index_of)
         return RC_OK;
     }
     if (v.type != BT_STRING)
-        FAIL(e, cp ? ERR_LOC(40093) : ERR_LOC(40091), "$%s requires a string as the first argument, found: %s", x->op->name, btype_name(v.type));
+        FAIL(e, cp ? ERR_LOC(40093) : ERR_LOC(40091),
+             "$%s requires a string as the first argument, found: %s", x->op->name,
+             btype_name(v.type));
     TRY(expr__arg(x, 1, env, &needle, e));
     if (needle.type != BT_STRING)
-        FAIL(e, cp ? ERR_LOC(40094) : ERR_LOC(40092), "$%s requires a string as the second argument, found: %s", x->op->name, btype_name(needle.type));
+        FAIL(e, cp ? ERR_LOC(40094) : ERR_LOC(40092),
+             "$%s requires a string as the second argument, found: %s", x->op->name,
+             btype_name(needle.type));
     TRY(expr__opt(x, 2, env, &given, &b, e));
     if (given)
         TRY(index_bound(x, b, &from, e));
@@ -213,9 +228,15 @@ EXPR_EVAL(expr__eval_split)
         return RC_OK;
     }
     if (v.type != BT_STRING)
-        FAIL(e, ERR_LOC(40085), "$split requires an expression that evaluates to a string as a first argument, found: %s", btype_name(v.type));
+        FAIL(
+            e, ERR_LOC(40085),
+            "$split requires an expression that evaluates to a string as a first argument, found: %s",
+            btype_name(v.type));
     if (sep.type != BT_STRING)
-        FAIL(e, ERR_LOC(10503900), "$split requires an expression that evaluates to a string as a second argument, found: %s", btype_name(sep.type));
+        FAIL(
+            e, ERR_LOC(10503900),
+            "$split requires an expression that evaluates to a string as a second argument, found: %s",
+            btype_name(sep.type));
     struct slice s = bval_str(v), d = bval_str(sep);
     if (d.len == 0)
         FAIL(e, ERR_LOC(40087), "$split requires a non-empty separator");

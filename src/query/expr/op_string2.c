@@ -9,8 +9,13 @@
 static bool is_default_trim(struct slice cp)
 {
     static const char *const set[] = {
-        "\t", "\n", "\v", "\f", "\r", " ", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
-        "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a",
+        "\t",           "\n",           "\v",
+        "\f",           "\r",           " ",
+        "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80",
+        "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
+        "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+        "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89",
+        "\xe2\x80\x8a",
     };
 
     if (cp.len == 1 && cp.p[0] == 0)
@@ -46,14 +51,16 @@ EXPR_EVAL(expr__eval_trim)
         return RC_OK;
     }
     if (v.type != BT_STRING)
-        FAIL(e, ERR_LOC(50699), "$%s requires its input to be a string, got %s", x->op->name, btype_name(v.type));
+        FAIL(e, ERR_LOC(50699), "$%s requires its input to be a string, got %s", x->op->name,
+             btype_name(v.type));
     TRY(expr__opt(x, 1, env, &given, &cv, e));
     if (given && bval_is_nullish(cv)) {
         *out = val_null();
         return RC_OK;
     }
     if (given && cv.type != BT_STRING)
-        FAIL(e, ERR_LOC(50700), "$%s requires 'chars' to be a string, got %s", x->op->name, btype_name(cv.type));
+        FAIL(e, ERR_LOC(50700), "$%s requires 'chars' to be a string, got %s", x->op->name,
+             btype_name(cv.type));
     if (given)
         chars = bval_str(cv);
     struct slice s = bval_str(v);
@@ -77,7 +84,8 @@ EXPR_EVAL(expr__eval_trim)
 
 /* ---- $replaceOne, $replaceAll: input, find, replacement ---- */
 
-static RC replace_all(struct qctx *q, struct slice s, struct slice find, struct slice with, bool all, struct bval *out, struct err *e)
+static RC replace_all(struct qctx *q, struct slice s, struct slice find, struct slice with,
+                      bool all, struct bval *out, struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     size_t at = 0;
@@ -85,7 +93,8 @@ static RC replace_all(struct qctx *q, struct slice s, struct slice find, struct 
     for (uint32_t n = 0; at <= s.len; n++) {
         size_t hit = n > 0 && !all ? SIZE_MAX : text_find(s, find, at);
         size_t end = hit == SIZE_MAX ? s.len : hit;
-        if (find.len == 0 && hit != SIZE_MAX && n > 0) { /* an empty needle matches before each byte sequence */
+        /* an empty needle matches before each byte sequence */
+        if (find.len == 0 && hit != SIZE_MAX && n > 0) {
             end = hit = text_next(s, at);
             if (at >= s.len)
                 break;
@@ -115,7 +124,8 @@ EXPR_EVAL(expr__eval_replace)
         if (bval_is_nullish(v[i]))
             is_null = true;
         else if (v[i].type != BT_STRING)
-            FAIL(e, ERR_LOC(codes[i]), "$%s requires that '%s' be a string, found: %s", x->op->name, x->op->named->params[i].name, btype_name(v[i].type));
+            FAIL(e, ERR_LOC(codes[i]), "$%s requires that '%s' be a string, found: %s", x->op->name,
+                 x->op->named->params[i].name, btype_name(v[i].type));
     }
     if (is_null) {
         *out = val_null();

@@ -49,7 +49,9 @@ RC expr__fold(struct expr_parser *ps, struct expr **xp, struct err *e)
     struct qctx q = *ps->q;
     struct bval v;
     q.scratch = q.arena;
-    struct expr_env env = { .q = &q, .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT), .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
+    struct expr_env env = { .q = &q,
+                            .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT),
+                            .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
     TRY(x->eval(x, &env, &v, e));
     *xp = expr__new_const(ps->q->arena, v);
     return RC_OK;
@@ -62,15 +64,19 @@ RC expr__check_field_name(struct slice name, struct err *e)
     if (name.len == 0)
         FAIL(e, ERR_LOC(15998), "FieldPath field names may not be empty strings.");
     if (name.p[0] == '$')
-        FAIL(e, ERR_LOC(16410), "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
+        FAIL(
+            e, ERR_LOC(16410),
+            "FieldPath field names may not start with '$'. Consider using $getField or $setField.");
     if (memchr(name.p, 0, name.len))
         FAIL(e, ERR_LOC(16411), "FieldPath field names may not contain '\\0'.");
     if (memchr(name.p, '.', name.len))
-        FAIL(e, ERR_LOC(16412), "FieldPath field names may not contain '.'. Consider using $getField or $setField.");
+        FAIL(e, ERR_LOC(16412),
+             "FieldPath field names may not contain '.'. Consider using $getField or $setField.");
     return RC_OK;
 }
 
-RC expr__split_path(struct arena *a, struct slice path, const struct slice **parts, int *n, struct err *e)
+RC expr__split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                    struct err *e)
 {
     int count = 1;
 
@@ -102,7 +108,8 @@ RC expr__split_path(struct arena *a, struct slice path, const struct slice **par
 
 static bool is_name_char(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c >= 0x80;
 }
 
 static RC check_name_chars(struct slice name, bool may_be_system, struct err *e)
@@ -112,10 +119,13 @@ static RC check_name_chars(struct slice name, bool may_be_system, struct err *e)
     uint8_t c = name.p[0];
     bool first_ok = (c >= 'a' && c <= 'z') || c >= 0x80 || (may_be_system && c >= 'A' && c <= 'Z');
     if (!first_ok)
-        FAIL(e, ERR_FAILED_TO_PARSE, "'%.*s' starts with an invalid character for a user variable name", (int)name.len, (const char *)name.p);
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "'%.*s' starts with an invalid character for a user variable name", (int)name.len,
+             (const char *)name.p);
     for (size_t i = 1; i < name.len; i++)
         if (!is_name_char(name.p[i]))
-            FAIL(e, ERR_FAILED_TO_PARSE, "'%.*s' contains an invalid character for a variable name", (int)name.len, (const char *)name.p);
+            FAIL(e, ERR_FAILED_TO_PARSE, "'%.*s' contains an invalid character for a variable name",
+                 (int)name.len, (const char *)name.p);
     return RC_OK;
 }
 
@@ -147,8 +157,12 @@ static RC find_var(struct expr_parser *ps, struct slice name, uint32_t *id, stru
         const char *name;
         uint32_t id;
     } system[] = {
-        { "CURRENT", VAR_CURRENT }, { "ROOT", VAR_ROOT }, { "NOW", VAR_NOW }, { "REMOVE", VAR_REMOVE },
-        { "USER_ROLES", VAR_USER_ROLES }, { "SEARCH_META", VAR_SEARCH_META },
+        { "CURRENT", VAR_CURRENT },
+        { "ROOT", VAR_ROOT },
+        { "NOW", VAR_NOW },
+        { "REMOVE", VAR_REMOVE },
+        { "USER_ROLES", VAR_USER_ROLES },
+        { "SEARCH_META", VAR_SEARCH_META },
     };
 
     for (const struct expr_scope *s = ps->scope; s; s = s->up) {
@@ -172,7 +186,8 @@ static RC find_var(struct expr_parser *ps, struct slice name, uint32_t *id, stru
         }
     }
     if (slice_eq_str(name, "CLUSTER_TIME"))
-        FAIL(e, ERR_LOC(10071200), "system variable CLUSTER_TIME is not available on a standalone node");
+        FAIL(e, ERR_LOC(10071200),
+             "system variable CLUSTER_TIME is not available on a standalone node");
     FAIL(e, ERR_LOC(17276), "Use of undefined variable: %.*s", (int)name.len, (const char *)name.p);
 }
 
@@ -180,23 +195,14 @@ static RC var_value(const struct expr *x, struct expr_env *env, struct bval *out
 {
     *out = BVAL_MISSING;
     switch (x->var) {
-    case VAR_CURRENT:
-        *out = env->current;
-        return RC_OK;
-    case VAR_ROOT:
-        *out = env->root;
-        return RC_OK;
-    case VAR_NOW:
-        *out = bval_new_date(env_arena(env), env->q->now_ms);
-        return RC_OK;
+    case VAR_CURRENT: *out = env->current; return RC_OK;
+    case VAR_ROOT: *out = env->root; return RC_OK;
+    case VAR_NOW: *out = bval_new_date(env_arena(env), env->q->now_ms); return RC_OK;
     case VAR_REMOVE:
-    case VAR_SEARCH_META:
-        return RC_OK;
+    case VAR_SEARCH_META: return RC_OK;
     case VAR_USER_ROLES: /* known only when the executor put it in let */
         return vals_array(env_arena(env), NULL, 0, out, e);
-    case VAR_COMMAND_LET:
-        *out = bdoc_get_slice(env->q->let, x->text);
-        return RC_OK;
+    case VAR_COMMAND_LET: *out = bdoc_get_slice(env->q->let, x->text); return RC_OK;
     default:
         for (const struct expr_var *v = env->vars; v; v = v->up) {
             if (v->id == x->var) {
@@ -241,8 +247,11 @@ static RC parse_path(struct expr_parser *ps, struct slice raw, struct expr **out
     TRY(check_name_chars(name, true, e));
     TRY(find_var(ps, name, &x->var, e));
     if (dot)
-        TRY(expr__split_path(ps->q->arena, SLICE(dot + 1, rest.len - name.len - 1), &x->names, &x->n_names, e));
-    x->text = x->var == VAR_COMMAND_LET ? name : (dot ? SLICE(dot + 1, rest.len - name.len - 1) : SLICE_EMPTY);
+        TRY(expr__split_path(ps->q->arena, SLICE(dot + 1, rest.len - name.len - 1), &x->names,
+                             &x->n_names, e));
+    x->text = x->var == VAR_COMMAND_LET
+                  ? name
+                  : (dot ? SLICE(dot + 1, rest.len - name.len - 1) : SLICE_EMPTY);
     *out = x;
     return RC_OK;
 }
@@ -267,7 +276,8 @@ static RC eval_array(const struct expr *x, struct expr_env *env, struct bval *ou
     return vals_array(env_arena(env), v, (uint32_t)x->n_args, out, e);
 }
 
-static RC parse_literal_list(struct expr_parser *ps, struct bdoc d, enum expr_kind kind, struct expr **out, struct err *e)
+static RC parse_literal_list(struct expr_parser *ps, struct bdoc d, enum expr_kind kind,
+                             struct expr **out, struct err *e)
 {
     uint32_t n = bdoc_count(d);
     struct expr *x = ARENA_NEW(ps->q->arena, struct expr);
@@ -297,16 +307,20 @@ static RC parse_literal_list(struct expr_parser *ps, struct bdoc d, enum expr_ki
 
 /* ---- calls ---- */
 
-RC expr__parse_list(struct expr_parser *ps, const struct expr_op *op, struct bval arg, struct expr **out, struct err *e)
+RC expr__parse_list(struct expr_parser *ps, const struct expr_op *op, struct bval arg,
+                    struct expr **out, struct err *e)
 {
     bool many = arg.type == BT_ARRAY;
     int n = many ? (int)bdoc_count(bval_doc(arg)) : 1;
 
     *out = NULL;
     if (op->max >= 0 && op->min == op->max && n != op->min)
-        FAIL(e, ERR_LOC(16020), "Expression $%s takes exactly %d arguments. %d were passed in.", op->name, op->min, n);
+        FAIL(e, ERR_LOC(16020), "Expression $%s takes exactly %d arguments. %d were passed in.",
+             op->name, op->min, n);
     if (n < op->min || (op->max >= 0 && n > op->max))
-        FAIL(e, ERR_LOC(28667), "Expression $%s takes at least %d arguments, and at most %d, but %d were passed in.", op->name, op->min, op->max, n);
+        FAIL(e, ERR_LOC(28667),
+             "Expression $%s takes at least %d arguments, and at most %d, but %d were passed in.",
+             op->name, op->min, op->max, n);
     struct expr *x = expr__new_call(ps, op, n);
     if (many) {
         struct biter it;
@@ -329,23 +343,27 @@ RC expr__named_args(const struct expr_op *op, struct bval arg, struct bval *raw,
     for (int i = 0; i < nd->n; i++)
         raw[i] = BVAL_MISSING;
     if (arg.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(nd->not_object_code), "$%s only supports an object as its argument", op->name);
+        FAIL(e, ERR_LOC(nd->not_object_code), "$%s only supports an object as its argument",
+             op->name);
     biter_init(&it, bval_doc(arg));
     while (biter_next(&it)) {
         int i = 0;
         while (i < nd->n && !slice_eq_str(it.name, nd->params[i].name))
             i++;
         if (i == nd->n)
-            FAIL(e, ERR_LOC(nd->unknown_code), "Unrecognized argument to $%s: %.*s", op->name, (int)it.name.len, (const char *)it.name.p);
+            FAIL(e, ERR_LOC(nd->unknown_code), "Unrecognized argument to $%s: %.*s", op->name,
+                 (int)it.name.len, (const char *)it.name.p);
         raw[i] = it.val;
     }
     for (int i = 0; i < nd->n; i++)
         if (nd->params[i].missing_code && bval_is_missing(raw[i]))
-            FAIL(e, ERR_LOC(nd->params[i].missing_code), "Missing '%s' parameter to $%s", nd->params[i].name, op->name);
+            FAIL(e, ERR_LOC(nd->params[i].missing_code), "Missing '%s' parameter to $%s",
+                 nd->params[i].name, op->name);
     return RC_OK;
 }
 
-RC expr__parse_named(struct expr_parser *ps, const struct expr_op *op, struct bval arg, struct expr **out, struct err *e)
+RC expr__parse_named(struct expr_parser *ps, const struct expr_op *op, struct bval arg,
+                     struct expr **out, struct err *e)
 {
     struct bval raw[16];
 
@@ -361,7 +379,8 @@ RC expr__parse_named(struct expr_parser *ps, const struct expr_op *op, struct bv
     return RC_OK;
 }
 
-RC expr__opt(const struct expr *x, int i, struct expr_env *env, bool *given, struct bval *out, struct err *e)
+RC expr__opt(const struct expr *x, int i, struct expr_env *env, bool *given, struct bval *out,
+             struct err *e)
 {
     *given = i < x->n_args && x->args[i];
     *out = BVAL_MISSING;
@@ -370,7 +389,8 @@ RC expr__opt(const struct expr *x, int i, struct expr_env *env, bool *given, str
     return RC_OK;
 }
 
-RC expr__parse_literal(struct expr_parser *ps, const struct expr_op *op, struct bval arg, struct expr **out, struct err *e)
+RC expr__parse_literal(struct expr_parser *ps, const struct expr_op *op, struct bval arg,
+                       struct expr **out, struct err *e)
 {
     (void)op;
     (void)e;
@@ -392,7 +412,8 @@ static RC parse_call(struct expr_parser *ps, struct bdoc d, struct expr **out, s
         FAIL(e, ERR_LOC(15983), "An object representing an expression must have exactly one field");
     const struct expr_op *op = expr_op_find(SLICE(it.name.p + 1, it.name.len - 1));
     if (!op)
-        FAIL(e, ERR_INVALID_PIPELINE_OPERATOR, "Unrecognized expression '%.*s'", (int)it.name.len, (const char *)it.name.p);
+        FAIL(e, ERR_INVALID_PIPELINE_OPERATOR, "Unrecognized expression '%.*s'", (int)it.name.len,
+             (const char *)it.name.p);
     return (op->parse ? op->parse : expr__parse_list)(ps, op, it.val, out, e);
 }
 
@@ -405,17 +426,16 @@ static RC parse_any(struct expr_parser *ps, struct bval spec, struct expr **out,
         if (bval_str(spec).len && bval_str(spec).p[0] == '$')
             return parse_path(ps, bval_str(spec), out, e);
         if (bval_str(spec).len >= STRING_BYTES_MAX)
-            FAIL(e, ERR_LOC(16493), "string of %zu bytes is above the limit of %d", bval_str(spec).len, STRING_BYTES_MAX);
+            FAIL(e, ERR_LOC(16493), "string of %zu bytes is above the limit of %d",
+                 bval_str(spec).len, STRING_BYTES_MAX);
         break;
-    case BT_ARRAY:
-        return parse_literal_list(ps, bval_doc(spec), EXPR_ARRAY, out, e);
+    case BT_ARRAY: return parse_literal_list(ps, bval_doc(spec), EXPR_ARRAY, out, e);
     case BT_DOCUMENT:
         biter_init(&it, bval_doc(spec));
         if (biter_next(&it) && it.name.len && it.name.p[0] == '$')
             return parse_call(ps, bval_doc(spec), out, e);
         return parse_literal_list(ps, bval_doc(spec), EXPR_OBJECT, out, e);
-    default:
-        break;
+    default: break;
     }
     *out = expr__new_const(ps->q->arena, spec);
     return RC_OK;
@@ -468,7 +488,8 @@ bool expr_is_field_path(const struct expr *x)
     return x->kind == EXPR_PATH;
 }
 
-void expr_deps(const struct expr *x, void (*fn)(struct slice path, void *arg), void *arg, bool *whole)
+void expr_deps(const struct expr *x, void (*fn)(struct slice path, void *arg), void *arg,
+               bool *whole)
 {
     struct slice path;
 
@@ -482,7 +503,8 @@ void expr_deps(const struct expr *x, void (*fn)(struct slice path, void *arg), v
         expr_deps(x->args[i], fn, arg, whole);
 }
 
-RC expr_split_path(struct arena *a, struct slice path, const struct slice **parts, int *n, struct err *e)
+RC expr_split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                   struct err *e)
 {
     return expr__split_path(a, path, parts, n, e);
 }

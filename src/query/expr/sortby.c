@@ -26,7 +26,8 @@ RC sort_by_parse(struct arena *a, struct bval spec, struct sort_by *out, struct 
         return RC_OK;
     }
     if (spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(2942507), "sortBy must be an object or a sort direction, found %s", btype_name(spec.type));
+        FAIL(e, ERR_LOC(2942507), "sortBy must be an object or a sort direction, found %s",
+             btype_name(spec.type));
     if (bdoc_is_empty(bval_doc(spec)) || bdoc_count(bval_doc(spec)) > SORT_KEYS_MAX)
         FAIL(e, ERR_LOC(2942505), "sortBy must have between 1 and %d keys", SORT_KEYS_MAX);
     out->keys = ARENA_ARRAY(a, struct sort_by_key, bdoc_count(bval_doc(spec)));

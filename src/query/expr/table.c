@@ -5,19 +5,27 @@
 
 #include "base/mem.h"
 
-#define NAMED(id, not_object, unknown, ...)                                                                                                 \
-    static const struct expr_param id##_params[] = { __VA_ARGS__ };                                                                         \
-    static const struct expr_named id = { id##_params, (int)ARRAY_LEN(id##_params), not_object, unknown }
+#define NAMED(id, not_object, unknown, ...)                                                        \
+    static const struct expr_param id##_params[] = { __VA_ARGS__ };                                \
+    static const struct expr_named id = { id##_params, (int)ARRAY_LEN(id##_params), not_object,    \
+                                          unknown }
 
-NAMED(n_convert, 9, 9, { "input", 9 }, { "to", 9 }, { "onError", 0 }, { "onNull", 0 }, { "format", 0 }, { "byteOrder", 0 });
-NAMED(n_date_add, 5166400, 5166401, { "startDate", 5166402 }, { "unit", 5166402 }, { "amount", 5166402 }, { "timezone", 0 });
-NAMED(n_date_diff, 5166301, 5166302, { "startDate", 5166303 }, { "endDate", 5166304 }, { "unit", 5166305 }, { "timezone", 0 }, { "startOfWeek", 0 });
-NAMED(n_date_from_parts, 40519, 40518, { "year", 0 }, { "month", 0 }, { "day", 0 }, { "hour", 0 }, { "minute", 0 }, { "second", 0 },
-      { "millisecond", 0 }, { "isoWeekYear", 0 }, { "isoWeek", 0 }, { "isoDayOfWeek", 0 }, { "timezone", 0 });
-NAMED(n_date_from_string, 40540, 40541, { "dateString", 40542 }, { "format", 0 }, { "timezone", 0 }, { "onError", 0 }, { "onNull", 0 });
+NAMED(n_convert, 9, 9, { "input", 9 }, { "to", 9 }, { "onError", 0 }, { "onNull", 0 },
+      { "format", 0 }, { "byteOrder", 0 });
+NAMED(n_date_add, 5166400, 5166401, { "startDate", 5166402 }, { "unit", 5166402 },
+      { "amount", 5166402 }, { "timezone", 0 });
+NAMED(n_date_diff, 5166301, 5166302, { "startDate", 5166303 }, { "endDate", 5166304 },
+      { "unit", 5166305 }, { "timezone", 0 }, { "startOfWeek", 0 });
+NAMED(n_date_from_parts, 40519, 40518, { "year", 0 }, { "month", 0 }, { "day", 0 }, { "hour", 0 },
+      { "minute", 0 }, { "second", 0 }, { "millisecond", 0 }, { "isoWeekYear", 0 },
+      { "isoWeek", 0 }, { "isoDayOfWeek", 0 }, { "timezone", 0 });
+NAMED(n_date_from_string, 40540, 40541, { "dateString", 40542 }, { "format", 0 }, { "timezone", 0 },
+      { "onError", 0 }, { "onNull", 0 });
 NAMED(n_date_to_parts, 40524, 40520, { "date", 40522 }, { "timezone", 0 }, { "iso8601", 0 });
-NAMED(n_date_to_string, 18629, 18534, { "date", 18628 }, { "format", 0 }, { "timezone", 0 }, { "onNull", 0 });
-NAMED(n_date_trunc, 5439007, 5439008, { "date", 5439009 }, { "unit", 5439010 }, { "binSize", 0 }, { "timezone", 0 }, { "startOfWeek", 0 });
+NAMED(n_date_to_string, 18629, 18534, { "date", 18628 }, { "format", 0 }, { "timezone", 0 },
+      { "onNull", 0 });
+NAMED(n_date_trunc, 5439007, 5439008, { "date", 5439009 }, { "unit", 5439010 }, { "binSize", 0 },
+      { "timezone", 0 }, { "startOfWeek", 0 });
 NAMED(n_median, 7436201, 40415, { "input", 40414 }, { "method", 40414 });
 NAMED(n_percentile, 7429703, 40415, { "input", 40414 }, { "method", 40414 }, { "p", 40414 });
 NAMED(n_pick, 5787900, 5787901, { "n", 5787906 }, { "input", 5787907 });
@@ -26,9 +34,12 @@ NAMED(n_replace, 51751, 51750, { "input", 51749 }, { "find", 51748 }, { "replace
 NAMED(n_trim, 50696, 50694, { "input", 50695 }, { "chars", 0 });
 
 #define LIST(name, min, max, fn, aux) { name, min, max, 0, NULL, expr__eval_##fn, NULL, aux }
-#define OWN(name, parse, fn, aux) { name, 0, -1, 0, expr__parse_##parse, expr__eval_##fn, NULL, aux }
-#define ARGS(name, named, fn, aux) { name, 0, -1, 0, expr__parse_named, expr__eval_##fn, &(named), aux }
-#define DATED(name, named, fn, aux) { name, 0, -1, 0, expr__parse_dated, expr__eval_##fn, &(named), aux }
+#define OWN(name, parse, fn, aux)                                                                  \
+    { name, 0, -1, 0, expr__parse_##parse, expr__eval_##fn, NULL, aux }
+#define ARGS(name, named, fn, aux)                                                                 \
+    { name, 0, -1, 0, expr__parse_named, expr__eval_##fn, &(named), aux }
+#define DATED(name, named, fn, aux)                                                                \
+    { name, 0, -1, 0, expr__parse_dated, expr__eval_##fn, &(named), aux }
 #define PART(name, aux) OWN(name, date_part, date_part, aux)
 #define CONV(name, aux) { name, 1, 1, 0, expr__parse_conversion, expr__eval_to, NULL, aux }
 #define MATH(name, aux) LIST(name, 1, 1, math, aux)
@@ -66,7 +77,8 @@ static const struct expr_op ops[] = {
     MATH("cosh", MATH_COSH),
     DATED("dateAdd", n_date_add, date_add, 1),
     DATED("dateDiff", n_date_diff, date_diff, 0),
-    { "dateFromParts", 0, -1, 0, expr__parse_date_from_parts, expr__eval_date_from_parts, &n_date_from_parts, 0 },
+    { "dateFromParts", 0, -1, 0, expr__parse_date_from_parts, expr__eval_date_from_parts,
+      &n_date_from_parts, 0 },
     DATED("dateFromString", n_date_from_string, date_from_string, 0),
     DATED("dateSubtract", n_date_add, date_add, -1),
     DATED("dateToParts", n_date_to_parts, date_to_parts, 0),

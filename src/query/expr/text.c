@@ -12,7 +12,8 @@ RC val__new_str(struct arena *a, struct slice s, struct bval *out, struct err *e
 {
     *out = BVAL_MISSING;
     if (s.len >= STRING_BYTES_MAX)
-        FAIL(e, ERR_LOC(16493), "string of %zu bytes is above the limit of %d", s.len, STRING_BYTES_MAX);
+        FAIL(e, ERR_LOC(16493), "string of %zu bytes is above the limit of %d", s.len,
+             STRING_BYTES_MAX);
     *out = bval_new_str(a, s);
     return RC_OK;
 }
@@ -45,8 +46,10 @@ struct slice val__date_iso(struct arena *a, int64_t ms)
 
     date_split(ms, &p);
     if (p.year >= 0 && p.year <= 9999)
-        return slice_str(arena_printf(a, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)p.year, p.month, p.day, p.hour, p.minute, p.second, p.ms));
-    return slice_str(arena_printf(a, "%lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)p.year, p.month, p.day, p.hour, p.minute, p.second, p.ms));
+        return slice_str(arena_printf(a, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)p.year,
+                                      p.month, p.day, p.hour, p.minute, p.second, p.ms));
+    return slice_str(arena_printf(a, "%lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)p.year,
+                                  p.month, p.day, p.hour, p.minute, p.second, p.ms));
 }
 
 RC val__to_string(struct arena *a, struct bval v, struct slice *out, struct err *e)
@@ -57,34 +60,24 @@ RC val__to_string(struct arena *a, struct bval v, struct slice *out, struct err 
     switch (v.type) {
     case BT_MISSING:
     case BT_NULL:
-    case BT_UNDEFINED:
-        return RC_OK;
+    case BT_UNDEFINED: return RC_OK;
     case BT_STRING:
     case BT_SYMBOL:
-    case BT_CODE:
-        *out = bval_str(v);
-        return RC_OK;
-    case BT_INT32:
-        *out = slice_str(arena_printf(a, "%d", bval_i32(v)));
-        return RC_OK;
-    case BT_INT64:
-        *out = slice_str(arena_printf(a, "%lld", (long long)bval_i64(v)));
-        return RC_OK;
-    case BT_DOUBLE:
-        *out = val__double_text(a, bval_double(v));
-        return RC_OK;
+    case BT_CODE: *out = bval_str(v); return RC_OK;
+    case BT_INT32: *out = slice_str(arena_printf(a, "%d", bval_i32(v))); return RC_OK;
+    case BT_INT64: *out = slice_str(arena_printf(a, "%lld", (long long)bval_i64(v))); return RC_OK;
+    case BT_DOUBLE: *out = val__double_text(a, bval_double(v)); return RC_OK;
     case BT_DECIMAL128:
         dec_to_str(bval_dec(v), dec);
         *out = slice_str(arena_strdup(a, dec));
         return RC_OK;
-    case BT_DATE:
-        *out = val__date_iso(a, bval_i64(v));
-        return RC_OK;
+    case BT_DATE: *out = val__date_iso(a, bval_i64(v)); return RC_OK;
     case BT_TIMESTAMP: {
         struct date_parts p;
         uint64_t t = bval_timestamp(v);
         date_split((int64_t)(t >> 32) * 1000, &p);
-        *out = slice_str(arena_printf(a, "%s %2d %02d:%02d:%02d:%u", date_month_name(p.month), p.day, p.hour, p.minute, p.second, (unsigned)t));
+        *out = slice_str(arena_printf(a, "%s %2d %02d:%02d:%02d:%u", date_month_name(p.month),
+                                      p.day, p.hour, p.minute, p.second, (unsigned)t));
         return RC_OK;
     }
     default:

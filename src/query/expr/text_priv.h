@@ -10,9 +10,10 @@ enum { STRING_BYTES_MAX = 16 * 1024 * 1024 };
 /* val__new_str(): 16493 at or above STRING_BYTES_MAX. */
 RC val__new_str(struct arena *a, struct slice s, struct bval *out, struct err *e);
 
-size_t text_next(struct slice s, size_t at);      /* offset of the code point after the one at `at` */
-size_t text_count(struct slice s);                /* code points */
-size_t text_offset(struct slice s, size_t n);     /* offset of code point n; s.len past the end */
+/* offset of the code point after the one at `at` */
+size_t text_next(struct slice s, size_t at);
+size_t text_count(struct slice s);            /* code points */
+size_t text_offset(struct slice s, size_t n); /* offset of code point n; s.len past the end */
 size_t text_find(struct slice hay, struct slice needle, size_t from); /* SIZE_MAX when absent */
 
 #endif

@@ -61,7 +61,8 @@ RC vals_array(struct arena *a, const struct bval *v, uint32_t n, struct bval *ou
     for (uint32_t i = 0; i < n; i++)
         size += 2 + digits(i) + v[i].len;
     if (size > VALS_BYTES_MAX)
-        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "array of %zu bytes is above the limit of %d", size, VALS_BYTES_MAX);
+        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "array of %zu bytes is above the limit of %d", size,
+             VALS_BYTES_MAX);
     uint8_t *base = arena_alloc(a, size), *p = base + 4;
     put_le32(base, (uint32_t)size);
     for (uint32_t i = 0; i < n; i++) {
@@ -77,7 +78,8 @@ RC vals_array(struct arena *a, const struct bval *v, uint32_t n, struct bval *ou
     return RC_OK;
 }
 
-RC vals_object(struct arena *a, const struct slice *names, const struct bval *v, uint32_t n, struct bval *out, struct err *e)
+RC vals_object(struct arena *a, const struct slice *names, const struct bval *v, uint32_t n,
+               struct bval *out, struct err *e)
 {
     size_t size = 5;
 
@@ -86,7 +88,8 @@ RC vals_object(struct arena *a, const struct slice *names, const struct bval *v,
         if (v[i].type != BT_MISSING)
             size += 2 + names[i].len + v[i].len;
     if (size > VALS_BYTES_MAX)
-        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "document of %zu bytes is above the limit of %d", size, VALS_BYTES_MAX);
+        FAIL(e, ERR_BSON_OBJECT_TOO_LARGE, "document of %zu bytes is above the limit of %d", size,
+             VALS_BYTES_MAX);
     uint8_t *base = arena_alloc(a, size), *p = base + 4;
     put_le32(base, (uint32_t)size);
     for (uint32_t i = 0; i < n; i++) {
@@ -142,7 +145,8 @@ RC fields_object(const struct fields *f, struct bval *out, struct err *e)
     return vals_object(f->arena, f->names, f->v, f->n, out, e);
 }
 
-RC val_path(struct arena *a, struct bval v, const struct slice *parts, int n_parts, struct bval *out, struct err *e)
+RC val_path(struct arena *a, struct bval v, const struct slice *parts, int n_parts,
+            struct bval *out, struct err *e)
 {
     for (int i = 0; i < n_parts; i++) {
         if (v.type == BT_DOCUMENT) {
@@ -179,7 +183,8 @@ void val_sort(struct arena *tmp, struct bval *v, uint32_t n, val_cmp_fn cmp, voi
             uint64_t mid = MIN(lo + width, (uint64_t)n), hi = MIN(lo + 2 * width, (uint64_t)n);
             uint64_t i = lo, j = mid;
             for (uint64_t k = lo; k < hi; k++)
-                to[k] = i < mid && (j >= hi || cmp(&from[i], &from[j], arg) <= 0) ? from[i++] : from[j++];
+                to[k] = i < mid && (j >= hi || cmp(&from[i], &from[j], arg) <= 0) ? from[i++]
+                                                                                  : from[j++];
         }
         struct bval *t = from;
         from = to;

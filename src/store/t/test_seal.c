@@ -494,7 +494,8 @@ static void frames_keep_their_place(void **state)
         save(path, buf_view(&bad));
         code = stream_read_all(path, &out, &end);
         if (o ==
-            9) { /* the END replaced by a stranger's: a file without an end, which its anchor refuses */
+            /* the END replaced by a stranger's: a file without an end, which its anchor refuses */
+            9) {
             assert_int_equal(code, ERR_NONE);
             assert_false(end.reach.ended);
         } else {

@@ -23,12 +23,14 @@ struct admin_op {
 struct admin_server;
 
 /* admin_listen(): replaces a socket file that nobody listens on; ERR_DIRECTORY_BUSY when somebody does. ops outlives the server. */
-RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx, struct admin_server **out, struct err *e);
+RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx,
+                struct admin_server **out, struct err *e);
 /* admin_close(): stops accepting, ends the connections (an operation under way is waited for), removes the socket file. NULL is fine. */
 void admin_close(struct admin_server *s);
 
 /* admin_call(): the client's side: one request, one answer in a. Errors: ERR_NOT_FOUND (nobody listens), ERR_TIMEOUT, ERR_IO; an answer with
  * ok false is an error with its code and message. */
-RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a, struct bdoc *answer, struct err *e);
+RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a,
+              struct bdoc *answer, struct err *e);
 
 #endif

@@ -15,16 +15,19 @@
 struct arena;
 
 struct arena *arena_new(size_t budget); /* bytes; 0 = no budget */
-void arena_free(struct arena *a);       /* NULL is fine; runs the clean-ups, last registered first */
+/* NULL is fine; runs the clean-ups, last registered first */
+void arena_free(struct arena *a);
 void arena_freep(struct arena **a);
-void arena_reset(struct arena *a);      /* runs the clean-ups; keeps one chunk */
+void arena_reset(struct arena *a); /* runs the clean-ups; keeps one chunk */
 
-void *arena_alloc(struct arena *a, size_t len) __attribute__((returns_nonnull, alloc_size(2))); /* 16-aligned, uninitialised */
+/* 16-aligned, uninitialised */
+void *arena_alloc(struct arena *a, size_t len) __attribute__((returns_nonnull, alloc_size(2)));
 void *arena_calloc(struct arena *a, size_t n, size_t size) __attribute__((returns_nonnull));
 char *arena_strdup(struct arena *a, const char *s) __attribute__((returns_nonnull));
 char *arena_strndup(struct arena *a, const char *s, size_t len) __attribute__((returns_nonnull));
 void *arena_dup(struct arena *a, const void *p, size_t len) __attribute__((returns_nonnull));
-char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3), returns_nonnull));
+char *arena_printf(struct arena *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), returns_nonnull));
 #define ARENA_NEW(a, type) ((type *)arena_calloc((a), 1, sizeof(type)))
 #define ARENA_ARRAY(a, type, n) ((type *)arena_calloc((a), (n), sizeof(type)))
 

@@ -58,14 +58,16 @@ enum err_label {
 enum { ERR_MSG_MAX = 512, ERR_DETAIL_MAX = 512 };
 
 struct err {
-    enum err_code code;  /* ERR_NONE: no error */
-    uint32_t labels;     /* enum err_label bits, sent to the driver */
-    int sys;             /* errno or engine status, 0 if none */
-    char msg[ERR_MSG_MAX];       /* for the client; the log carries it only through the redacting formatter */
+    enum err_code code; /* ERR_NONE: no error */
+    uint32_t labels;    /* enum err_label bits, sent to the driver */
+    int sys;            /* errno or engine status, 0 if none */
+    /* for the client; the log carries it only through the redacting formatter */
+    char msg[ERR_MSG_MAX];
     char detail[ERR_DETAIL_MAX]; /* for the log: never document values or secrets */
-    void *info;          /* bson_t * for the client only, never logged: keyValue, keyPattern, errInfo; NULL if none */
+    /* bson_t * for the client only, never logged: keyValue, keyPattern, errInfo; NULL if none */
+    void *info;
     void (*info_free)(void *info); /* how err_reset() releases info; NULL when an arena owns it */
-    const char *file;    /* where it was first raised */
+    const char *file;              /* where it was first raised */
     int line;
 };
 

@@ -13,14 +13,17 @@ RC file_read(const char *path, size_t max, struct buf *out, struct err *e);
 /* file_write_atomic(): temp file beside it, fsync, rename, fsync of the directory. Old content intact on any failure. */
 RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e);
 RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e);
-RC file_write_fd(int fd, struct slice content, struct err *e); /* all of it, through EINTR and short writes */
-RC dir_make(const char *path, mode_t mode, struct err *e);     /* with parents; an existing directory is fine */
+/* all of it, through EINTR and short writes */
+RC file_write_fd(int fd, struct slice content, struct err *e);
+/* with parents; an existing directory is fine */
+RC dir_make(const char *path, mode_t mode, struct err *e);
 RC dir_sync(const char *path, struct err *e);
 bool path_exists(const char *path);
-bool path_same_device(const char *a, const char *b);           /* false when either cannot be examined */
+/* false when either cannot be examined */
+bool path_same_device(const char *a, const char *b);
 /* file_err(): turn errno value sys into an error about path. */
 RC file_err(struct err *e, int sys, const char *what, const char *path);
-void fd_close(int fd);                                          /* negative is fine */
-void fd_closep(int *fd);                                        /* AUTO(fd_closep) int fd = -1; */
+void fd_close(int fd);   /* negative is fine */
+void fd_closep(int *fd); /* AUTO(fd_closep) int fd = -1; */
 
 #endif

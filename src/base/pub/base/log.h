@@ -41,19 +41,22 @@ struct kv {
     } v;
 };
 
-#define KV_STR(k, x) ((struct kv){ .key = (k), .type = KV_T_STR, .v.str = (x) })     /* operator's text: paths, names of keys */
+/* operator's text: paths, names of keys */
+#define KV_STR(k, x) ((struct kv){ .key = (k), .type = KV_T_STR, .v.str = (x) })
 #define KV_I64(k, x) ((struct kv){ .key = (k), .type = KV_T_I64, .v.i64 = (int64_t)(x) })
 #define KV_U64(k, x) ((struct kv){ .key = (k), .type = KV_T_U64, .v.u64 = (uint64_t)(x) })
 #define KV_F64(k, x) ((struct kv){ .key = (k), .type = KV_T_F64, .v.f64 = (x) })
 #define KV_BOOL(k, x) ((struct kv){ .key = (k), .type = KV_T_BOOL, .v.flag = (x) })
-#define KV_HEX(k, p_, n_) ((struct kv){ .key = (k), .type = KV_T_HEX, .v.bytes = SLICE(p_, n_) })   /* ids, salts; never keys */
-#define KV_USER(k, s) ((struct kv){ .key = (k), .type = KV_T_USER, .v.bytes = (s) })   /* a struct slice from a client: redacted */
+/* ids, salts; never keys */
+#define KV_HEX(k, p_, n_) ((struct kv){ .key = (k), .type = KV_T_HEX, .v.bytes = SLICE(p_, n_) })
+/* a struct slice from a client: redacted */
+#define KV_USER(k, s) ((struct kv){ .key = (k), .type = KV_T_USER, .v.bytes = (s) })
 
 struct log_config {
-    int fd;                   /* written to, not owned; 2 = stderr */
+    int fd; /* written to, not owned; 2 = stderr */
     enum log_level min_level;
-    bool json;                /* JSON lines instead of text */
-    const char *program;      /* "cofferd"; static */
+    bool json;           /* JSON lines instead of text */
+    const char *program; /* "cofferd"; static */
 };
 
 /* log_init(): call once before threads start; may be called again to change the settings. */
@@ -61,7 +64,8 @@ void log_init(const struct log_config *c);
 bool log_enabled(enum log_level level);
 void log_write(enum event ev, const struct kv *kvs, size_t n);
 #define log_event(ev, ...)                                                                         \
-    log_write((ev), (const struct kv[]){ __VA_ARGS__ }, sizeof((const struct kv[]){ __VA_ARGS__ }) / sizeof(struct kv))
+    log_write((ev), (const struct kv[]){ __VA_ARGS__ },                                            \
+              sizeof((const struct kv[]){ __VA_ARGS__ }) / sizeof(struct kv))
 #define log_event0(ev) log_write((ev), NULL, 0)
 /* log_err(): an event that reports an error: code, name, msg is included only when no client document can be in it
  * (codes from ERR_COFFER_FIRST on); detail, place and advice always. */

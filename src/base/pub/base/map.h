@@ -11,10 +11,11 @@
 struct map;
 
 struct map *map_new(void);
-void map_free(struct map *m); /* NULL is fine; values are not touched */
-void *map_get(const struct map *m, struct slice key);            /* NULL when absent */
-void *map_put(struct map *m, struct slice key, void *value);     /* the value replaced, or NULL; value must not be NULL */
-void *map_del(struct map *m, struct slice key);                  /* the value removed, or NULL */
+void map_free(struct map *m);                         /* NULL is fine; values are not touched */
+void *map_get(const struct map *m, struct slice key); /* NULL when absent */
+/* the value replaced, or NULL; value must not be NULL */
+void *map_put(struct map *m, struct slice key, void *value);
+void *map_del(struct map *m, struct slice key); /* the value removed, or NULL */
 size_t map_count(const struct map *m);
 /* map_next(): *it starts at 0; false at the end. key is valid until the entry goes. */
 bool map_next(const struct map *m, size_t *it, struct slice *key, void **value);

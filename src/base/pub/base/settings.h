@@ -46,12 +46,14 @@ RC settings_set(struct settings *s, const char *name, const char *value, struct 
 RC settings_load_file(struct settings *s, const char *path, struct err *e);
 /* settings_parse_args(): consumes flags from argv; *rest is set to the index of the first operand. "--config FILE" is handled
  * where it stands. "--help" and "--version" set *wants_help / *wants_version. */
-RC settings_parse_args(struct settings *s, int argc, char **argv, int *rest, bool *wants_help, bool *wants_version, struct err *e);
+RC settings_parse_args(struct settings *s, int argc, char **argv, int *rest, bool *wants_help,
+                       bool *wants_version, struct err *e);
 
 bool settings_bool(const struct settings *s, int i);
-int64_t settings_i64(const struct settings *s, int i);        /* also bytes */
-uint64_t settings_us(const struct settings *s, int i);        /* a duration in microseconds */
-const char *settings_str(const struct settings *s, int i);    /* "" when unset; valid until settings_free() */
+int64_t settings_i64(const struct settings *s, int i); /* also bytes */
+uint64_t settings_us(const struct settings *s, int i); /* a duration in microseconds */
+/* "" when unset; valid until settings_free() */
+const char *settings_str(const struct settings *s, int i);
 bool settings_is_default(const struct settings *s, int i);
 int settings_count(const struct settings *s);
 const struct setting_def *settings_def(const struct settings *s, int i);

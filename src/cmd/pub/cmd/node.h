@@ -38,7 +38,7 @@ struct node_key_ops {
 
 /* Connections and the network, as commands see them. A NULL table means none (unit tests). */
 struct node_net_stats {
-    int64_t current, available, total_created;      /* connections */
+    int64_t current, available, total_created; /* connections */
     int64_t bytes_in, bytes_out, n_requests;
 };
 struct node_net_ops {
@@ -47,18 +47,25 @@ struct node_net_ops {
     void (*shutdown)(void *ctx);
 };
 
-enum { NODE_OPCOUNTER_INSERT, NODE_OPCOUNTER_QUERY, NODE_OPCOUNTER_UPDATE, NODE_OPCOUNTER_DELETE, NODE_OPCOUNTER_GETMORE,
-       NODE_OPCOUNTER_COMMAND, NODE_OPCOUNTER_NR };
+enum {
+    NODE_OPCOUNTER_INSERT,
+    NODE_OPCOUNTER_QUERY,
+    NODE_OPCOUNTER_UPDATE,
+    NODE_OPCOUNTER_DELETE,
+    NODE_OPCOUNTER_GETMORE,
+    NODE_OPCOUNTER_COMMAND,
+    NODE_OPCOUNTER_NR
+};
 
 /* Limits that the program copies from its settings; all have defaults from node_defaults(). */
 struct node_limits {
-    int64_t cursor_timeout_ms;        /* idle cursors are closed after so long */
-    int64_t session_timeout_ms;       /* idle sessions */
-    int64_t max_cursors;              /* open at once; ERR_EXCEEDED_MEMORY_LIMIT past it */
-    int64_t max_sessions;             /* ERR_TOO_MANY_LOGICAL_SESSIONS past it */
-    int64_t query_memory_bytes;       /* of a blocking stage before it spills */
-    int64_t request_memory_bytes;     /* arena budget of a cursor */
-    int64_t ttl_sleep_ms;             /* between two passes of the TTL monitor */
+    int64_t cursor_timeout_ms;    /* idle cursors are closed after so long */
+    int64_t session_timeout_ms;   /* idle sessions */
+    int64_t max_cursors;          /* open at once; ERR_EXCEEDED_MEMORY_LIMIT past it */
+    int64_t max_sessions;         /* ERR_TOO_MANY_LOGICAL_SESSIONS past it */
+    int64_t query_memory_bytes;   /* of a blocking stage before it spills */
+    int64_t request_memory_bytes; /* arena budget of a cursor */
+    int64_t ttl_sleep_ms;         /* between two passes of the TTL monitor */
 };
 
 struct node {
@@ -66,28 +73,30 @@ struct node {
     struct catalog *catalog;
     struct cursors *cursors;
     struct sessions *sessions;
-    struct identity *identity;        /* users, roles, SCRAM; NULL in unit tests without authentication */
-    struct settings *settings;        /* the program's; may be NULL in unit tests */
+    /* users, roles, SCRAM; NULL in unit tests without authentication */
+    struct identity *identity;
+    struct settings *settings; /* the program's; may be NULL in unit tests */
 
     const struct node_key_ops *key;
     void *key_ctx;
     const struct node_net_ops *net;
     void *net_ctx;
 
-    bool auth_enabled;                /* requests need a user (default true in the program) */
-    bool test_commands;               /* configureFailPoint and friends; off by default */
+    bool auth_enabled;  /* requests need a user (default true in the program) */
+    bool test_commands; /* configureFailPoint and friends; off by default */
     struct node_limits limits;
-    char host[256];                   /* "host:port" as shown by serverStatus */
+    char host[256]; /* "host:port" as shown by serverStatus */
     int port;
-    int argc;                         /* of the program, for getCmdLineOpts; secrets are never on a command line */
+    /* of the program, for getCmdLineOpts; secrets are never on a command line */
+    int argc;
     char **argv;
-    uint64_t start_us;                /* monotonic */
-    int64_t start_ms;                 /* real time */
-    uint8_t process_oid[12];          /* topologyVersion.processId */
+    uint64_t start_us;       /* monotonic */
+    int64_t start_ms;        /* real time */
+    uint8_t process_oid[12]; /* topologyVersion.processId */
 
-    atomic_bool stopping;             /* requests are answered ERR_INTERRUPTED_AT_SHUTDOWN */
+    atomic_bool stopping; /* requests are answered ERR_INTERRUPTED_AT_SHUTDOWN */
     atomic_int_least64_t opcounters[NODE_OPCOUNTER_NR];
-    atomic_int_least64_t n_errors;    /* requests answered with an error */
+    atomic_int_least64_t n_errors; /* requests answered with an error */
 };
 
 /* node_init(): zero everything, set the limits' defaults and the start times. */

@@ -25,7 +25,8 @@ struct kmsg_kv_target {
 RC kmsg_kv_target(const char *url, struct kmsg_kv_target *out, struct err *e);
 
 /* kmsg_kv_url(): op "" for the key itself, else "wrapkey", "unwrapkey". version "" = newest. */
-void kmsg_kv_url(const struct kmsg_kv_target *t, const char *version, const char *op, struct buf *out);
+void kmsg_kv_url(const struct kmsg_kv_target *t, const char *version, const char *op,
+                 struct buf *out);
 /* kmsg_kv_body(): {"alg":"RSA-OAEP-256","value":...}. Room is reserved at once, so that value does not move. */
 void kmsg_kv_body(struct slice value, struct buf *out);
 
@@ -46,13 +47,13 @@ struct kmsg_kv_key {
 };
 
 /* The readers take an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER, saying what is wrong with it. version "" = any. */
-RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, struct kmsg_kv_key *out,
-                    struct err *e);
+RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version,
+                    struct kmsg_kv_key *out, struct err *e);
 /* kmsg_kv_read_wrapped(): value gets len bytes, which must be exactly what the modulus has. */
-RC kmsg_kv_read_wrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, uint32_t len,
-                        struct buf *value, struct err *e);
+RC kmsg_kv_read_wrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
+                        const char *version, uint32_t len, struct buf *value, struct err *e);
 /* kmsg_kv_read_unwrapped(): value must have len bytes, not all zero. */
-RC kmsg_kv_read_unwrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version, uint32_t len,
-                          struct buf *value, struct err *e);
+RC kmsg_kv_read_unwrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
+                          const char *version, uint32_t len, struct buf *value, struct err *e);
 
 #endif

@@ -99,7 +99,8 @@ static struct bdoc *docs_of(struct arena *a, struct bval arr, uint32_t *n)
     return d;
 }
 
-static RC open_collection(void *env, struct qctx *q, struct slice coll, struct bdoc filter, struct bval sort, struct doc_source **out, struct err *e)
+static RC open_collection(void *env, struct qctx *q, struct slice coll, struct bdoc filter,
+                          struct bval sort, struct doc_source **out, struct err *e)
 {
     struct foreign *f = env;
     struct bdoc all;
@@ -122,11 +123,17 @@ struct row {
     int code;
 };
 
-static RC run(const char *pipeline, const char *in, const char *foreign, size_t memory, bool disk, struct buf *got, struct err *e)
+static RC run(const char *pipeline, const char *in, const char *foreign, size_t memory, bool disk,
+              struct buf *got, struct err *e)
 {
     struct arena *a = arena_new(0), *s = arena_new(0);
     struct foreign f = { a, foreign };
-    struct agg_env env = { .env = &f, .spill = &spill, .allow_disk_use = disk, .memory_limit = memory, .db = "t", .open_collection = open_collection };
+    struct agg_env env = { .env = &f,
+                           .spill = &spill,
+                           .allow_disk_use = disk,
+                           .memory_limit = memory,
+                           .db = "t",
+                           .open_collection = open_collection };
     struct qctx q = { .arena = a, .scratch = s, .let = BDOC_EMPTY, .now_ms = 1500000000000 };
     struct bdoc pd, id;
     struct pipeline *p;
@@ -134,7 +141,8 @@ static RC run(const char *pipeline, const char *in, const char *foreign, size_t 
     uint32_t n;
     rc_t rc;
 
-    if (bdoc_from_json(a, arena_printf(a, "{\"p\": %s}", pipeline), &pd, e).failed || bdoc_from_json(a, arena_printf(a, "{\"d\": %s}", in), &id, e).failed)
+    if (bdoc_from_json(a, arena_printf(a, "{\"p\": %s}", pipeline), &pd, e).failed ||
+        bdoc_from_json(a, arena_printf(a, "{\"d\": %s}", in), &id, e).failed)
         fail_msg("bad JSON: %s / %s: %s", pipeline, in, e->msg);
     struct bdoc *docs = docs_of(a, bdoc_get(id, "d"), &n);
     rc = pipeline_parse(&q, bval_doc(bdoc_get(pd, "p")), 0, &env, &p, e);
@@ -162,8 +170,9 @@ static const struct row rows[] = {
 #include "rows_agg.inc"
 };
 
-static const char foreign_json[] = "{\"f\": [{\"_id\": 1, \"k\": 1, \"v\": \"a\"}, {\"_id\": 2, \"k\": [1, 2], \"v\": \"b\"}, {\"_id\": 3, \"v\": \"c\"}],"
-                                   " \"g\": [{\"_id\": 1, \"to\": 2}, {\"_id\": 2, \"to\": 3}, {\"_id\": 3, \"to\": 1}]}";
+static const char foreign_json[] =
+    "{\"f\": [{\"_id\": 1, \"k\": 1, \"v\": \"a\"}, {\"_id\": 2, \"k\": [1, 2], \"v\": \"b\"}, {\"_id\": 3, \"v\": \"c\"}],"
+    " \"g\": [{\"_id\": 1, \"to\": 2}, {\"_id\": 2, \"to\": 3}, {\"_id\": 3, \"to\": 1}]}";
 
 static void normalise(const char *json, struct buf *out)
 {
@@ -191,7 +200,8 @@ static void run_row(const struct row *r, size_t memory)
 
     if (r->code) {
         if (!rc.failed || e.code != (enum err_code)r->code)
-            fail_msg("%s: want error %d, got %d (%s) %s", r->pipeline, r->code, (int)e.code, e.msg, buf_cstr(&got));
+            fail_msg("%s: want error %d, got %d (%s) %s", r->pipeline, r->code, (int)e.code, e.msg,
+                     buf_cstr(&got));
     } else {
         if (rc.failed)
             fail_msg("%s: error %d: %s", r->pipeline, (int)e.code, e.msg);
@@ -238,7 +248,9 @@ static void test_spill(void **state)
     (void)state;
     buf_printf(&in, "[");
     for (int i = 0; i < 3000; i++)
-        buf_printf(&in, "%s{\"i\": %d, \"r\": %d, \"pad\": \"0123456789012345678901234567890123456789\"}", i ? ", " : "", i, (i * 7919) % 101);
+        buf_printf(
+            &in, "%s{\"i\": %d, \"r\": %d, \"pad\": \"0123456789012345678901234567890123456789\"}",
+            i ? ", " : "", i, (i * 7919) % 101);
     buf_printf(&in, "]");
     for (size_t k = 0; k < sizeof(pipelines) / sizeof(pipelines[0]); k++) {
         struct buf small = BUF_INIT, large = BUF_INIT;
@@ -275,7 +287,12 @@ static void test_leading(void **state)
     struct buf b = BUF_INIT;
 
     (void)state;
-    assert_false(bdoc_from_json(a, "{\"p\": [{\"$match\": {\"a\": 1}}, {\"$match\": {\"b\": 2}}, {\"$sort\": {\"c\": 1}}, {\"$skip\": 2}, {\"$limit\": 3}]}", &d, &e).failed);
+    assert_false(
+        bdoc_from_json(
+            a,
+            "{\"p\": [{\"$match\": {\"a\": 1}}, {\"$match\": {\"b\": 2}}, {\"$sort\": {\"c\": 1}}, {\"$skip\": 2}, {\"$limit\": 3}]}",
+            &d, &e)
+            .failed);
     assert_false(pipeline_parse(&q, bval_doc(bdoc_get(d, "p")), 0, NULL, &p, &e).failed);
     pipeline_leading(p, &lead);
     bval_to_json(bval_of_doc(lead.filter, BT_DOCUMENT), &b);
@@ -297,13 +314,20 @@ static void test_update_pipeline(void **state)
     void *p;
 
     (void)state;
-    assert_false(bdoc_from_json(a, "{\"p\": [{\"$set\": {\"n\": {\"$add\": [\"$n\", \"$$k\"]}}}, {\"$unset\": \"x\"}], \"c\": {\"k\": 4}, \"bad\": [{\"$group\": {\"_id\": 1}}]}", &d, &e).failed);
+    assert_false(
+        bdoc_from_json(
+            a,
+            "{\"p\": [{\"$set\": {\"n\": {\"$add\": [\"$n\", \"$$k\"]}}}, {\"$unset\": \"x\"}], \"c\": {\"k\": 4}, \"bad\": [{\"$group\": {\"_id\": 1}}]}",
+            &d, &e)
+            .failed);
     assert_false(bdoc_from_json(a, "{\"_id\": 1, \"n\": 1, \"x\": 1}", &doc, &e).failed);
-    assert_false(pipeline_update_parse(&q, bval_doc(bdoc_get(d, "p")), bdoc_get(d, "c"), &p, &e).failed);
+    assert_false(
+        pipeline_update_parse(&q, bval_doc(bdoc_get(d, "p")), bdoc_get(d, "c"), &p, &e).failed);
     assert_false(pipeline_update_apply(p, &q, doc, &out, &e).failed);
     assert_int_equal(bval_i32(bdoc_get(out, "n")), 5);
     assert_true(bval_is_missing(bdoc_get(out, "x")));
-    assert_true(pipeline_update_parse(&q, bval_doc(bdoc_get(d, "bad")), BVAL_MISSING, &p, &e).failed);
+    assert_true(
+        pipeline_update_parse(&q, bval_doc(bdoc_get(d, "bad")), BVAL_MISSING, &p, &e).failed);
     assert_int_equal(e.code, ERR_INVALID_OPTIONS);
     buf_fini(&b);
     arena_free(s);
@@ -313,8 +337,10 @@ static void test_update_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_stage_table_is_sorted),
-        cmocka_unit_test(test_spill),   cmocka_unit_test(test_leading),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stage_table_is_sorted),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_leading),
         cmocka_unit_test(test_update_pipeline),
     };
 

@@ -9,16 +9,16 @@
 #include "expr_priv.h"
 
 struct row {
-    const char *x;      /* the expression, as the field "x" of a document */
+    const char *x; /* the expression, as the field "x" of a document */
     const char *doc;
-    const char *want;   /* as the field "r"; "" = missing */
-    int code;           /* or the error */
+    const char *want; /* as the field "r"; "" = missing */
+    int code;         /* or the error */
 };
 
 static const struct row rows[] = {
 #include "rows_core.inc"
-#include "rows_text.inc"
 #include "rows_date.inc"
+#include "rows_text.inc"
 };
 
 static void run_row(const struct row *r)
@@ -32,16 +32,20 @@ static void run_row(const struct row *r)
     struct buf got = BUF_INIT;
     char *json = arena_printf(a, "{\"x\": %s}", r->x);
 
-    if (bdoc_from_json(a, json, &xd, &e).failed || bdoc_from_json(a, r->doc ? r->doc : "{}", &d, &e).failed)
+    if (bdoc_from_json(a, json, &xd, &e).failed ||
+        bdoc_from_json(a, r->doc ? r->doc : "{}", &d, &e).failed)
         fail_msg("bad JSON in row %s: %s", r->x, e.msg);
-    struct expr_env env = { .q = &q, .root = bval_of_doc(d, BT_DOCUMENT), .current = bval_of_doc(d, BT_DOCUMENT) };
+    struct expr_env env = { .q = &q,
+                            .root = bval_of_doc(d, BT_DOCUMENT),
+                            .current = bval_of_doc(d, BT_DOCUMENT) };
     rc_t rc = expr_parse(&q, bdoc_get(xd, "x"), &x, &e);
     if (!rc.failed)
         rc = expr_eval(x, &env, &v, &e);
     if (r->code) {
         if (!rc.failed || e.code != (enum err_code)r->code) {
             bval_to_json(v, &got);
-            fail_msg("%s: want error %d, got %d (%s) %s", r->x, r->code, (int)e.code, e.msg, buf_cstr(&got));
+            fail_msg("%s: want error %d, got %d (%s) %s", r->x, r->code, (int)e.code, e.msg,
+                     buf_cstr(&got));
         }
     } else if (rc.failed) {
         fail_msg("%s: error %d: %s", r->x, (int)e.code, e.msg);
@@ -96,7 +100,9 @@ static void test_let_of_the_command(void **state)
     assert_false(bdoc_from_json(a, "{\"k\": 5}", &let, &e).failed);
     assert_false(bdoc_from_json(a, "{\"x\": {\"$add\": [\"$$k\", 1]}}", &xd, &e).failed);
     struct qctx q = { .arena = a, .scratch = s, .let = let };
-    struct expr_env env = { .q = &q, .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT), .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
+    struct expr_env env = { .q = &q,
+                            .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT),
+                            .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
     assert_false(expr_parse(&q, bdoc_get(xd, "x"), &x, &e).failed);
     assert_false(expr_eval(x, &env, &v, &e).failed);
     assert_int_equal(bval_i32(v), 6);
@@ -144,7 +150,12 @@ static void test_deps(void **state)
     bool whole = false;
 
     (void)state;
-    assert_false(bdoc_from_json(a, "{\"x\": {\"$add\": [\"$a.b\", {\"$map\": {\"input\": \"$l\", \"in\": \"$$this.z\"}}, \"$$NOW\"]}}", &xd, &e).failed);
+    assert_false(
+        bdoc_from_json(
+            a,
+            "{\"x\": {\"$add\": [\"$a.b\", {\"$map\": {\"input\": \"$l\", \"in\": \"$$this.z\"}}, \"$$NOW\"]}}",
+            &xd, &e)
+            .failed);
     struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
     assert_false(expr_parse(&q, bdoc_get(xd, "x"), &x, &e).failed);
     expr_deps(x, note_path, &b, &whole);

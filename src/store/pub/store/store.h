@@ -34,7 +34,8 @@ enum {
     STORE_IDENT_LEN = 8,
     STORE_ID_LEN = 16,
     STORE_IDENT_FIRST =
-        1024, /* store_new_ident() starts here; 1 to 1023 are for tables whose ident is fixed in the code; 0 is the store's own */
+        /* store_new_ident() starts here; 1 to 1023 are for tables whose ident is fixed in the code; 0 is the store's own */
+    1024,
 };
 
 /* What the store noticed and its owner should log. The store itself logs nothing; text is file names, sizes and causes, never keys or values. */
@@ -62,7 +63,8 @@ struct store_config {
     int64_t reserve_bytes;  /* free room below which writes are refused with ERR_DISK_FULL */
     int64_t journal_keep_s; /* closed journals are kept so long in archive/; 0 = not at all */
     uint64_t
-        envelope_seq; /* of the key envelope at hand: older than the anchor remembers is ERR_ENVELOPE_STALE; 0 = not compared */
+        /* of the key envelope at hand: older than the anchor remembers is ERR_ENVELOPE_STALE; 0 = not compared */
+        envelope_seq;
     bool create; /* make a new store when the directory holds none; else that is ERR_NOT_FOUND */
     bool null_cipher;        /* only a build linked with the null cipher accepts this */
     store_event_fn on_event; /* may be NULL */
@@ -152,9 +154,10 @@ RC store_resume(struct store *s,
 struct store_stats {
     uint64_t data_bytes, journal_bytes, memtable_bytes, cache_bytes, n_files, free_bytes;
     uint64_t
-        anchor_counter; /* rises with each anchor written: publish it outside to notice an old image */
-    bool read_only;     /* writes are refused at present (disk full, I/O error) */
-    bool fatal;         /* the engine stopped: close and open again */
+        /* rises with each anchor written: publish it outside to notice an old image */
+        anchor_counter;
+    bool read_only; /* writes are refused at present (disk full, I/O error) */
+    bool fatal;     /* the engine stopped: close and open again */
 };
 void store_stats(struct store *s, struct store_stats *out);
 /* store_range_size(): estimate of bytes on disk and of keys in [lower, upper). */

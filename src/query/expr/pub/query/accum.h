@@ -11,18 +11,19 @@
 
 /* A sum of numbers of any type. */
 struct num_sum {
-    enum btype type;      /* the widest type seen; BT_INT32 at first */
-    __int128 whole;       /* sum of ints and longs */
-    double sum, comp;     /* doubles, and what rounding lost */
-    double special;       /* the plain sum: tells the kind of infinity or NaN */
+    enum btype type;  /* the widest type seen; BT_INT32 at first */
+    __int128 whole;   /* sum of ints and longs */
+    double sum, comp; /* doubles, and what rounding lost */
+    double special;   /* the plain sum: tells the kind of infinity or NaN */
     struct dec128 dec;
     int64_t n;
 };
 void num_sum_init(struct num_sum *s);
 void num_sum_add(struct num_sum *s, struct bval v); /* ignores non-numbers */
 void num_sum_merge(struct num_sum *s, const struct num_sum *o);
-struct bval num_sum_value(const struct num_sum *s, struct arena *a); /* long results beyond int64 become double */
-struct bval num_sum_avg(const struct num_sum *s, struct arena *a);   /* null of none */
+/* long results beyond int64 become double */
+struct bval num_sum_value(const struct num_sum *s, struct arena *a);
+struct bval num_sum_avg(const struct num_sum *s, struct arena *a); /* null of none */
 double num_sum_double(const struct num_sum *s);
 struct dec128 num_sum_dec(const struct num_sum *s);
 
@@ -36,7 +37,8 @@ void num_dev_merge(struct num_dev *d, const struct num_dev *o);
 struct bval num_dev_value(const struct num_dev *d, bool samp, struct arena *a);
 
 /* percentile_of(): nearest-rank percentile of n doubles, sorted in place. */
-RC percentiles_of(struct arena *a, double *v, uint32_t n, const double *p, uint32_t n_p, struct bval *out, struct err *e);
+RC percentiles_of(struct arena *a, double *v, uint32_t n, const double *p, uint32_t n_p,
+                  struct bval *out, struct err *e);
 /* percentile_p_parse(): the p array; ERR_LOC(7750301) and friends. */
 RC percentile_p_parse(struct arena *a, struct bval p, double **out, uint32_t *n, struct err *e);
 

@@ -14,14 +14,14 @@ struct expr;
 /* A chain of user variables ($let, $map, ...), innermost first. */
 struct expr_var {
     const struct expr_var *up;
-    uint32_t id;          /* given at parse time */
+    uint32_t id; /* given at parse time */
     struct bval val;
 };
 
 struct expr_env {
     struct qctx *q;
-    struct bval root;     /* $$ROOT */
-    struct bval current;  /* $$CURRENT: what "$a.b" starts at; a document as a rule */
+    struct bval root;    /* $$ROOT */
+    struct bval current; /* $$CURRENT: what "$a.b" starts at; a document as a rule */
     const struct expr_var *vars;
 };
 
@@ -30,8 +30,10 @@ RC expr_parse(struct qctx *q, struct bval spec, struct expr **out, struct err *e
 /* Rules of names, shared by stages: a variable that a user may bind ("let"); one path component; a dotted path split into components. */
 RC expr_check_var_name(struct slice name, struct err *e);
 RC expr_check_field_name(struct slice name, struct err *e);
-RC expr_split_path(struct arena *a, struct slice path, const struct slice **parts, int *n, struct err *e);
-RC expr_eval(const struct expr *x, struct expr_env *env, struct bval *out, struct err *e); /* out may be missing */
+RC expr_split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                   struct err *e);
+/* out may be missing */
+RC expr_eval(const struct expr *x, struct expr_env *env, struct bval *out, struct err *e);
 /* expr_is_operator(): whether "$add" (with its dollar) names an expression. */
 bool expr_is_operator(struct slice name);
 bool expr_is_const(const struct expr *x, struct bval *val);
@@ -39,6 +41,7 @@ bool expr_is_const(const struct expr *x, struct bval *val);
 bool expr_path(const struct expr *x, struct slice *path);
 bool expr_is_field_path(const struct expr *x); /* any path, of a variable too */
 /* expr_deps(): calls fn for each field path that x reads from the document; whole is set when it reads $$ROOT or $$CURRENT whole. */
-void expr_deps(const struct expr *x, void (*fn)(struct slice path, void *arg), void *arg, bool *whole);
+void expr_deps(const struct expr *x, void (*fn)(struct slice path, void *arg), void *arg,
+               bool *whole);
 
 #endif

@@ -7,13 +7,14 @@
 enum { QUERY_DEPTH_MAX = 200 };
 
 struct qctx {
-    struct arena *arena;      /* parsed nodes and everything that lives as long as the request */
-    struct arena *scratch;    /* per document; the executor rewinds it between documents */
-    struct bdoc let;          /* variables of the command's `let`, values already evaluated; BDOC_EMPTY if none */
-    int64_t now_ms;           /* $$NOW */
-    uint64_t deadline_us;     /* monotonic; 0 = none: long evaluations call qctx_check() */
-    bool *interrupted;        /* set by killOp or a closing connection; may be NULL */
-    int depth;                /* parser's nesting guard */
+    struct arena *arena;   /* parsed nodes and everything that lives as long as the request */
+    struct arena *scratch; /* per document; the executor rewinds it between documents */
+    /* variables of the command's `let`, values already evaluated; BDOC_EMPTY if none */
+    struct bdoc let;
+    int64_t now_ms;       /* $$NOW */
+    uint64_t deadline_us; /* monotonic; 0 = none: long evaluations call qctx_check() */
+    bool *interrupted;    /* set by killOp or a closing connection; may be NULL */
+    int depth;            /* parser's nesting guard */
 };
 
 /* qctx_check(): ERR_MAX_TIME_MS_EXPIRED, ERR_INTERRUPTED or ERR_EXCEEDED_MEMORY_LIMIT. Cheap: call it in every loop that input can lengthen. */

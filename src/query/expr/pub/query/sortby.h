@@ -16,7 +16,8 @@ struct sort_by_key {
 struct sort_by {
     int n;
     struct sort_by_key *keys;
-    struct arena *scratch;     /* for keys that a comparison has to build; set before sort_by_cmp() */
+    /* for keys that a comparison has to build; set before sort_by_cmp() */
+    struct arena *scratch;
 };
 
 /* sort_by_parse(): 1, -1 or a document of paths. ERR_LOC(2942505..7). */

@@ -27,7 +27,8 @@ void vals_push_all(struct vals *l, struct bdoc d);
 /* vals_array(): a BT_ARRAY of n values; a missing one becomes null. */
 RC vals_array(struct arena *a, const struct bval *v, uint32_t n, struct bval *out, struct err *e);
 /* vals_object(): a BT_DOCUMENT; a missing value leaves its field out. */
-RC vals_object(struct arena *a, const struct slice *names, const struct bval *v, uint32_t n, struct bval *out, struct err *e);
+RC vals_object(struct arena *a, const struct slice *names, const struct bval *v, uint32_t n,
+               struct bval *out, struct err *e);
 
 /* Fields under construction: names and values side by side, in order, later values replacing earlier ones of the same name. */
 struct fields {
@@ -48,7 +49,8 @@ RC fields_object(const struct fields *f, struct bval *out, struct err *e);
 
 /* val_path(): what the field path "a.b.c" (split) means to an expression: arrays of documents are mapped over, arrays are never
  * indexed by number. Missing when nothing is there. The result may be a new array in a. */
-RC val_path(struct arena *a, struct bval v, const struct slice *parts, int n_parts, struct bval *out, struct err *e);
+RC val_path(struct arena *a, struct bval v, const struct slice *parts, int n_parts,
+            struct bval *out, struct err *e);
 
 /* val_sort(): sorts in place by cmp, stable. */
 typedef int (*val_cmp_fn)(const struct bval *x, const struct bval *y, void *arg);
@@ -57,8 +59,8 @@ void val_sort(struct arena *tmp, struct bval *v, uint32_t n, val_cmp_fn cmp, voi
 /* A set of values by equality of compatibility 6: open addressing, in an arena. */
 struct valset {
     struct arena *arena;
-    struct bval *v;       /* in order of arrival */
-    uint32_t *slot;       /* index + 1 into v; 0 = free */
+    struct bval *v; /* in order of arrival */
+    uint32_t *slot; /* index + 1 into v; 0 = free */
     uint32_t n, cap, n_slots;
 };
 static inline struct valset valset_in(struct arena *a)
