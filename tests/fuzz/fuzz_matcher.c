@@ -72,15 +72,41 @@ static void match(struct qctx *q, struct bdoc filter, struct bdoc doc)
     project(q, filter, doc, m, &hit);
 }
 
+/* read_all(): n documents, as BSON one behind the other, or as Extended JSON on a line each. */
+static bool read_all(struct arena *a, const uint8_t *data, size_t size, struct bdoc *d, int n)
+{
+    bool text = size > 0 && (data[0] == '{' || data[0] == '[') && memchr(data, '\n', size);
+    const uint8_t *end = data + size;
+
+    for (int i = 0; i < n; i++) {
+        const uint8_t *stop = text ? memchr(data, '\n', (size_t)(end - data)) : NULL;
+        struct err e = { 0 };
+
+        if (text) {
+            if (!stop)
+                stop = end;
+            const char *line = arena_strndup(a, (const char *)data, (size_t)(stop - data));
+
+            if (bdoc_from_json(a, line, &d[i], &e).failed ||
+                bdoc_validate(d[i].p, d[i].len, 100, &d[i], &e).failed)
+                return false;
+            data = stop < end ? stop + 1 : end;
+        } else {
+            if (bdoc_validate(data, (size_t)(end - data), 100, &d[i], &e).failed)
+                return false;
+            data += d[i].len;
+        }
+    }
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct qctx q = { .arena = arena_new(BUDGET), .scratch = arena_new(BUDGET), .let = BDOC_EMPTY };
-    struct bdoc filter, doc;
-    struct err e = { 0 };
+    struct bdoc d[2];
 
-    if (!bdoc_validate(data, size, 100, &filter, &e).failed &&
-        !bdoc_validate(data + filter.len, size - filter.len, 100, &doc, &e).failed)
-        match(&q, filter, doc);
+    if (read_all(q.arena, data, size, d, 2))
+        match(&q, d[0], d[1]);
     arena_free(q.arena);
     arena_free(q.scratch);
     return 0;

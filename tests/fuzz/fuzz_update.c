@@ -47,20 +47,44 @@ static void update(struct qctx *q, struct bdoc spec, struct bdoc filter, struct 
         abort();
 }
 
+/* read_all(): n documents, as BSON one behind the other, or as Extended JSON on a line each. */
+static bool read_all(struct arena *a, const uint8_t *data, size_t size, struct bdoc *d, int n)
+{
+    bool text = size > 0 && (data[0] == '{' || data[0] == '[') && memchr(data, '\n', size);
+    const uint8_t *end = data + size;
+
+    for (int i = 0; i < n; i++) {
+        const uint8_t *stop = text ? memchr(data, '\n', (size_t)(end - data)) : NULL;
+        struct err e = { 0 };
+
+        if (text) {
+            if (!stop)
+                stop = end;
+            const char *line = arena_strndup(a, (const char *)data, (size_t)(stop - data));
+
+            if (bdoc_from_json(a, line, &d[i], &e).failed ||
+                bdoc_validate(d[i].p, d[i].len, 100, &d[i], &e).failed)
+                return false;
+            data = stop < end ? stop + 1 : end;
+        } else {
+            if (bdoc_validate(data, (size_t)(end - data), 100, &d[i], &e).failed)
+                return false;
+            data += d[i].len;
+        }
+    }
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct qctx q = { .arena = arena_new(BUDGET),
                       .scratch = arena_new(BUDGET),
                       .let = BDOC_EMPTY,
                       .now_ms = 1700000000000 };
-    struct bdoc spec, filter, doc;
-    struct err e = { 0 };
+    struct bdoc d[3];
 
-    if (!bdoc_validate(data, size, 100, &spec, &e).failed &&
-        !bdoc_validate(data + spec.len, size - spec.len, 100, &filter, &e).failed &&
-        !bdoc_validate(data + spec.len + filter.len, size - spec.len - filter.len, 100, &doc, &e)
-             .failed)
-        update(&q, spec, filter, doc);
+    if (read_all(q.arena, data, size, d, 3))
+        update(&q, d[0], d[1], d[2]);
     arena_free(q.arena);
     arena_free(q.scratch);
     return 0;
