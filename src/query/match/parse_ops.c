@@ -506,7 +506,7 @@ static RC op_not(const struct op_ctx *c, struct bval v, struct err *e)
 static RC op_geo(const struct op_ctx *c, struct bval v, struct err *e)
 {
     (void)v;
-    if ((c->p->flags & MATCH_IN_AGG) &&
+    if ((c->p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR)) &&
         (slice_eq_str(c->name, "$near") || slice_eq_str(c->name, "$nearSphere")))
         FAIL(e, ERR_LOC(5626500), "%.*s is not allowed in this context", (int)c->name.len,
              c->name.p);

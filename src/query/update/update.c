@@ -339,8 +339,10 @@ RC update_apply(const struct update *u, struct qctx *q, struct bdoc doc,
     struct bdoc d = bw_finish(&w);
 
     TRY(same_id(bdoc_get(doc, "_id"), bdoc_get(d, "_id"), e));
-    if (d.len == doc.len && memcmp(d.p, doc.p, d.len) == 0)
+    if (d.len == doc.len && memcmp(d.p, doc.p, d.len) == 0) {
+        *changed = u->style == UPDATE_REPLACEMENT; /* MongoDB counts every replacement */
         return RC_OK;
+    }
     TRY(check_result(u, d, e));
     TRY(arena_check(q->scratch, e));
     *changed = true;

@@ -19,7 +19,7 @@ struct update_spec {
 };
 RC update_parse(struct qctx *q, const struct update_spec *spec, struct update **out, struct err *e);
 bool update_is_replacement(const struct update *u);
-/* update_apply(): *out lives in q->scratch; *changed is false when no byte differs. Never changes _id (ERR_IMMUTABLE_FIELD). */
+/* update_apply(): *out lives in q->scratch; *changed is false when no byte differs (a replacement always counts as a change). Never changes _id (ERR_IMMUTABLE_FIELD). */
 RC update_apply(const struct update *u, struct qctx *q, struct bdoc doc,
                 const struct match_hit *hit, struct bdoc *out, bool *changed, struct err *e);
 /* update_upsert(): the document to insert: the filter's equalities, then the update with $setOnInsert; _id first (made when absent). */
