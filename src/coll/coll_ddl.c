@@ -1,0 +1,115 @@
+/* coll_ddl.c - making, dropping and renaming collections. */
+#include "coll_priv.h"
+
+static RC id_spec(struct arena *a, struct bdoc *out, struct err *e)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &b);
+    bw_i32(&w, "v", 2);
+    bw_doc_begin(&w, "key");
+    bw_i32(&w, "_id", 1);
+    bw_doc_end(&w);
+    bw_str(&w, "name", "_id_");
+    return index_spec_check(a, bw_finish(&w), out, e);
+}
+
+static RC create_locked(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct catalog_index id = { 0 };
+    struct bval view = bdoc_get(options, "viewOn");
+    struct catalog_new n = { .ns = ns, .options = options, .indexes = &id, .n_indexes = 1, .is_view = !bval_is_missing(view) };
+
+    if (n.is_view) {
+        n.n_indexes = 0;
+        return catalog_create(c, &n, out, e);
+    }
+    TRY(id_spec(a, &id.spec, e));
+    TRY(store_new_ident(catalog_store(c), &id.ident, e));
+    return catalog_create(c, &n, out, e);
+}
+
+RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out, struct err *e)
+{
+    catalog_ddl_begin(c);
+    rc_t rc = create_locked(c, ns, options, out, e);
+    catalog_ddl_end(c);
+    return rc;
+}
+
+RC coll_open(struct catalog *c, struct slice ns, bool create, struct catalog_coll **out, struct err *e)
+{
+    *out = catalog_find(c, ns);
+    if (*out || !create)
+        return RC_OK;
+    catalog_ddl_begin(c);
+    rc_t rc = RC_OK;
+    *out = catalog_find(c, ns); /* another thread may have been first */
+    if (!*out)
+        rc = create_locked(c, ns, BDOC_EMPTY, out, e);
+    catalog_ddl_end(c);
+    return rc;
+}
+
+/* From now on the last reference of each index removes its table. */
+static void mark_indexes_dropped(struct catalog_coll *x)
+{
+    mutex_lock(&x->rt_lock);
+    struct rt *rt = x->rt;
+    mutex_unlock(&x->rt_lock);
+    for (int i = 0; rt && i < rt->indexes->n; i++)
+        atomic_store(&rt->indexes->v[i]->dropped, true);
+}
+
+RC coll_drop(struct catalog_coll *x, struct err *e)
+{
+    catalog_ddl_begin(x->cat);
+    rc_t rc = catalog_drop(x, e);
+    if (!rc.failed)
+        mark_indexes_dropped(x);
+    catalog_ddl_end(x->cat);
+    return rc;
+}
+
+RC coll_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target, struct err *e)
+{
+    catalog_ddl_begin(x->cat);
+    rc_t rc = catalog_rename(x, ns, target, e);
+    if (!rc.failed && target)
+        mark_indexes_dropped(target);
+    catalog_ddl_end(x->cat);
+    return rc;
+}
+
+static RC set_options_locked(struct catalog_coll *x, struct bdoc options, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
+    struct bval v = bdoc_get(options, "validator");
+    struct match *m;
+    struct rt *rt;
+
+    if (v.type == BT_DOCUMENT)
+        TRY(match_parse(&q, bval_doc(v), 0, &m, e)); /* refused before anything is changed */
+    if (x->is_view)
+        return catalog_set_options(x, options, e);
+    TRY(coll__rt(x, &rt, e));
+    TRY(catalog_set_options(x, options, e));
+    return coll__load_validator(rt, e);
+}
+
+RC coll_set_options(struct catalog_coll *x, struct bdoc options, struct err *e)
+{
+    catalog_ddl_begin(x->cat);
+    pthread_rwlock_wrlock(&x->lock);
+    rc_t rc = RC_OK;
+    if (atomic_load(&x->dropped))
+        rc = err_set(e, ERR_NAMESPACE_NOT_FOUND, __FILE__, __LINE__, "the collection was dropped");
+    if (!rc.failed)
+        rc = set_options_locked(x, options, e);
+    pthread_rwlock_unlock(&x->lock);
+    catalog_ddl_end(x->cat);
+    return rc;
+}

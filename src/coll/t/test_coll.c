@@ -1,0 +1,377 @@
+/* test_coll.c - documents and entries change together; counts last; conflicts, duplicates, builds and drops. */
+#include "open_store.h"
+
+#include <pthread.h>
+
+#include "coll_priv.h"
+
+struct fixture {
+    struct store *s;
+    struct catalog *cat;
+    struct arena *a;
+};
+
+static void open_fixture(struct fixture *f)
+{
+    f->s = open_store();
+    OK(catalog_open(f->s, &f->cat, &err));
+    f->a = arena_new(0);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    arena_free(f->a);
+    catalog_close(f->cat);
+    OK(store_close(f->s, &err));
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = NEW(struct fixture);
+
+    open_store_init();
+    open_fixture(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    close_fixture(f);
+    open_store_fini();
+    mem_free(f);
+    return 0;
+}
+
+static struct bdoc json(struct fixture *f, const char *text)
+{
+    struct bdoc d;
+
+    OK(bdoc_from_json(f->a, text, &d, &err));
+    return d;
+}
+
+static struct catalog_coll *coll_of(struct fixture *f, const char *ns)
+{
+    struct catalog_coll *x;
+
+    OK(coll_open(f->cat, slice_str(ns), true, &x, &err));
+    return x;
+}
+
+static void insert(struct fixture *f, struct catalog_coll *x, const char *text)
+{
+    struct coll_txn *w;
+
+    OK(coll_begin(x, &w, &err));
+    OK(coll_insert(w, json(f, text), f->a, &err));
+    OK(coll_commit(&w, STORE_NOSYNC, &err));
+}
+
+static void create_index(struct fixture *f, struct catalog_coll *x, const char *spec, int want)
+{
+    struct bdoc done;
+    struct coll_build b = { .specs = &done, .n_specs = 1 };
+
+    OK(index_spec_check(f->a, json(f, spec), &done, &err));
+    if (want)
+        FAILS(want, coll_create_indexes(x, &b, &err));
+    else
+        OK(coll_create_indexes(x, &b, &err));
+}
+
+static void check_valid(struct fixture *f, struct catalog_coll *x, int64_t n_records)
+{
+    struct coll_validation v;
+
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    if (!v.valid) {
+        struct buf b = BUF_INIT;
+        bval_to_json(bval_of_doc(v.errors, BT_ARRAY), &b);
+        fail_msg("%s", buf_cstr(&b));
+    }
+    assert_int_equal(v.n_records, n_records);
+}
+
+static void test_insert_and_reopen(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.reopen");
+    struct coll_txn *w;
+    int64_t n;
+
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"a_1\"}", 0);
+    insert(f, x, "{\"_id\": 1, \"a\": [1, 2]}");
+    insert(f, x, "{\"_id\": 2, \"a\": 3.5}");
+    OK(coll_begin(x, &w, &err));
+    FAILS(ERR_DUPLICATE_KEY, coll_insert(w, json(f, "{\"_id\": 1.0}"), f->a, &err));
+    coll_abort(&w);
+    OK(coll_begin(x, &w, &err));
+    assert_true(coll_insert(w, json(f, "{\"_id\": 2}"), f->a, &err).failed);
+    assert_string_equal(err.msg, "E11000 duplicate key error collection: db.reopen index: _id_ dup key: { _id: 2 }");
+    assert_non_null(err.info);
+    assert_int_equal(bval_i32(bdoc_get(bval_doc(bdoc_get((struct bdoc){ .p = err.info, .len = get_le32(err.info) }, "keyValue")), "_id")), 2);
+    err_reset(&err);
+    coll_abort(&w);
+    check_valid(f, x, 2);
+    catalog_coll_unref(x);
+    close_fixture(f);
+
+    open_fixture(f);
+    x = coll_of(f, "db.reopen");
+    OK(coll_count(x, &n, &err));
+    assert_int_equal(n, 2);
+    struct coll_indexes *l;
+    OK(coll_ref_indexes(x, &l, &err));
+    assert_int_equal(l->n, 2);
+    assert_int_equal(atomic_load(&l->v[1]->multikey), 1);
+    coll_indexes_unref(l);
+    insert(f, x, "{\"_id\": 3, \"a\": 3}");
+    check_valid(f, x, 3);
+    catalog_coll_unref(x);
+}
+
+static void test_savepoint(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.save");
+    struct coll_txn *w;
+
+    OK(coll_begin(x, &w, &err));
+    coll_savepoint(w);
+    OK(coll_insert(w, json(f, "{\"_id\": 1}"), f->a, &err));
+    coll_keep(w);
+    coll_savepoint(w);
+    FAILS(ERR_DUPLICATE_KEY, coll_insert(w, json(f, "{\"_id\": 1, \"x\": 1}"), f->a, &err));
+    OK(coll_rollback(w, &err));
+    coll_savepoint(w);
+    OK(coll_insert(w, json(f, "{\"_id\": 2}"), f->a, &err));
+    OK(coll_commit(&w, STORE_SYNC, &err));
+    check_valid(f, x, 2);
+    catalog_coll_unref(x);
+}
+
+static uint64_t first_rid(struct fixture *f, struct catalog_coll *x)
+{
+    uint8_t bounds[16];
+    struct store_cursor *cur;
+    bool valid;
+
+    put_be64(bounds, x->ident);
+    put_be64(bounds + 8, x->ident + 1);
+    struct store_cursor_opts o = { .space = STORE_RECORDS, .lower = SLICE(bounds, 8), .upper = SLICE(bounds + 8, 8) };
+    struct store_snapshot *snap = store_snapshot(f->s);
+    OK(store_cursor_open(f->s, NULL, snap, &o, &cur, &err));
+    OK(store_cursor_first(cur, &valid, &err));
+    assert_true(valid);
+    uint64_t rid = get_be64(store_cursor_key(cur).p + 8);
+    store_cursor_close(cur);
+    store_snapshot_release(snap);
+    return rid;
+}
+
+static void test_update_delete(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.upd");
+    struct coll_txn *w, *other;
+    struct bdoc old;
+
+    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": -1}, \"name\": \"ab\"}", 0);
+    create_index(f, x, "{\"key\": {\"u\": 1}, \"name\": \"u\", \"unique\": true, \"sparse\": true}", 0);
+    create_index(f, x, "{\"key\": {\"c\": 1}, \"name\": \"c\", \"partialFilterExpression\": {\"c\": {\"$gt\": 5}}}", 0);
+    insert(f, x, "{\"_id\": 1, \"a\": [1, 2, 3], \"b\": \"x\", \"u\": 7, \"c\": 9}");
+    insert(f, x, "{\"_id\": 2, \"a\": 1, \"u\": 8, \"c\": 1}");
+    insert(f, x, "{\"_id\": 3, \"a\": 1}");
+    insert(f, x, "{\"_id\": 4, \"a\": 1}");
+    uint64_t rid = first_rid(f, x);
+    OK(coll_begin(x, &w, &err));
+    OK(coll_lock(w, rid, &old, &err));
+    struct bdoc copy = { .p = arena_dup(f->a, old.p, old.len), .len = old.len };
+    OK(coll_begin(x, &other, &err));
+    FAILS(ERR_WRITE_CONFLICT, coll_lock(other, rid, &old, &err));
+    coll_abort(&other);
+    OK(coll_update(w, rid, copy, json(f, "{\"_id\": 1, \"a\": [2.0, 4], \"b\": \"x\", \"u\": 7.0, \"c\": 3}"), f->a, &err));
+    OK(coll_commit(&w, STORE_NOSYNC, &err));
+    check_valid(f, x, 4);
+
+    OK(coll_begin(x, &w, &err));
+    OK(coll_lock(w, rid, &old, &err));
+    copy = (struct bdoc){ .p = arena_dup(f->a, old.p, old.len), .len = old.len };
+    FAILS(ERR_DUPLICATE_KEY, coll_update(w, rid, copy, json(f, "{\"_id\": 1, \"u\": 8}"), f->a, &err));
+    coll_abort(&w);
+    check_valid(f, x, 4);
+
+    OK(coll_begin(x, &w, &err));
+    OK(coll_delete(w, rid, copy, f->a, &err));
+    OK(coll_commit(&w, STORE_NOSYNC, &err));
+    check_valid(f, x, 3);
+    catalog_coll_unref(x);
+}
+
+static void test_build(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.build");
+    char text[128];
+    int n_before;
+
+    for (int i = 0; i < 2000; i++) {
+        snprintf(text, sizeof(text), "{\"_id\": %d, \"a\": %d, \"b\": [%d, %d]}", i, i % 100, i, i + 1);
+        insert(f, x, text);
+    }
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"u\", \"unique\": true}", ERR_DUPLICATE_KEY);
+    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"ab\"}", 0);
+    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"ab\"}", 0);
+    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"other\"}", ERR_INDEX_OPTIONS_CONFLICT);
+    create_index(f, x, "{\"key\": {\"a\": -1}, \"name\": \"ab\"}", ERR_INDEX_KEY_SPECS_CONFLICT);
+    check_valid(f, x, 2000);
+    struct coll_info i;
+    OK(coll_info(x, &i, &err));
+    assert_int_equal(i.n_indexes, 2);
+    struct slice name = SLICE_LIT("_id_"), missing = SLICE_LIT("nope");
+    FAILS(ERR_INVALID_OPTIONS, coll_drop_indexes(x, &name, 1, &n_before, &err));
+    FAILS(ERR_INDEX_NOT_FOUND, coll_drop_indexes(x, &missing, 1, &n_before, &err));
+    OK(coll_drop_indexes(x, NULL, -1, &n_before, &err));
+    assert_int_equal(n_before, 2);
+    check_valid(f, x, 2000);
+    OK(coll_drop(x, &err));
+    FAILS(ERR_NAMESPACE_NOT_FOUND, coll_drop(x, &err));
+    struct coll_txn *w;
+    FAILS(ERR_NAMESPACE_NOT_FOUND, coll_begin(x, &w, &err));
+    catalog_coll_unref(x);
+    assert_null(catalog_find(f->cat, SLICE_LIT("db.build")));
+}
+
+/* Damage that validate must see: an entry taken away, one added, a count changed. */
+static void test_validate_sees(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.damage");
+    struct coll_validation v;
+    struct coll_indexes *l;
+    struct store_txn *t;
+    struct buf key = BUF_INIT;
+
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"a\"}", 0);
+    insert(f, x, "{\"_id\": 1, \"a\": 5}");
+    check_valid(f, x, 1);
+    OK(coll_ref_indexes(x, &l, &err));
+    buf_push_be64(&key, l->v[1]->ident);
+    index_encode(&key, NULL, bdoc_get(json(f, "{\"a\": 5}"), "a"), false);
+    buf_push_be64(&key, first_rid(f, x));
+    OK(store_begin(f->s, &t, &err));
+    OK(store_del(t, STORE_INDEXES, buf_view(&key), &err));
+    OK(store_commit(&t, STORE_NOSYNC, &err));
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    assert_false(v.valid);
+    assert_false(v.index[1].valid);
+    assert_true(v.index[0].valid);
+
+    OK(store_begin(f->s, &t, &err));
+    OK(store_put(t, STORE_INDEXES, buf_view(&key), SLICE_EMPTY, &err));
+    key.p[key.len - 1]++;
+    OK(store_put(t, STORE_INDEXES, buf_view(&key), SLICE_EMPTY, &err));
+    OK(store_commit(&t, STORE_NOSYNC, &err));
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    assert_false(v.valid);
+    assert_int_equal(v.index[1].n_keys, 2);
+    coll_indexes_unref(l);
+    buf_fini(&key);
+    catalog_coll_unref(x);
+}
+
+struct writer {
+    struct fixture *f;
+    struct catalog_coll *x;
+    int id;
+};
+
+static void *write_many(void *arg)
+{
+    struct writer *w = arg;
+    struct arena *a = arena_new(0);
+    struct err e = { 0 };
+
+    for (int i = 0; i < 200; i++) {
+        char text[96];
+        struct bdoc d;
+        struct coll_txn *t;
+        snprintf(text, sizeof(text), "{\"_id\": %d, \"a\": [%d, %d]}", w->id * 1000 + i, i, i + 1);
+        if (bdoc_from_json(a, text, &d, &e).failed)
+            return "json";
+        for (int try = 1;; try++) {
+            bool ok = !coll_begin(w->x, &t, &e).failed && !coll_insert(t, d, a, &e).failed && !coll_commit(&t, STORE_NOSYNC, &e).failed;
+            coll_abort(&t);
+            if (ok)
+                break;
+            if (e.code != ERR_WRITE_CONFLICT)
+                return "insert";
+            err_reset(&e);
+            coll_backoff(try);
+        }
+        arena_reset(a);
+    }
+    arena_free(a);
+    return NULL;
+}
+
+static void test_concurrent(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.many");
+    pthread_t t[4];
+    struct writer w[4];
+    int64_t n;
+
+    for (int i = 0; i < 4; i++) {
+        w[i] = (struct writer){ .f = f, .x = x, .id = i };
+        pthread_create(&t[i], NULL, write_many, &w[i]);
+    }
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"a\"}", 0); /* while they write */
+    for (int i = 0; i < 4; i++) {
+        void *why;
+        pthread_join(t[i], &why);
+        assert_null(why);
+    }
+    OK(coll_count(x, &n, &err));
+    assert_int_equal(n, 800);
+    check_valid(f, x, 800);
+    catalog_coll_unref(x);
+}
+
+static void test_rename(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.from"), *y = coll_of(f, "db.to");
+
+    insert(f, x, "{\"_id\": 1}");
+    insert(f, y, "{\"_id\": 2}");
+    OK(coll_rename(x, SLICE_LIT("db.to"), y, &err));
+    assert_null(catalog_find(f->cat, SLICE_LIT("db.from")));
+    struct catalog_coll *z = catalog_find(f->cat, SLICE_LIT("db.to"));
+    assert_ptr_equal(x, z);
+    check_valid(f, z, 1);
+    catalog_coll_unref(z);
+    catalog_coll_unref(y);
+    catalog_coll_unref(x);
+    close_fixture(f);
+    open_fixture(f);
+    x = catalog_find(f->cat, SLICE_LIT("db.to"));
+    assert_non_null(x);
+    check_valid(f, x, 1);
+    catalog_coll_unref(x);
+    FAILS(ERR_DATABASE_DIFFERS_IN_CASE, coll_open(f->cat, SLICE_LIT("DB.x"), true, &x, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_insert_and_reopen), cmocka_unit_test(test_savepoint), cmocka_unit_test(test_update_delete),
+        cmocka_unit_test(test_build), cmocka_unit_test(test_validate_sees), cmocka_unit_test(test_concurrent), cmocka_unit_test(test_rename),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
