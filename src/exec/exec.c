@@ -1,0 +1,266 @@
+/* exec.c - an opened plan: scan, filter, sort, skip, limit, projection. */
+#include "exec_priv.h"
+
+static void row_source_close(struct doc_source *s);
+static RC row_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e);
+
+/* What a sort reads: filtered rows, their record id appended as a field when it is wanted after the sort. */
+struct row_source {
+    struct doc_source base;
+    struct exec *x;
+    struct buf buf;
+};
+
+static const char rid_field[] = "$recordId";
+
+static RC filtered(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
+{
+    for (;;) {
+        bool ok = true;
+        TRY(qctx_check(&x->q, e));
+        arena_reset(x->scratch);
+        TRY(exec__scan_next(x->scan, row, valid, e));
+        if (!*valid)
+            return RC_OK;
+        if (x->check_filter)
+            TRY(match_eval(x->s.match, &x->q, row->doc, NULL, &ok, e));
+        if (ok)
+            return RC_OK;
+    }
+}
+
+static struct bdoc with_rid(struct buf *b, struct bdoc doc, uint64_t rid)
+{
+    struct bw w;
+
+    buf_clear(b);
+    bw_init(&w, b);
+    bw_fields(&w, doc);
+    bw_i64(&w, rid_field, (int64_t)rid);
+    return bw_finish(&w);
+}
+
+/* The record id that with_rid() put last; the document is given back as it was. */
+static void split_rid(struct buf *b, struct exec_row *row)
+{
+    struct biter it;
+    struct bw w;
+
+    buf_clear(b);
+    bw_init(&w, b);
+    biter_init(&it, row->doc);
+    while (biter_next(&it)) {
+        if (it.at < it.end && *it.at) {
+            bw_val_slice(&w, it.name, it.val);
+        } else {
+            row->rid = (uint64_t)bval_i64(it.val);
+        }
+    }
+    row->doc = bw_finish(&w);
+}
+
+static RC row_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e)
+{
+    struct row_source *r = CONTAINER_OF(s, struct row_source, base);
+    struct exec_row row = { 0 };
+
+    TRY(filtered(r->x, &row, valid, e));
+    if (*valid)
+        *doc = r->x->s.want_rid || r->x->s.show_record_id ? with_rid(&r->buf, row.doc, row.rid) : row.doc;
+    return RC_OK;
+}
+
+static void row_source_close(struct doc_source *s)
+{
+    struct row_source *r = CONTAINER_OF(s, struct row_source, base);
+
+    buf_fini(&r->buf);
+    mem_free(r);
+}
+
+static RC open_sort(struct exec *x, struct err *e)
+{
+    struct row_source *r = NEW(struct row_source);
+    int64_t limit = 0;
+
+    r->base = (struct doc_source){ .next = row_source_next, .close = row_source_close };
+    r->x = x;
+    if (x->s.limit && !i64_add(x->s.limit, x->s.skip, &limit))
+        limit = 0;
+    return sort_source(x->sort_spec, &x->q, x->s.env, &r->base, limit, &x->sorted, e);
+}
+
+static bool is_natural(struct bdoc sort)
+{
+    return !bval_is_missing(bdoc_get(sort, "$natural"));
+}
+
+static RC open_plan(struct exec *x, struct err *e)
+{
+    struct planner p = { .s = &x->s, .a = x->s.q->arena };
+
+    x->snap = store_snapshot(x->store);
+    TRY(coll_ref_indexes(x->s.coll, &x->indexes, e)); /* after the snapshot: see coll.h */
+    p.indexes = x->indexes;
+    TRY(exec__plan(&p, &x->plan, e));
+    x->check_filter = x->s.match && x->s.match->root->n_children > 0 && !(x->plan->kind == PLAN_IDHACK && !x->plan->match);
+    if (x->plan->kind == PLAN_IDHACK && !x->plan->match)
+        x->check_filter = false;
+    x->blocking_sort = !x->plan->gives_sort;
+    x->scan = exec__scan_new(x, x->plan);
+    return RC_OK;
+}
+
+RC exec_open(const struct exec_spec *s, struct exec **out, struct err *e)
+{
+    struct exec *x = NEW(struct exec);
+    rc_t rc = RC_OK;
+
+    *out = NULL;
+    x->s = *s;
+    if (x->s.coll)
+        catalog_coll_ref(x->s.coll);
+    x->scratch = arena_new(0);
+    x->q = *s->q;
+    x->q.scratch = x->scratch;
+    x->store = s->catalog ? catalog_store(s->catalog) : NULL;
+    if (!bdoc_is_empty(s->sort) && !is_natural(s->sort))
+        rc = sort_spec_parse(x->s.q, s->sort, &x->sort_spec, e);
+    if (!rc.failed && s->coll && !s->coll->is_view) {
+        rc = open_plan(x, e);
+    } else if (!rc.failed) {
+        x->plan = ARENA_NEW(s->q->arena, struct plan);
+        *x->plan = (struct plan){ .kind = PLAN_EOF, .gives_sort = true };
+        x->scan = exec__scan_new(x, x->plan);
+    }
+    if (rc.failed) {
+        exec_close(x);
+        return rc;
+    }
+    *out = x;
+    return RC_OK;
+}
+
+void exec_close(struct exec *x)
+{
+    if (!x)
+        return;
+    doc_source_close(x->sorted);
+    exec__scan_close(x->scan);
+    store_pin_release(&x->pin);
+    coll_indexes_unref(x->indexes);
+    if (x->snap)
+        store_snapshot_release(x->snap);
+    catalog_coll_unref(x->s.coll);
+    buf_fini(&x->row_buf);
+    arena_free(x->scratch);
+    mem_free(x);
+}
+
+void exec_closep(struct exec **x)
+{
+    exec_close(*x);
+    *x = NULL;
+}
+
+static RC pull(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
+{
+    if (!x->blocking_sort)
+        return filtered(x, row, valid, e);
+    if (!x->sorted)
+        TRY(open_sort(x, e));
+    TRY(x->sorted->next(x->sorted, &row->doc, valid, e));
+    if (*valid) {
+        arena_reset(x->scratch);
+        row->rid = 0;
+        if (x->s.want_rid || x->s.show_record_id)
+            split_rid(&x->row_buf, row);
+    }
+    return RC_OK;
+}
+
+static RC project_row(struct exec *x, struct exec_row *row, struct err *e)
+{
+    struct match_hit hit = { 0 };
+
+    if (x->s.project) {
+        if (x->s.match && project_needs_hit(x->s.project)) {
+            bool ok;
+            TRY(match_eval(x->s.match, &x->q, row->doc, &hit, &ok, e));
+        }
+        TRY(project_apply(x->s.project, &x->q, row->doc, &hit, &row->doc, e));
+    }
+    if (x->s.show_record_id) {
+        struct buf b = BUF_INIT;
+        struct bdoc d = with_rid(&b, row->doc, row->rid);
+        row->doc = (struct bdoc){ .p = arena_dup(x->scratch, d.p, d.len), .len = d.len };
+        buf_fini(&b);
+    }
+    return RC_OK;
+}
+
+RC exec_next(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
+{
+    *valid = false;
+    *row = (struct exec_row){ .doc = BDOC_EMPTY };
+    if (x->done)
+        return RC_OK;
+    x->q.deadline_us = x->s.q->deadline_us;
+    x->q.interrupted = x->s.q->interrupted;
+    if (x->s.coll && atomic_load(&x->s.coll->dropped))
+        FAIL(e, ERR_QUERY_PLAN_KILLED, "collection dropped");
+    do {
+        TRY(pull(x, row, valid, e));
+        if (!*valid) {
+            x->done = true;
+            return RC_OK;
+        }
+    } while (x->skipped++ < x->s.skip);
+    x->skipped = x->s.skip;
+    TRY(project_row(x, row, e));
+    x->stats.returned = ++x->returned;
+    if (x->s.limit && x->returned >= x->s.limit)
+        x->done = true;
+    return RC_OK;
+}
+
+void exec_stats(const struct exec *x, struct exec_stats *out)
+{
+    *out = x->stats;
+}
+
+bool exec_is_point(const struct exec *x)
+{
+    return x->plan->point || x->plan->kind == PLAN_EOF;
+}
+
+struct exec_doc_source {
+    struct doc_source base;
+    struct exec *x;
+};
+
+static RC doc_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e)
+{
+    struct exec_row row;
+
+    TRY(exec_next(CONTAINER_OF(s, struct exec_doc_source, base)->x, &row, valid, e));
+    *doc = row.doc;
+    return RC_OK;
+}
+
+static void doc_close(struct doc_source *s)
+{
+    struct exec_doc_source *d = CONTAINER_OF(s, struct exec_doc_source, base);
+
+    exec_close(d->x);
+    mem_free(d);
+}
+
+struct doc_source *exec_source(struct exec *x)
+{
+    struct exec_doc_source *d = NEW(struct exec_doc_source);
+
+    d->base = (struct doc_source){ .next = doc_next, .close = doc_close };
+    d->x = x;
+    return &d->base;
+}

@@ -1,0 +1,59 @@
+/* exec.h - plans: which index a query uses, and the iterator that runs it.
+ *
+ * Model    exec_open() takes a snapshot, then the collection's index list, chooses a plan from the filter's tree and opens it. exec_next() pulls rows:
+ *          scan, filter, sort (spilling through struct agg_env), skip, limit, projection. Every document is checked against the whole filter after it was
+ *          fetched, so that bounds only ever need to be wide enough.
+ * Memory   Nodes live in the qctx's arena. A row's document is valid until the next call. exec_close() releases snapshot, cursors and references.
+ * Threads  An exec is used by one thread at a time, not bound to one.
+ */
+#ifndef EXEC_EXEC_H
+#define EXEC_EXEC_H
+
+#include "coll/coll.h"
+#include "query/agg.h"
+
+struct exec;
+
+struct exec_spec {
+    struct catalog *catalog;
+    struct catalog_coll *coll;     /* NULL: a missing collection, which is empty */
+    struct qctx *q;                /* outlives the exec */
+    struct match *match;           /* NULL: everything */
+    struct bdoc sort;              /* BDOC_EMPTY: none; {$natural: ±1} sets the direction of the scan */
+    struct bval hint;              /* name, key pattern, {$natural: ±1}, or missing */
+    struct bdoc min, max;          /* BDOC_EMPTY: none */
+    int64_t skip, limit;           /* limit 0: none */
+    const struct project *project; /* NULL: whole documents */
+    struct bdoc project_doc;       /* its specification, for covered plans */
+    bool show_record_id;
+    bool return_key;
+    bool want_rid;                 /* rows carry record ids through a sort */
+    const struct agg_env *env;     /* spilling; NULL: sorts stay in memory and fail past the default limit */
+};
+
+struct exec_row {
+    uint64_t rid;                  /* 0 when the row has none (covered, or sorted without want_rid) */
+    struct bdoc doc;
+};
+
+struct exec_stats {
+    int64_t keys_examined, docs_examined, returned;
+};
+
+RC exec_open(const struct exec_spec *s, struct exec **out, struct err *e);
+/* exec_next(): ERR_QUERY_PLAN_KILLED once the collection was dropped; ERR_MAX_TIME_MS_EXPIRED, ERR_INTERRUPTED. */
+RC exec_next(struct exec *x, struct exec_row *row, bool *valid, struct err *e);
+void exec_close(struct exec *x); /* NULL is fine */
+void exec_closep(struct exec **x);
+/* exec_source(): the rows' documents as a source that owns x. */
+struct doc_source *exec_source(struct exec *x);
+void exec_stats(const struct exec *x, struct exec_stats *out);
+bool exec_is_point(const struct exec *x); /* at most one row, by a unique key */
+
+/* exec_explain(): the winning plan as a document of stages. with_stats: each stage with its counters (executionStages). */
+void exec_explain(const struct exec *x, struct bw *w, const char *name, bool with_stats);
+
+/* exec_env(): an agg_env that spills to s and opens collections of db in cat. Lives in q->arena. */
+struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use, size_t memory_limit);
+
+#endif
