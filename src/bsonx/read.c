@@ -89,6 +89,21 @@ uint32_t bdoc_count(struct bdoc d)
     return n;
 }
 
+bool bdoc_deeper_than(struct bdoc d, int levels)
+{
+    struct biter it;
+
+    if (levels <= 0)
+        return true;
+    biter_init(&it, d);
+    while (biter_next(&it)) {
+        if ((it.val.type == BT_DOCUMENT || it.val.type == BT_ARRAY) &&
+            bdoc_deeper_than(bval_doc(it.val), levels - 1))
+            return true;
+    }
+    return false;
+}
+
 struct bval bdoc_get_slice(struct bdoc d, struct slice name)
 {
     struct biter it;

@@ -192,6 +192,8 @@ static void nesting_is_bounded(void **state)
     assert_false(bdoc_validate(deep.p, deep.len, 151, &d, &e).failed);
     assert_true(bdoc_validate(deep.p, deep.len, 150, &d, &e).failed);
     assert_int_equal(e.code, ERR_OVERFLOW);
+    assert_true(bdoc_deeper_than(deep, 150));
+    assert_false(bdoc_deeper_than(deep, 151));
 }
 
 static void reading(void **state)

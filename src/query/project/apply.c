@@ -113,6 +113,9 @@ static RC write_inner(struct apply *a, const struct project__node *n, struct sli
 {
     struct biter it;
 
+    if (w->depth >= 2 * QUERY_DEPTH_MAX)
+        FAIL(e, ERR_OVERFLOW, "the projected document is nested deeper than %d levels",
+             QUERY_DEPTH_MAX);
     if (v.type == BT_DOCUMENT) {
         bw_doc_begin_slice(w, name);
         TRY(apply_doc(a, n, bval_doc(v), cut, w, e));
@@ -225,6 +228,11 @@ RC project_apply(const struct project *p, struct qctx *q, struct bdoc doc,
     buf_reserve(&b, doc.len + 16);
     bw_init(&w, &b);
     TRY(apply_doc(&a, p->root, doc, true, &w, e));
-    *out = bw_done_arena(&w, q->scratch);
+    struct bdoc made = bw_finish(&w);
+
+    if (p->root->computed && bdoc_deeper_than(made, QUERY_DEPTH_MAX))
+        FAIL(e, ERR_OVERFLOW, "the projected document is nested deeper than %d levels",
+             QUERY_DEPTH_MAX);
+    *out = (struct bdoc){ .p = arena_dup(q->scratch, made.p, made.len), .len = made.len };
     return arena_check(q->scratch, e);
 }

@@ -310,7 +310,7 @@ static RC check_result(const struct update *u, struct bdoc d, struct err *e)
         FAIL(e, ERR_BSON_OBJECT_TOO_LARGE,
              "the resulting document after the update is larger than %d bytes", UPDATE_DOC_MAX);
     if ((u->depth > 50 || u->n_renames > 0 || u->style == UPDATE_PIPELINE) &&
-        update__value_depth(bval_of_doc(d, BT_DOCUMENT)) > QUERY_DEPTH_MAX)
+        bdoc_deeper_than(d, QUERY_DEPTH_MAX))
         FAIL(e, ERR_OVERFLOW, "the resulting document is nested deeper than %d levels",
              QUERY_DEPTH_MAX);
     return RC_OK;

@@ -70,6 +70,9 @@ bool biter_next(struct biter *it);
 struct bdoc bval_doc(struct bval v); /* v is a document or an array */
 struct bval bval_of_doc(struct bdoc d, enum btype type /* BT_DOCUMENT or BT_ARRAY */);
 bool bdoc_is_empty(struct bdoc d);
+/* bdoc_deeper_than(): nests more than so many levels (a flat document is one); looks no deeper than that. Whatever computes documents asks before it hands
+ * them on, because readers recurse. */
+bool bdoc_deeper_than(struct bdoc d, int levels);
 uint32_t bdoc_count(struct bdoc d); /* elements; walks */
 /* first field of that name, or BVAL_MISSING; no path */
 struct bval bdoc_get(struct bdoc d, const char *name);

@@ -117,6 +117,29 @@ static void projecting(void **state)
     }
 }
 
+/* Projections of projections cannot nest without end. */
+static void nesting_is_bounded(void **state)
+{
+    AUTO(buf_fini) struct buf spec = BUF_INIT;
+    struct err e = { 0 };
+    struct project *p;
+    struct bdoc doc;
+    struct qtest t;
+
+    (void)state;
+    qtest_open(&t);
+    buf_printf(&spec, "{'a");
+    for (int i = 0; i < 120; i++)
+        buf_printf(&spec, ".a");
+    buf_printf(&spec, "':'$$ROOT'}");
+    doc = qtest_doc(&t, "{_id:1}");
+    CHECK_RC_OK(project_parse(&t.q, PROJECT_STAGE, qtest_doc(&t, buf_cstr(&spec)), NULL, &p, &e),
+                &e);
+    CHECK_RC_OK(project_apply(p, &t.q, doc, NULL, &doc, &e), &e);
+    CHECK_RC_FAILS(project_apply(p, &t.q, doc, NULL, &doc, &e), &e, ERR_OVERFLOW);
+    qtest_close(&t);
+}
+
 static void note(struct slice path, void *arg)
 {
     buf_printf(arg, "%.*s;", (int)path.len, (const char *)path.p);
@@ -159,6 +182,7 @@ static void dependencies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(projecting),
+                                        cmocka_unit_test(nesting_is_bounded),
                                         cmocka_unit_test(dependencies) };
 
     return cmocka_run_group_tests_name("project", tests, NULL, NULL);
