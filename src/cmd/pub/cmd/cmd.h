@@ -10,8 +10,10 @@
 #include "base/settings.h"
 #include "bsonx/bw.h"
 
-struct node;        /* the process's shared state: catalog, store, cursors, users, settings; defined in cmd/node.h */
-struct cmd_client;  /* a connection's state: authenticated users, SCRAM conversation, metadata; defined in cmd/client.h */
+/* the process's shared state: catalog, store, cursors, users, settings; defined in cmd/node.h */
+struct node;
+/* a connection's state: authenticated users, SCRAM conversation, metadata; defined in cmd/client.h */
+struct cmd_client;
 
 /* A kind-1 section of OP_MSG: documents end to end, already validated. */
 struct cmd_seq {
@@ -22,47 +24,74 @@ struct cmd_seq {
 
 enum cmd_wire { CMD_OP_MSG, CMD_OP_QUERY };
 
+/* Arguments that every command takes (compatibility 4), checked. */
+struct cmd_generic {
+    struct bval comment; /* missing if none */
+    bool has_max_time;
+    bool has_lsid;
+    uint8_t lsid[16];
+    /* {j: false} with w: 1: acknowledged before the journal is on disk */
+    bool no_journal;
+    bool api_strict;
+};
+
 struct cmd_req {
     struct node *node;
     struct cmd_client *client;
-    struct arena *arena;          /* the request's; freed after the reply was sent */
+    struct arena *arena; /* the request's; freed after the reply was sent */
     struct arena *scratch;
-    struct bdoc body;             /* validated */
-    struct slice db;              /* $db, or the OP_QUERY namespace's */
+    struct bdoc body; /* validated */
+    struct slice db;  /* $db, or the OP_QUERY namespace's */
     const struct cmd_seq *seqs;
     int n_seqs;
     enum cmd_wire wire;
     bool exhaust_allowed;
-    uint64_t start_us;            /* monotonic */
+    uint64_t start_us; /* monotonic */
 
     /* Filled by cmd_run() before the handler runs. */
     const struct cmd_def *def;
-    uint64_t deadline_us;         /* from maxTimeMS; 0 = none */
+    uint64_t deadline_us; /* from maxTimeMS; 0 = none */
     bool w0;
+    struct cmd_generic g;
 };
 
 enum cmd_flags {
-    CMD_NO_AUTH = 1 << 0,         /* runs before authentication */
-    CMD_ADMIN_ONLY = 1 << 1,      /* 13 elsewhere than on admin */
+    CMD_NO_AUTH = 1 << 0,    /* runs before authentication */
+    CMD_ADMIN_ONLY = 1 << 1, /* 13 elsewhere than on admin */
     CMD_WRITES = 1 << 2,
-    CMD_LENIENT = 1 << 3,         /* unknown top-level fields are ignored */
-    CMD_SEALED_OK = 1 << 4,       /* answered while Inaccessible (hello) */
-    CMD_NO_LOG = 1 << 5,          /* carries credentials: never printed, never compressed */
-    CMD_READ_CONCERN = 1 << 6,    /* takes readConcern other than local */
+    CMD_LENIENT = 1 << 3,      /* unknown top-level fields are ignored */
+    CMD_SEALED_OK = 1 << 4,    /* answered while Inaccessible (hello) */
+    CMD_NO_LOG = 1 << 5,       /* carries credentials: never printed, never compressed */
+    CMD_READ_CONCERN = 1 << 6, /* takes readConcern other than local */
     CMD_WRITE_CONCERN = 1 << 7,
+    CMD_API_V1 = 1 << 8,    /* part of the Stable API, version 1 */
+    CMD_TEST_ONLY = 1 << 9, /* exists only when the node offers test commands */
+};
+
+/* What a request must be allowed to do, for the commands where one action on one resource says it. */
+enum cmd_scope {
+    CMD_SCOPE_NONE,
+    CMD_SCOPE_COLL /* $db and the first value */,
+    CMD_SCOPE_DB,
+    CMD_SCOPE_CLUSTER
 };
 
 struct cmd_def {
     const char *name;
-    const char *aliases;          /* comma-separated or NULL */
+    const char *aliases; /* comma-separated or NULL */
     unsigned flags;
     const char *help;
-    /* auth(): the privileges this request needs; FAILs with ERR_UNAUTHORIZED. NULL: none needed beyond being authenticated. */
+    enum cmd_scope scope;
+    int action; /* enum action, with scope */
+    /* auth(): the privileges this request needs, where scope does not say it; FAILs with ERR_UNAUTHORIZED. May be NULL. */
     RC (*auth)(struct cmd_req *r, struct err *e);
     RC (*run)(struct cmd_req *r, struct bw *reply, struct err *e);
 };
 
+/* Rows come from tables/commands.def. cmd_find() knows aliases too; cmd_each() gives every row once, sorted by name. */
 const struct cmd_def *cmd_find(struct slice name);
+int cmd_count(void);
+const struct cmd_def *cmd_at(int i);
 /* cmd_run(): always leaves a complete reply document in out; never fails. */
 void cmd_run(struct cmd_req *r, struct buf *out);
 

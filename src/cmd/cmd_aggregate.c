@@ -1,0 +1,161 @@
+/* cmd_aggregate.c - aggregate (compatibility 14). */
+#include "cmd_aggregate.h"
+
+static const struct arg args[] = {
+    ARG(struct aggregate_args, pipeline, "pipeline", ARG_ARRAY, ARG_REQUIRED),
+    ARG(struct aggregate_args, cursor, "cursor", ARG_DOC, 0),
+    ARG(struct aggregate_args, hint, "hint", ARG_ANY, 0),
+    ARG(struct aggregate_args, let, "let", ARG_DOC, 0),
+    ARG(struct aggregate_args, collation, "collation", ARG_ANY, 0),
+    ARG(struct aggregate_args, uuid, "collectionUUID", ARG_ANY, 0),
+    ARG(struct aggregate_args, allow_disk_use, "allowDiskUse", ARG_BOOL, 0),
+    ARG(struct aggregate_args, explain, "explain", ARG_SAFE_BOOL, 0),
+    ARG(struct aggregate_args, bypass, "bypassDocumentValidation", ARG_SAFE_BOOL, 0),
+    ARG_SKIP("fromMongos"),
+    ARG_SKIP("needsMerge"),
+    ARG_SKIP("exchange"),
+    ARG_SKIP("isMapReduceCommand"),
+    ARG_SKIP("includeQueryStatsMetrics"),
+    ARG_SKIP("querySettings"),
+};
+
+struct cursor_args {
+    int64_t batch_size;
+};
+
+static const struct arg cursor_table[] = {
+    ARG(struct cursor_args, batch_size, "batchSize", ARG_I64, ARG_NOT_NEGATIVE),
+};
+
+struct collect {
+    struct cmd_req *r;
+    struct err *e;
+    rc_t rc;
+};
+
+static void need_find(struct slice coll, void *arg)
+{
+    struct collect *c = arg;
+
+    if (!c->rc.failed)
+        c->rc = identity_require(c->r->client->identity, RES_COLL(c->r->db, coll), ACT_FIND,
+                                 "aggregate", c->e);
+}
+
+/* Names of other collections in a pipeline, without parsing it: every string that stands as `from` or `coll`, or is the value of $unionWith. Too many
+ * can only ask for too much. */
+static void walk_foreign(struct bval v, void (*fn)(struct slice coll, void *arg), void *arg,
+                         int depth)
+{
+    struct biter it;
+
+    if ((v.type != BT_DOCUMENT && v.type != BT_ARRAY) || depth > QUERY_DEPTH_MAX)
+        return;
+    biter_init(&it, bval_doc(v));
+    while (biter_next(&it)) {
+        bool stage = slice_eq_str(it.name, "$lookup") || slice_eq_str(it.name, "$graphLookup") ||
+                     slice_eq_str(it.name, "$unionWith");
+        if (stage && it.val.type == BT_STRING)
+            fn(bval_str(it.val), arg);
+        if (stage && it.val.type == BT_DOCUMENT) {
+            struct bval from = bdoc_get(bval_doc(it.val), "from"),
+                        coll = bdoc_get(bval_doc(it.val), "coll");
+            if (from.type == BT_STRING)
+                fn(bval_str(from), arg);
+            if (coll.type == BT_STRING)
+                fn(bval_str(coll), arg);
+        }
+        walk_foreign(it.val, fn, arg, depth + 1);
+    }
+}
+
+RC cmd__aggregate_auth(struct cmd_req *r, struct err *e)
+{
+    struct bval v = cmd_first(r);
+    struct collect c = { .r = r, .e = e };
+
+    TRY(identity_require(r->client->identity,
+                         RES_COLL(r->db, v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY), ACT_FIND,
+                         "aggregate", e));
+    walk_foreign(bdoc_get(r->body, "pipeline"), need_find, &c, 0);
+    return c.rc;
+}
+
+RC cmd_aggregate_parse(struct cmd_req *r, bool explaining, struct aggregate_args *a, struct err *e)
+{
+    struct cursor_args c = { .batch_size = -1 };
+
+    *a = (struct aggregate_args){ .allow_disk_use = true };
+    TRY(cmd_args(r, args, ARRAY_LEN(args), a, e));
+    if (bval_is_missing(a->cursor) && !a->explain && !explaining)
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "The 'cursor' option is required, except for aggregate with the explain argument");
+    if (!bval_is_missing(a->cursor))
+        TRY(cmd_fields(bval_doc(a->cursor), "cursor", cursor_table, ARRAY_LEN(cursor_table), &c,
+                       e));
+    a->batch_size = c.batch_size;
+    TRY(cmd_hint(a->hint, e));
+    return cmd_collation(a->collation, e);
+}
+
+static struct slice first_stage(struct bdoc pipeline)
+{
+    struct biter it, stage;
+
+    biter_init(&it, pipeline);
+    if (!biter_next(&it) || it.val.type != BT_DOCUMENT)
+        return SLICE_EMPTY;
+    biter_init(&stage, bval_doc(it.val));
+    return biter_next(&stage) ? stage.name : SLICE_EMPTY;
+}
+
+RC cmd_aggregate_ns(struct cmd_req *r, struct bdoc pipeline, struct cmd_ns *ns, struct err *e)
+{
+    struct bval v = cmd_first(r);
+    int64_t one;
+
+    if (!bval_is_number(v))
+        return cmd_ns(r, ns, e);
+    if (!bval_to_i64(v, &one) || one != 1)
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "Invalid command format: the 'aggregate' field must specify a collection name or 1");
+    struct slice stage = first_stage(pipeline);
+    if (slice_eq_str(stage, "$changeStream"))
+        FAIL(e, ERR_LOC(40573), "The $changeStream stage is only supported on replica sets");
+    if (!slice_eq_str(stage, "$documents"))
+        FAIL(e, ERR_INVALID_NAMESPACE,
+             "{aggregate: 1} is not valid for '%.*s'; a collection is required.",
+             (int)MIN(stage.len, 64u), stage.p);
+    *ns = (struct cmd_ns){ .db = r->db, .coll = SLICE_LIT("$cmd.aggregate") };
+    ns->ns = arena_printf(r->arena, "%.*s.$cmd.aggregate", (int)r->db.len, r->db.p);
+    return RC_OK;
+}
+
+RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    AUTO(cursor_freep) struct cursor *c = cursor_new((size_t)r->node->limits.request_memory_bytes);
+    struct aggregate_args a;
+    struct cmd_ns ns;
+
+    /* the cursor may outlive the request */
+    r->body = (struct bdoc){ .p = arena_dup(c->arena, r->body.p, r->body.len), .len = r->body.len };
+    if (!bval_is_number(cmd_first(r)))
+        TRY(cmd_ns(r, &ns, e));
+    TRY(cmd_aggregate_parse(r, false, &a, e));
+    TRY(cmd_aggregate_ns(r, bval_doc(a.pipeline), &ns, e));
+    if (a.explain)
+        return cmd_explain_aggregate(r, &a, &ns, EXPLAIN_PLANNER, w, e);
+    TRY(cmd_uuid_check(r, a.uuid, &ns, e));
+    atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
+                              memory_order_relaxed);
+    cmd_qctx(r, c->arena, c->scratch, &c->q);
+    TRY(cmd_let(&c->q, a.let, e));
+    struct agg_request g = { .pipeline = bval_doc(a.pipeline),
+                             .hint = a.hint,
+                             .let = c->q.let,
+                             .allow_disk_use = a.allow_disk_use };
+    c->ns = arena_strdup(c->arena, ns.ns);
+    TRY(cmd_agg_open(r, &ns, &g, c, NULL, NULL, e));
+    struct cmd_batch b = { .batch_size = a.batch_size };
+    return cmd_cursor_reply(r, w, TAKE(c), &b, e);
+}

@@ -1,0 +1,301 @@
+/* cmd_collections.c - create, drop, renameCollection (compatibility 17). Listing is in cmd_list.c. */
+#include "cmd_view.h"
+
+#include <math.h>
+
+struct create_args {
+    struct bval size, max, validator, view_on, pipeline, collation, timeseries, clustered, expire,
+        id_index, storage, index_defaults, images, encrypted;
+    struct slice level, action;
+    bool capped, auto_index_id;
+};
+
+static const struct arg create_table[] = {
+    ARG(struct create_args, capped, "capped", ARG_SAFE_BOOL, 0),
+    ARG(struct create_args, size, "size", ARG_ANY, 0),
+    ARG(struct create_args, max, "max", ARG_ANY, 0),
+    ARG(struct create_args, validator, "validator", ARG_DOC, 0),
+    ARG(struct create_args, level, "validationLevel", ARG_STR, 0),
+    ARG(struct create_args, action, "validationAction", ARG_STR, 0),
+    ARG(struct create_args, view_on, "viewOn", ARG_ANY, 0),
+    ARG(struct create_args, pipeline, "pipeline", ARG_ARRAY, 0),
+    ARG(struct create_args, collation, "collation", ARG_ANY, 0),
+    ARG(struct create_args, timeseries, "timeseries", ARG_DOC, 0),
+    ARG(struct create_args, clustered, "clusteredIndex", ARG_ANY, 0),
+    ARG(struct create_args, expire, "expireAfterSeconds", ARG_ANY, 0),
+    ARG(struct create_args, id_index, "idIndex", ARG_DOC, 0),
+    ARG(struct create_args, storage, "storageEngine", ARG_DOC, ARG_UNSTABLE),
+    ARG(struct create_args, index_defaults, "indexOptionDefaults", ARG_DOC, ARG_UNSTABLE),
+    ARG(struct create_args, images, "changeStreamPreAndPostImages", ARG_DOC, 0),
+    ARG(struct create_args, encrypted, "encryptedFields", ARG_DOC, 0),
+    ARG(struct create_args, auto_index_id, "autoIndexId", ARG_SAFE_BOOL, ARG_UNSTABLE),
+    ARG_SKIP("flags"),
+    ARG_SKIP("temp"),
+};
+
+static bool one_of(struct slice s, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (slice_eq_str(s, names[i]))
+            return true;
+    return false;
+}
+
+static RC check_enums(const struct create_args *a, struct err *e)
+{
+    static const char *const levels[] = { "off", "strict", "moderate" }, *const actions[] = {
+        "error", "warn", "errorAndLog"
+    };
+
+    if (a->level.p && !one_of(a->level, levels, ARRAY_LEN(levels)))
+        FAIL(e, ERR_BAD_VALUE,
+             "Enumeration value '%.*s' for field 'create.validationLevel' is not a valid value.",
+             (int)MIN(a->level.len, 64u), a->level.p);
+    if (a->action.p && !one_of(a->action, actions, ARRAY_LEN(actions)))
+        FAIL(e, ERR_BAD_VALUE,
+             "Enumeration value '%.*s' for field 'create.validationAction' is not a valid value.",
+             (int)MIN(a->action.len, 64u), a->action.p);
+    return RC_OK;
+}
+
+static RC check_refused(const struct create_args *a, struct err *e)
+{
+    if (!bval_is_missing(a->timeseries))
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
+             "time-series collections are not available in this release");
+    if (!bval_is_missing(a->clustered))
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
+             "clustered collections are not available in this release");
+    if (!bval_is_missing(a->encrypted))
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "queryable encryption is not available in this release");
+    if (!bval_is_missing(a->expire))
+        FAIL(
+            e, ERR_INVALID_OPTIONS,
+            "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified");
+    return RC_OK;
+}
+
+static RC check_capped(const struct create_args *a, int64_t *size, int64_t *max, struct err *e)
+{
+    *size = *max = 0;
+    if (!bval_is_missing(a->size) && a->size.type != BT_NULL && !bval_is_number(a->size))
+        return cmd_wrong_type("create", "size", a->size, "number", e);
+    if (!bval_is_missing(a->max) && a->max.type != BT_NULL && !bval_is_number(a->max))
+        return cmd_wrong_type("create", "max", a->max, "number", e);
+    bool has_size = bval_is_number(a->size);
+    if (a->capped && !has_size)
+        FAIL(e, ERR_INVALID_OPTIONS, "the 'size' field is required when 'capped' is true");
+    if (!a->capped && (has_size || bval_is_number(a->max)))
+        FAIL(
+            e, ERR_INVALID_OPTIONS,
+            "the 'capped' field needs to be true when either the 'size' or 'max' fields are present");
+    if (!a->capped)
+        return RC_OK;
+    *size = cmd_i64(a->size);
+    *max = bval_is_number(a->max) ? cmd_i64(a->max) : 0;
+    if (*size < 1 || *size > (int64_t)1 << 50)
+        FAIL(e, ERR_BAD_VALUE, "BSON field 'size' value must be >= 1, actual value '%lld'",
+             (long long)*size);
+    if (*max > INT32_MAX)
+        FAIL(e, ERR_BAD_VALUE, "max in a capped collection has to be < 2^31 or not set");
+    *size = (*size + 255) / 256 * 256;
+    *max = MAX(*max, (int64_t)0);
+    return RC_OK;
+}
+
+static RC check_view(struct cmd_req *r, const struct create_args *a, struct err *e)
+{
+    if (bval_is_missing(a->view_on)) {
+        if (!bval_is_missing(a->pipeline))
+            FAIL(e, ERR_INVALID_OPTIONS, "'pipeline' requires 'viewOn' to also be specified");
+        return RC_OK;
+    }
+    if (a->view_on.type != BT_STRING)
+        return cmd_wrong_type("create", "viewOn", a->view_on, "string", e);
+    struct cmd_ns on;
+    if (bval_str(a->view_on).len == 0)
+        FAIL(e, ERR_BAD_VALUE, "'viewOn' cannot be empty");
+    TRY(cmd_ns_of(r, a->view_on, &on, e));
+    if (a->capped || !bval_is_missing(a->validator) || !bval_is_missing(a->id_index) ||
+        a->level.p || a->action.p)
+        FAIL(e, ERR_INVALID_OPTIONS, "the option is not allowed on a view");
+    struct qctx q;
+    struct pipeline *p;
+    cmd_qctx(r, r->arena, r->scratch, &q);
+    struct agg_env *env = exec_env(r->node->catalog, &q, r->db, true, 0);
+    return pipeline_parse(&q, a->pipeline.type == BT_ARRAY ? bval_doc(a->pipeline) : BDOC_EMPTY, 0,
+                          env, &p, e);
+}
+
+static RC check_view_cycle(struct cmd_req *r, const struct cmd_ns *ns, const struct create_args *a,
+                           struct err *e)
+{
+    struct cmd_ns at;
+    struct bdoc stages;
+
+    if (a->view_on.type != BT_STRING)
+        return RC_OK;
+    TRY(cmd_ns_of(r, a->view_on, &at, e));
+    if (strcmp(at.ns, ns->ns) == 0)
+        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE,
+             "View cycle detected: a view cannot be defined on itself");
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, &at);
+    if (!x || !x->is_view)
+        return RC_OK;
+    struct cmd_ns base;
+    TRY(cmd_view_resolve(r, x, r->arena, &base, &stages, e));
+    if (strcmp(base.ns, ns->ns) == 0)
+        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE, "View cycle detected");
+    return RC_OK;
+}
+
+/* The options as listCollections shows them: those given, numbers normalised. */
+static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, int64_t size,
+                              int64_t max)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &b);
+    if (a->capped) {
+        bw_bool(&w, "capped", true);
+        bw_i64(&w, "size", size);
+        if (max)
+            bw_i64(&w, "max", max);
+    }
+    if (!bval_is_missing(a->storage))
+        bw_val(&w, "storageEngine", a->storage);
+    if (!bval_is_missing(a->index_defaults))
+        bw_val(&w, "indexOptionDefaults", a->index_defaults);
+    if (!bval_is_missing(a->images))
+        bw_val(&w, "changeStreamPreAndPostImages", a->images);
+    if (!bval_is_missing(a->validator)) {
+        bw_val(&w, "validator", a->validator);
+        bw_str_slice(&w, "validationLevel", a->level.p ? a->level : SLICE_LIT("strict"));
+        bw_str_slice(&w, "validationAction", a->action.p ? a->action : SLICE_LIT("error"));
+    } else {
+        if (a->level.p)
+            bw_str_slice(&w, "validationLevel", a->level);
+        if (a->action.p)
+            bw_str_slice(&w, "validationAction", a->action);
+    }
+    if (a->view_on.type == BT_STRING) {
+        bw_val(&w, "viewOn", a->view_on);
+        if (a->pipeline.type == BT_ARRAY) {
+            bw_val(&w, "pipeline", a->pipeline);
+        } else {
+            bw_array_begin(&w, "pipeline");
+            bw_array_end(&w);
+        }
+    }
+    struct bdoc d = bw_finish(&w);
+    return (struct bdoc){ .p = arena_dup(r->arena, d.p, d.len), .len = d.len };
+}
+
+RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
+    struct create_args a = { .auto_index_id = true };
+    struct cmd_ns ns;
+    int64_t size, max;
+
+    (void)w;
+    TRY(cmd_ns(r, &ns, e));
+    TRY(cmd_args(r, create_table, ARRAY_LEN(create_table), &a, e));
+    TRY(check_enums(&a, e));
+    TRY(check_refused(&a, e));
+    TRY(check_capped(&a, &size, &max, e));
+    TRY(cmd_collation(a.collation, e));
+    TRY(check_view(r, &a, e));
+    TRY(check_view_cycle(r, &ns, &a, e));
+    TRY(cmd_check_writable_ns(&ns, e));
+    if (!a.auto_index_id)
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "collections without an _id index are not available");
+    if (a.validator.type == BT_DOCUMENT) {
+        struct qctx q;
+        struct match *m;
+        cmd_qctx(r, r->arena, r->scratch, &q);
+        TRY(match_parse(&q, bval_doc(a.validator), 0, &m, e));
+    }
+    struct bdoc options = options_of(r, &a, size, max);
+    x = cmd_coll(r, &ns);
+    if (x) {
+        if (bval_eq(bval_of_doc(x->options, BT_DOCUMENT), bval_of_doc(options, BT_DOCUMENT)))
+            return RC_OK;
+        FAIL(e, ERR_NAMESPACE_EXISTS, "namespace %s already exists, but with different options",
+             ns.ns);
+    }
+    return coll_create(r->node->catalog, slice_str(ns.ns), options, &x, e);
+}
+
+struct drop_args {
+    struct bval uuid;
+};
+
+static const struct arg drop_table[] = {
+    ARG(struct drop_args, uuid, "collectionUUID", ARG_ANY, 0),
+    ARG_SKIP("encryptedFields"),
+};
+
+RC cmd__drop(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
+    struct drop_args a = { 0 };
+    struct cmd_ns ns;
+
+    TRY(cmd_ns(r, &ns, e));
+    TRY(cmd_args(r, drop_table, ARRAY_LEN(drop_table), &a, e));
+    if (slice_has_prefix(ns.coll, SLICE_LIT("system.")) && !slice_eq_str(ns.coll, "system.js") &&
+        !slice_eq_str(ns.coll, "system.views"))
+        FAIL(e, ERR_ILLEGAL_OPERATION, "can't drop system collection %s", ns.ns);
+    TRY(cmd_uuid_check(r, a.uuid, &ns, e));
+    x = cmd_coll(r, &ns);
+    if (!x)
+        return RC_OK;
+    pthread_rwlock_rdlock(&x->lock);
+    int n = x->n_indexes;
+    pthread_rwlock_unlock(&x->lock);
+    struct err why = { 0 };
+    if (coll_drop(x, &why).failed) {
+        if (why.code == ERR_NAMESPACE_NOT_FOUND)
+            return RC_OK; /* somebody else was first */
+        *e = why;
+        return RC_FAILED;
+    }
+    if (!x->is_view)
+        bw_i32(w, "nIndexesWas", n);
+    bw_str(w, "ns", ns.ns);
+    return RC_OK;
+}
+
+RC cmd__dropDatabase(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct catalog_list l;
+    struct bval one = cmd_first(r);
+    rc_t rc = RC_OK;
+
+    if (!bval_is_number(one))
+        FAIL(
+            e, ERR_TYPE_MISMATCH,
+            "BSON field 'dropDatabase.dropDatabase' is the wrong type '%s', expected type 'number'",
+            btype_name(one.type));
+    TRY(cmd_no_args(r, e));
+    if (slice_eq_str(r->db, "admin") || slice_eq_str(r->db, "local") ||
+        slice_eq_str(r->db, "config"))
+        FAIL(e, ERR_ILLEGAL_OPERATION, "Dropping the '%.*s' database is prohibited.",
+             (int)r->db.len, r->db.p);
+    catalog_list(r->node->catalog, r->db, &l);
+    for (int i = 0; !rc.failed && i < l.n; i++) {
+        struct err why = { 0 };
+        if (!coll_drop(l.v[i], &why).failed || why.code == ERR_NAMESPACE_NOT_FOUND) {
+            err_reset(&why);
+            continue;
+        }
+        *e = why;
+        rc = RC_FAILED;
+    }
+    if (!rc.failed && l.n)
+        bw_str_slice(w, "dropped", r->db);
+    catalog_list_free(&l);
+    return rc;
+}

@@ -1,0 +1,148 @@
+/* cmd_priv.h - what the files of this module share: the table's prototypes, the argument parser, helpers. */
+#ifndef CMD_PRIV_H
+#define CMD_PRIV_H
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cmd/client.h"
+#include "cmd/cmd.h"
+#include "cmd/node.h"
+#include "coll/coll.h"
+#include "exec/cursors.h"
+#include "exec/exec.h"
+#include "identity/identity.h"
+#include "query/update.h"
+
+#define COMMAND(id, name, aliases, flags, auth, help)                                              \
+    RC cmd__##id(struct cmd_req *r, struct bw *w, struct err *e);
+#include "commands.def"
+#undef COMMAND
+
+/* Authorization that one action does not say. */
+RC cmd__aggregate_auth(struct cmd_req *r, struct err *e);
+RC cmd__update_auth(struct cmd_req *r, struct err *e);
+RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e);
+RC cmd__get_more_auth(struct cmd_req *r, struct err *e);
+RC cmd__rename_auth(struct cmd_req *r, struct err *e);
+RC cmd__explain_auth(struct cmd_req *r, struct err *e);
+RC cmd__validate_auth(struct cmd_req *r, struct err *e);
+
+/* ---- Arguments (cmd_args.c): one strict parser, driven by a table (compatibility 4) ---- */
+
+enum arg_type {
+    ARG_ANY,       /* struct bval */
+    ARG_STR,       /* struct slice */
+    ARG_DOC,       /* struct bval of a document */
+    ARG_ARRAY,     /* struct bval of an array */
+    ARG_BOOL,      /* bool; only a bool is accepted */
+    ARG_SAFE_BOOL, /* bool; numbers too */
+    /* int64_t; any number: doubles truncate, decimals round, NaN is 0, infinities clamp */
+    ARG_I64,
+    ARG_TIMESTAMP, /* struct bval */
+    ARG_UUID,      /* struct slice of 16 bytes */
+    ARG_IGNORED,   /* accepted and not looked at */
+};
+enum arg_flags {
+    ARG_REQUIRED = 1,
+    ARG_NOT_NEGATIVE = 2 /* 2 BadValue below 0 */,
+    ARG_UNSTABLE = 4 /* 323 under apiStrict */,
+    ARG_POSITIVE = 8
+};
+
+struct arg {
+    const char *name;
+    enum arg_type type;
+    unsigned flags;
+    size_t at; /* offset in the caller's struct */
+};
+#define ARG(type_, field, name_, kind, flags_)                                                     \
+    { .name = (name_), .type = (kind), .flags = (flags_), .at = offsetof(type_, field) }
+#define ARG_SKIP(name_) { .name = (name_), .type = ARG_IGNORED }
+
+/* cmd_args(): the fields of the request's body after the command's name. out holds the defaults: struct bval fields missing, slices empty. */
+RC cmd_args(struct cmd_req *r, const struct arg *args, size_t n, void *out, struct err *e);
+/* cmd_fields(): the same for a sub-document named what, without generic arguments. */
+RC cmd_fields(struct bdoc d, const char *what, const struct arg *args, size_t n, void *out,
+              struct err *e);
+/* cmd_no_args(): a command without arguments of its own. */
+RC cmd_no_args(struct cmd_req *r, struct err *e);
+int64_t cmd_i64(struct bval v); /* compatibility 4 "Integers from numbers" */
+RC cmd_wrong_type(const char *what, const char *name, struct bval v, const char *expected,
+                  struct err *e);
+
+/* ---- Generic arguments (cmd_generic.c) ---- */
+bool cmd_is_generic(struct slice name);
+RC cmd_parse_generic(struct cmd_req *r, struct err *e);
+
+/* ---- Documents of `documents`, `updates`, `deletes`: from the body or from a section of the message (cmd_util.c) ---- */
+struct cmd_docs {
+    struct bdoc array; /* when in the body */
+    const struct cmd_seq *seq;
+    int n;
+    struct biter it;
+    int at;
+};
+RC cmd_docs(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out,
+            struct err *e);
+/* out may be of any type when it came in the body */
+bool cmd_docs_next(struct cmd_docs *d, struct bval *out);
+void cmd_docs_rewind(struct cmd_docs *d);
+
+/* ---- Helpers (cmd_util.c) ---- */
+struct bval cmd_first(const struct cmd_req *r); /* the value of the command's name */
+struct cmd_ns {
+    struct slice db, coll;
+    char *ns; /* "db.coll", in the request's arena */
+};
+/* cmd_ns(): the collection that the first value names. ERR_INVALID_NAMESPACE. */
+RC cmd_ns(struct cmd_req *r, struct cmd_ns *out, struct err *e);
+RC cmd_ns_of(struct cmd_req *r, struct bval name, struct cmd_ns *out, struct err *e);
+/* "db.coll" in one string */
+RC cmd_ns_full(struct cmd_req *r, struct bval full, struct cmd_ns *out, struct err *e);
+RC cmd_check_writable_ns(const struct cmd_ns *ns, struct err *e);
+/* a reference, or NULL */
+struct catalog_coll *cmd_coll(struct cmd_req *r, const struct cmd_ns *ns);
+RC cmd_not_view(const struct catalog_coll *x, struct err *e);
+/* cmd_uuid_check(): collectionUUID given by the client names this collection; ERR_COLLECTION_UUID_MISMATCH. */
+RC cmd_uuid_check(struct cmd_req *r, struct bval uuid, const struct cmd_ns *ns, struct err *e);
+void cmd_qctx(struct cmd_req *r, struct arena *a, struct arena *scratch, struct qctx *out);
+/* cmd_let(): evaluate the command's `let` into q->let. */
+RC cmd_let(struct qctx *q, struct bval let, struct err *e);
+/* cmd_collation(): only the simple collation is known. */
+RC cmd_collation(struct bval v, struct err *e);
+RC cmd_check(void *req, struct err *e); /* interrupted, or out of time */
+enum store_durability cmd_durability(const struct cmd_req *r);
+char *cmd_user(struct cmd_req *r, struct arena *a); /* "db.user" of the first user, "" without */
+RC cmd_hint(struct bval hint, struct err *e);       /* string or document, else 9 */
+
+/* cmd_cursor_reply(): {cursor: {firstBatch, id, ns}}; registers c when it has more, frees it otherwise. Takes c. */
+struct cmd_batch {
+    int64_t batch_size; /* -1: the default */
+    bool single_batch;
+};
+RC cmd_cursor_reply(struct cmd_req *r, struct bw *w, struct cursor *c, const struct cmd_batch *b,
+                    struct err *e);
+/* cmd_list_cursor(): a cursor over documents that are ready (listCollections, listIndexes). docs: an array document; copied. */
+RC cmd_list_cursor(struct cmd_req *r, struct bw *w, const char *ns, struct bdoc docs,
+                   int64_t batch_size, struct err *e);
+
+/* ---- Errors (cmd_error.c) ---- */
+/* ok: 0, errmsg, code, codeName, labels, info */
+void cmd_write_error(const struct err *e, struct bw *w);
+/* code, errmsg, info: of a write error */
+void cmd_write_error_fields(const struct err *e, struct bw *w);
+
+/* node_ttl.c: remove expired documents when a pass is due. */
+void node__ttl_pass(struct node *n, uint64_t now_us);
+
+/* ---- Sessions (sessions.c) ---- */
+struct sessions *sessions_new(int64_t max, int64_t timeout_ms);
+void sessions_free(struct sessions *s);
+RC sessions_touch(struct sessions *s, const uint8_t lsid[16], struct err *e);
+bool sessions_end(struct sessions *s, const uint8_t lsid[16]);
+/* sessions_reap(): forget idle ones; fn is called for each. */
+void sessions_reap(struct sessions *s, uint64_t now_us,
+                   void (*fn)(void *arg, const uint8_t lsid[16]), void *arg);
+int64_t sessions_count(struct sessions *s);
+
+#endif

@@ -1,0 +1,86 @@
+/* cmd_session.c - startSession, refreshSessions, endSessions, killSessions (compatibility 18). */
+#include "cmd_priv.h"
+
+#include <sys/random.h>
+
+RC cmd__startSession(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    uint8_t id[16];
+
+    TRY(cmd_no_args(r, e));
+    if (getrandom(id, sizeof(id), 0) != sizeof(id))
+        base_panic(__FILE__, __LINE__, "getrandom");
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+    TRY(sessions_touch(r->node->sessions, id, e));
+    bw_doc_begin(w, "id");
+    bw_bin(w, "id", 4, SLICE(id, sizeof(id)));
+    bw_doc_end(w);
+    bw_i32(w, "timeoutMinutes", (int32_t)(r->node->limits.session_timeout_ms / 60000));
+    return RC_OK;
+}
+
+struct lsid {
+    struct slice id;
+};
+
+static const struct arg lsid_table[] = {
+    ARG(struct lsid, id, "id", ARG_UUID, ARG_REQUIRED),
+    ARG_SKIP("uid"),
+    ARG_SKIP("txnNumber"),
+    ARG_SKIP("txnUUID"),
+};
+
+enum verb { REFRESH, END, KILL };
+
+static RC each(struct cmd_req *r, enum verb verb, struct err *e)
+{
+    struct bval list = cmd_first(r);
+    struct biter it;
+
+    if (list.type != BT_ARRAY)
+        FAIL(e, ERR_TYPE_MISMATCH, "BSON field '%s' is the wrong type '%s', expected type 'array'",
+             r->def->name, btype_name(list.type));
+    for (int pass = 0; pass < 2; pass++) { /* everything is checked before anything is done */
+        biter_init(&it, bval_doc(list));
+        while (biter_next(&it)) {
+            struct lsid l = { 0 };
+            if (it.val.type != BT_DOCUMENT)
+                FAIL(e, ERR_TYPE_MISMATCH,
+                     "BSON field '%s' is the wrong type '%s', expected type 'object'", r->def->name,
+                     btype_name(it.val.type));
+            TRY(cmd_fields(bval_doc(it.val), r->def->name, lsid_table, ARRAY_LEN(lsid_table), &l,
+                           e));
+            if (pass == 0)
+                continue;
+            if (verb == REFRESH) {
+                TRY(sessions_touch(r->node->sessions, l.id.p, e));
+            } else {
+                cursors_kill_session(r->node->cursors, l.id.p);
+                sessions_end(r->node->sessions, l.id.p);
+            }
+        }
+    }
+    return RC_OK;
+}
+
+RC cmd__refreshSessions(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    (void)w;
+    TRY(cmd_no_args(r, e));
+    return each(r, REFRESH, e);
+}
+
+RC cmd__endSessions(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    (void)w;
+    TRY(cmd_no_args(r, e));
+    return each(r, END, e);
+}
+
+RC cmd__killSessions(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    (void)w;
+    TRY(cmd_no_args(r, e));
+    return each(r, KILL, e);
+}

@@ -1,0 +1,25 @@
+/* cmd_view.h - aggregations, and the reads that become one on a view. */
+#ifndef CMD_VIEW_H
+#define CMD_VIEW_H
+
+#include "cmd_find.h"
+
+struct agg_request {
+    struct bdoc pipeline; /* the command's array */
+    struct bval hint;
+    struct bdoc let; /* evaluated already */
+    bool allow_disk_use;
+};
+
+/* cmd_agg_open(): the pipeline over ns as c's source (views resolved). c->q is set up by the caller. *plan: the scan's exec, owned by c's source; for
+ * explain; may be NULL. *stages: the parsed pipeline, may be NULL. */
+RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_request *a,
+                struct cursor *c, struct exec **plan, struct pipeline **stages, struct err *e);
+/* cmd_find_view(): a find on a view, as an aggregation. */
+RC cmd_find_view(struct cmd_req *r, const struct find_args *a, const struct cmd_ns *ns,
+                 struct cursor *c, struct err *e);
+/* cmd_view_resolve(): the collection below a view and the stages of all views between, in a. ERR_VIEW_DEPTH_LIMIT_EXCEEDED, ERR_GRAPH_CONTAINS_CYCLE. */
+RC cmd_view_resolve(struct cmd_req *r, struct catalog_coll *view, struct arena *a,
+                    struct cmd_ns *base, struct bdoc *pipeline, struct err *e);
+
+#endif

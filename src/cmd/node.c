@@ -1,0 +1,59 @@
+/* node.c - opening and closing a node's shared state, and its background work. */
+#include "cmd_priv.h"
+
+void node_init(struct node *n)
+{
+    memset(n, 0, sizeof(*n));
+    n->limits = (struct node_limits){
+        .cursor_timeout_ms = 10 * 60 * 1000,
+        .session_timeout_ms = 30 * 60 * 1000,
+        .max_cursors = 100000,
+        .max_sessions = 1000000,
+        .query_memory_bytes = 100 << 20,
+        .request_memory_bytes = 256 << 20,
+        .ttl_sleep_ms = 60 * 1000,
+    };
+    n->start_us = clock_mono_us();
+    n->start_ms = clock_real_ms();
+    oid_new(n->process_oid);
+}
+
+RC node_open(struct node *n, struct err *e)
+{
+    struct cursors_config c = { .max = n->limits.max_cursors,
+                                .timeout_us = n->limits.cursor_timeout_ms * 1000 };
+
+    TRY(catalog_open(n->store, &n->catalog, e));
+    n->cursors = cursors_new(&c);
+    n->sessions = sessions_new(n->limits.max_sessions, n->limits.session_timeout_ms);
+    return RC_OK;
+}
+
+void node_close(struct node *n)
+{
+    cursors_free(TAKE(n->cursors));
+    sessions_free(TAKE(n->sessions));
+    catalog_close(TAKE(n->catalog));
+}
+
+static void end_session(void *arg, const uint8_t lsid[16])
+{
+    cursors_kill_session(((struct node *)arg)->cursors, lsid);
+}
+
+void node_tick(struct node *n)
+{
+    uint64_t now = clock_mono_us();
+
+    cursors_reap(n->cursors, now);
+    sessions_reap(n->sessions, now, end_session, n);
+    if (!atomic_load(&n->stopping))
+        node__ttl_pass(n, now);
+}
+
+void node_client_gone(struct node *n, struct cmd_client *client)
+{
+    /* cursors belong to sessions and users, not to connections: another connection of the pool may go on with them */
+    (void)n;
+    (void)client;
+}
