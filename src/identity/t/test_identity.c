@@ -229,8 +229,7 @@ static void test_first_messages_refused(void **state)
         "n,,n=us=2,r=abc",
         "n,a=other,n=user,r=abc",
         "n,,m=x,n=user,r=abc",
-        "n,,n=user,r=a\x01"
-        "b",
+        "n,,n=user,r=a\001b",
         "n,,n=\xff\xfe,r=abc",
     };
 

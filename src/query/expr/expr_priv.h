@@ -188,32 +188,28 @@ struct bval val__int(struct arena *a, int64_t v); /* int32 when it fits, else in
     RC name(const struct expr *x, struct expr_env *env, struct bval *out, struct err *e)
 
 /* Every operator of the table, by function. */
-#define EVALS(X)                                                                                   \
-    X(abs_like)                                                                                    \
-    X(accum)                                                                                       \
-    X(add) X(and) X(array_elem_at) X(array_to_object) X(atan2) X(binary_size) X(bits) X(bson_size) \
-        X(case) X(compare) X(concat) X(concat_arrays) X(cond) X(convert) X(date_add) X(date_diff)  \
-            X(date_from_parts) X(date_from_string) X(date_part) X(date_to_parts) X(date_to_string) \
-                X(date_trunc) X(degrees) X(divide) X(elements_true) X(filter) X(first_last)        \
-                    X(get_field) X(if_null) X(in) X(index_of) X(index_of_array) X(is_array)        \
-                        X(is_number) X(let) X(log) X(map) X(math) X(merge_objects) X(meta) X(mod)  \
-                            X(multiply) X(not) X(object_to_array) X(or) X(percentile) X(pick_n)    \
-                                X(pow) X(rand) X(range) X(reduce) X(regex) X(replace)              \
-                                    X(reverse_array) X(round) X(sample_rate) X(set_difference)     \
-                                        X(set_equals) X(set_field) X(set_intersection)             \
-                                            X(set_is_subset) X(set_union) X(sigmoid) X(size)       \
-                                                X(slice) X(sort_array) X(split) X(str_len)         \
-                                                    X(strcasecmp) X(substr_bytes) X(substr_cp)     \
-                                                        X(subtract) X(switch) X(to) X(trim)        \
-                                                            X(ts_part) X(type) X(zip)
+/* clang-format off */
+#define EVALS(X) \
+    X(abs_like) X(accum) X(add) X(and) X(array_elem_at) X(array_to_object) X(atan2) \
+    X(binary_size) X(bits) X(bson_size) X(case) X(compare) X(concat) X(concat_arrays) X(cond) \
+    X(convert) X(date_add) X(date_diff) X(date_from_parts) X(date_from_string) X(date_part) \
+    X(date_to_parts) X(date_to_string) X(date_trunc) X(degrees) X(divide) X(elements_true) \
+    X(filter) X(first_last) X(get_field) X(if_null) X(in) X(index_of) X(index_of_array) \
+    X(is_array) X(is_number) X(let) X(log) X(map) X(math) X(merge_objects) X(meta) X(mod) \
+    X(multiply) X(not) X(object_to_array) X(or) X(percentile) X(pick_n) X(pow) X(rand) \
+    X(range) X(reduce) X(regex) X(replace) X(reverse_array) X(round) X(sample_rate) \
+    X(set_difference) X(set_equals) X(set_field) X(set_intersection) X(set_is_subset) \
+    X(set_union) X(sigmoid) X(size) X(slice) X(sort_array) X(split) X(str_len) X(strcasecmp) \
+    X(substr_bytes) X(substr_cp) X(subtract) X(switch) X(to) X(trim) X(ts_part) X(type) X(zip)
+/* clang-format on */
 #define DECLARE(name) EXPR_EVAL(expr__eval_##name);
 EVALS(DECLARE)
-#define PARSES(X)                                                                                  \
-    X(cond)                                                                                        \
-    X(conversion)                                                                                  \
-    X(date_from_parts) X(date_part) X(dated) X(filter) X(get_field) X(if_null) X(let) X(literal)   \
-        X(map) X(meta) X(percentile) X(rand) X(reduce) X(regex) X(sample_rate) X(set_equals)       \
-            X(set_field) X(sort_array) X(switch) X(zip)
+/* clang-format off */
+#define PARSES(X) \
+    X(cond) X(conversion) X(date_from_parts) X(date_part) X(dated) X(filter) X(get_field) \
+    X(if_null) X(let) X(literal) X(map) X(meta) X(percentile) X(rand) X(reduce) X(regex) \
+    X(sample_rate) X(set_equals) X(set_field) X(sort_array) X(switch) X(zip)
+/* clang-format on */
 #define DECLARE_PARSE(name) EXPR_PARSE(expr__parse_##name);
 PARSES(DECLARE_PARSE)
 

@@ -105,8 +105,8 @@ static struct match__types types_of(struct bval v)
 {
     struct match__types t = { .min_key = v.type == BT_MIN_KEY, .max_key = v.type == BT_MAX_KEY };
 
-    for (uint8_t type = BT_DOUBLE; type <= BT_DECIMAL128; type++) {
-        if (bval_canonical(type) == bval_canonical(v.type))
+    for (int type = BT_DOUBLE; type <= BT_DECIMAL128; type++) {
+        if (bval_canonical((enum btype)type) == bval_canonical(v.type))
             t.bits |= 1u << type;
     }
     return t;
