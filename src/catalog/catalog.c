@@ -17,7 +17,9 @@ static RC load_entries(struct catalog *c, struct err *e)
     catalog__meta_key(&lower, META_CATALOG, SLICE_EMPTY);
     catalog__meta_key(&upper, META_CATALOG + 1, SLICE_EMPTY);
     struct store_snapshot *snap = store_snapshot(c->store);
-    struct store_cursor_opts o = { .space = STORE_META, .lower = buf_view(&lower), .upper = buf_view(&upper) };
+    struct store_cursor_opts o = { .space = STORE_META,
+                                   .lower = buf_view(&lower),
+                                   .upper = buf_view(&upper) };
     rc_t rc = store_cursor_open(c->store, NULL, snap, &o, &cur, e);
     if (!rc.failed)
         rc = store_cursor_first(cur, &valid, e);
@@ -51,7 +53,9 @@ static RC finish_drops(struct catalog *c, struct err *e)
     catalog__meta_key(&lower, META_DROPS, SLICE_EMPTY);
     catalog__meta_key(&upper, META_DROPS + 1, SLICE_EMPTY);
     struct store_snapshot *snap = store_snapshot(c->store);
-    struct store_cursor_opts o = { .space = STORE_META, .lower = buf_view(&lower), .upper = buf_view(&upper) };
+    struct store_cursor_opts o = { .space = STORE_META,
+                                   .lower = buf_view(&lower),
+                                   .upper = buf_view(&upper) };
     rc_t rc = store_cursor_open(c->store, NULL, snap, &o, &cur, e);
     if (!rc.failed)
         rc = store_cursor_first(cur, &valid, e);
@@ -147,9 +151,11 @@ void catalog_list(struct catalog *c, struct slice db, struct catalog_list *out)
     pthread_rwlock_rdlock(&c->map_lock);
     struct named *v = NEW_ARRAY(struct named, map_count(c->by_ns) + 1);
     while (map_next(c->by_ns, &it, &key, &x)) {
-        bool in_db = db.len == 0 || (key.len > db.len && key.p[db.len] == '.' && memcmp(key.p, db.p, db.len) == 0);
+        bool in_db = db.len == 0 ||
+                     (key.len > db.len && key.p[db.len] == '.' && memcmp(key.p, db.p, db.len) == 0);
         if (in_db)
-            v[n++] = (struct named){ .ns = mem_strndup((const char *)key.p, key.len), .x = catalog_coll_ref(x) };
+            v[n++] = (struct named){ .ns = mem_strndup((const char *)key.p, key.len),
+                                     .x = catalog_coll_ref(x) };
     }
     pthread_rwlock_unlock(&c->map_lock);
     qsort(v, (size_t)n, sizeof(*v), cmp_named);

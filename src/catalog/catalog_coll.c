@@ -14,7 +14,8 @@ void catalog__drop_key(struct buf *out, enum store_space sp, uint64_t ident)
     buf_push_be64(out, ident);
 }
 
-void catalog__record(const struct catalog_coll *x, struct bdoc options, const struct catalog_index *indexes, int n, struct buf *out)
+void catalog__record(const struct catalog_coll *x, struct bdoc options,
+                     const struct catalog_index *indexes, int n, struct buf *out)
 {
     struct bw w;
 
@@ -40,7 +41,8 @@ static struct bdoc dup_doc(struct arena *a, struct bdoc d)
 }
 
 /* The guarded fields are replaced as a whole; the caller holds x's lock exclusively, or x is new. Inputs may point into the old ones. */
-void catalog__set(struct catalog_coll *x, struct slice ns, struct bdoc options, const struct catalog_index *indexes, int n)
+void catalog__set(struct catalog_coll *x, struct slice ns, struct bdoc options,
+                  const struct catalog_index *indexes, int n)
 {
     struct arena *a = arena_new(0), *old = x->arena;
 
@@ -52,7 +54,8 @@ void catalog__set(struct catalog_coll *x, struct slice ns, struct bdoc options, 
     x->options = dup_doc(a, options);
     struct catalog_index *v = ARENA_ARRAY(a, struct catalog_index, (size_t)n + 1);
     for (int i = 0; i < n; i++)
-        v[i] = (struct catalog_index){ .ident = indexes[i].ident, .spec = dup_doc(a, indexes[i].spec) };
+        v[i] = (struct catalog_index){ .ident = indexes[i].ident,
+                                       .spec = dup_doc(a, indexes[i].spec) };
     x->indexes = v;
     x->n_indexes = n;
     x->arena = a;
@@ -61,15 +64,17 @@ void catalog__set(struct catalog_coll *x, struct slice ns, struct bdoc options, 
 
 static RC parse_record(struct catalog_coll *x, struct slice ns, struct bdoc r, struct err *e)
 {
-    struct bval ident = bdoc_get(r, "ident"), uuid = bdoc_get(r, "uuid"), options = bdoc_get(r, "options");
+    struct bval ident = bdoc_get(r, "ident"), uuid = bdoc_get(r, "uuid"),
+                options = bdoc_get(r, "options");
     struct bval indexes = bdoc_get(r, "indexes"), view = bdoc_get(r, "view");
     struct catalog_index v[128];
     struct biter it;
     uint8_t subtype;
     int n = 0;
 
-    if (ident.type != BT_INT64 || uuid.type != BT_BINARY || options.type != BT_DOCUMENT || indexes.type != BT_ARRAY ||
-        view.type != BT_BOOL || !memchr(ns.p, '.', ns.len) || bval_bin(uuid, &subtype).len != CATALOG_UUID_LEN)
+    if (ident.type != BT_INT64 || uuid.type != BT_BINARY || options.type != BT_DOCUMENT ||
+        indexes.type != BT_ARRAY || view.type != BT_BOOL || !memchr(ns.p, '.', ns.len) ||
+        bval_bin(uuid, &subtype).len != CATALOG_UUID_LEN)
         FAIL(e, ERR_CORRUPT, "an entry of the catalogue does not parse");
     biter_init(&it, bval_doc(indexes));
     while (biter_next(&it)) {
@@ -89,7 +94,8 @@ static RC parse_record(struct catalog_coll *x, struct slice ns, struct bdoc r, s
     return RC_OK;
 }
 
-struct catalog_coll *catalog__coll_new(struct catalog *c, struct slice ns, struct bdoc record, struct err *e)
+struct catalog_coll *catalog__coll_new(struct catalog *c, struct slice ns, struct bdoc record,
+                                       struct err *e)
 {
     struct catalog_coll *x = NEW(struct catalog_coll);
     pthread_rwlockattr_t attr;

@@ -22,7 +22,8 @@ RC catalog_db_check(struct slice db, struct err *e)
         FAIL(e, ERR_INVALID_NAMESPACE, "a database name has at most %d bytes", CATALOG_DB_MAX);
     for (size_t i = 0; i < db.len; i++)
         if (db.p[i] == 0 || strchr("/\\. \"$*<>:|?", db.p[i]))
-            FAIL(e, ERR_INVALID_NAMESPACE, "the database name contains a character that is not allowed");
+            FAIL(e, ERR_INVALID_NAMESPACE,
+                 "the database name contains a character that is not allowed");
     return RC_OK;
 }
 
@@ -33,12 +34,13 @@ RC catalog_ns_check(struct slice db, struct slice coll, struct err *e)
         FAIL(e, ERR_INVALID_NAMESPACE, "collection names cannot be empty");
     if (coll.p[0] == '$')
         FAIL(e, ERR_INVALID_NAMESPACE, "collection names cannot start with '$'");
-    if (coll.p[0] == '.' )
+    if (coll.p[0] == '.')
         FAIL(e, ERR_INVALID_NAMESPACE, "collection names cannot start with '.'");
     if (memchr(coll.p, 0, coll.len))
         FAIL(e, ERR_INVALID_NAMESPACE, "collection names cannot contain NUL bytes");
     if (db.len + 1 + coll.len > CATALOG_NS_MAX)
-        FAIL(e, ERR_INVALID_NAMESPACE, "fully qualified namespace is too long: at most %d bytes", CATALOG_NS_MAX);
+        FAIL(e, ERR_INVALID_NAMESPACE, "fully qualified namespace is too long: at most %d bytes",
+             CATALOG_NS_MAX);
     return RC_OK;
 }
 
@@ -96,17 +98,21 @@ RC catalog_doom(struct catalog *c, enum store_space sp, uint64_t ident, struct e
 RC catalog_reap(struct catalog *c, enum store_space sp, uint64_t ident, struct err *e)
 {
     AUTO(txn_abortp) struct store_txn *t = NULL;
-    uint8_t lower[STORE_IDENT_LEN], upper[STORE_IDENT_LEN], counts[2 * STORE_IDENT_LEN], counts_end[2 * STORE_IDENT_LEN];
+    uint8_t lower[STORE_IDENT_LEN], upper[STORE_IDENT_LEN], counts[2 * STORE_IDENT_LEN],
+        counts_end[2 * STORE_IDENT_LEN];
 
     put_be64(lower, ident);
     put_be64(upper, ident + 1);
-    TRY(store_drop_range(c->store, sp, SLICE(lower, sizeof(lower)), SLICE(upper, sizeof(upper)), e));
-    uint64_t meta = sp == STORE_RECORDS ? META_COUNTS : META_MULTIKEY; /* what else is kept under this ident */
+    TRY(store_drop_range(c->store, sp, SLICE(lower, sizeof(lower)), SLICE(upper, sizeof(upper)),
+                         e));
+    /* what else is kept under this ident */
+    uint64_t meta = sp == STORE_RECORDS ? META_COUNTS : META_MULTIKEY;
     put_be64(counts, meta);
     put_be64(counts + STORE_IDENT_LEN, ident);
     put_be64(counts_end, meta);
     put_be64(counts_end + STORE_IDENT_LEN, ident + 1);
-    TRY(store_drop_range(c->store, STORE_META, SLICE(counts, sizeof(counts)), SLICE(counts_end, sizeof(counts_end)), e));
+    TRY(store_drop_range(c->store, STORE_META, SLICE(counts, sizeof(counts)),
+                         SLICE(counts_end, sizeof(counts_end)), e));
     TRY(store_begin(c->store, &t, e));
     TRY(strike_doomed(t, sp, ident, e));
     return store_commit(&t, STORE_NOSYNC, e);
@@ -148,7 +154,8 @@ static void new_uuid(uint8_t out[CATALOG_UUID_LEN])
     out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
 }
 
-RC catalog_create(struct catalog *c, const struct catalog_new *n, struct catalog_coll **out, struct err *e)
+RC catalog_create(struct catalog *c, const struct catalog_new *n, struct catalog_coll **out,
+                  struct err *e)
 {
     AUTO(txn_abortp) struct store_txn *t = NULL;
     AUTO(buf_fini) struct buf record = BUF_INIT;
@@ -243,7 +250,8 @@ RC catalog_drop(struct catalog_coll *x, struct err *e)
     return RC_OK;
 }
 
-static RC rename_txn(struct catalog_coll *x, struct slice ns, struct catalog_coll *target, struct err *e)
+static RC rename_txn(struct catalog_coll *x, struct slice ns, struct catalog_coll *target,
+                     struct err *e)
 {
     AUTO(txn_abortp) struct store_txn *t = NULL;
     AUTO(buf_fini) struct buf record = BUF_INIT;
@@ -257,7 +265,8 @@ static RC rename_txn(struct catalog_coll *x, struct slice ns, struct catalog_col
     return store_commit(&t, STORE_SYNC, e);
 }
 
-RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target, struct err *e)
+RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target,
+                  struct err *e)
 {
     struct catalog *c = x->cat;
 
@@ -267,7 +276,8 @@ RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *
         pthread_rwlock_wrlock(&target->lock);
     rc_t rc = RC_OK;
     if (atomic_load(&x->dropped) || (target && atomic_load(&target->dropped)))
-        rc = err_set(e, ERR_NAMESPACE_NOT_FOUND, __FILE__, __LINE__, "source namespace does not exist");
+        rc = err_set(e, ERR_NAMESPACE_NOT_FOUND, __FILE__, __LINE__,
+                     "source namespace does not exist");
     if (!rc.failed)
         rc = rename_txn(x, ns, target, e);
     if (!rc.failed) {

@@ -12,11 +12,10 @@ struct build {
     struct catalog_coll *x;
     struct rt *rt;
     struct coll_build *req;
-    struct coll_indexes *next;   /* the list with the new ones */
+    struct coll_indexes *next; /* the list with the new ones */
     uint64_t made[INDEXES_MAX];
     int n_made;
 };
-
 
 static const struct index_def *find_by_name(const struct coll_indexes *l, struct slice name)
 {
@@ -36,20 +35,24 @@ static RC classify(const struct coll_indexes *l, struct bdoc spec, bool *exists,
     if (same) {
         if (index_spec_same_identity(same->spec, spec)) {
             if (!index_spec_same_options(same->spec, spec))
-                FAIL(e, ERR_INDEX_OPTIONS_CONFLICT, "an equivalent index already exists with the same name but different options");
+                FAIL(e, ERR_INDEX_OPTIONS_CONFLICT,
+                     "an equivalent index already exists with the same name but different options");
             *exists = true;
             return RC_OK;
         }
-        FAIL(e, ERR_INDEX_KEY_SPECS_CONFLICT,
-             "An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can cause "
-             "conflicts. Please refer to our documentation.");
+        FAIL(
+            e, ERR_INDEX_KEY_SPECS_CONFLICT,
+            "An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can cause "
+            "conflicts. Please refer to our documentation.");
     }
     for (int i = 0; i < l->n; i++) {
         if (!index_spec_same_identity(l->v[i]->spec, spec))
             continue;
         if (!index_spec_same_options(l->v[i]->spec, spec))
-            FAIL(e, ERR_INDEX_OPTIONS_CONFLICT, "an equivalent index already exists with a different name and options");
-        FAIL(e, ERR_INDEX_OPTIONS_CONFLICT, "Index already exists with a different name: %s", l->v[i]->name);
+            FAIL(e, ERR_INDEX_OPTIONS_CONFLICT,
+                 "an equivalent index already exists with a different name and options");
+        FAIL(e, ERR_INDEX_OPTIONS_CONFLICT, "Index already exists with a different name: %s",
+             l->v[i]->name);
     }
     return RC_OK;
 }
@@ -69,7 +72,8 @@ static RC add_defs(struct build *b, struct err *e)
         if (exists)
             continue;
         if (b->next->n >= INDEXES_MAX)
-            FAIL(e, ERR_CANNOT_CREATE_INDEX, "add index fails, too many indexes for the collection: at most %d", INDEXES_MAX);
+            FAIL(e, ERR_CANNOT_CREATE_INDEX,
+                 "add index fails, too many indexes for the collection: at most %d", INDEXES_MAX);
         uint64_t ident;
         TRY(store_new_ident(catalog_store(b->x->cat), &ident, e));
         TRY(index_def_new(b->req->specs[i], ident, &d, e));
@@ -88,7 +92,8 @@ static RC doom_new(struct build *b, struct err *e)
 }
 
 /* One document's entries in the new indexes. w is made up: its lock is the build's. */
-static RC index_document(struct coll_txn *w, int first, uint64_t rid, struct bdoc doc, struct arena *a, size_t *bytes, struct err *e)
+static RC index_document(struct coll_txn *w, int first, uint64_t rid, struct bdoc doc,
+                         struct arena *a, size_t *bytes, struct err *e)
 {
     for (int i = first; i < w->indexes->n; i++) {
         struct index_keys keys;
@@ -110,7 +115,8 @@ static RC flush(struct build *b, struct coll_txn *w, struct err *e)
     return RC_OK;
 }
 
-static RC index_all(struct build *b, struct store_cursor *cur, struct coll_txn *w, struct arena *a, struct err *e)
+static RC index_all(struct build *b, struct store_cursor *cur, struct coll_txn *w, struct arena *a,
+                    struct err *e)
 {
     struct store *s = catalog_store(b->x->cat);
     size_t bytes = 0;
@@ -122,7 +128,8 @@ static RC index_all(struct build *b, struct store_cursor *cur, struct coll_txn *
         struct slice k = store_cursor_key(cur), v = store_cursor_value(cur);
         if (!w->t)
             TRY(store_begin(s, &w->t, e));
-        TRY(index_document(w, b->rt->indexes->n, get_be64(k.p + 8), (struct bdoc){ .p = v.p, .len = (uint32_t)v.len }, a, &bytes, e));
+        TRY(index_document(w, b->rt->indexes->n, get_be64(k.p + 8),
+                           (struct bdoc){ .p = v.p, .len = (uint32_t)v.len }, a, &bytes, e));
         arena_reset(a);
         if (bytes > BUILD_BATCH_BYTES) {
             TRY(flush(b, w, e));
@@ -146,7 +153,10 @@ static RC fill(struct build *b, struct err *e)
     put_be64(lower, b->x->ident);
     put_be64(upper, b->x->ident + 1);
     struct store_snapshot *snap = store_snapshot(s);
-    struct store_cursor_opts o = { .space = STORE_RECORDS, .lower = SLICE(lower, 8), .upper = SLICE(upper, 8), .long_scan = true };
+    struct store_cursor_opts o = { .space = STORE_RECORDS,
+                                   .lower = SLICE(lower, 8),
+                                   .upper = SLICE(upper, 8),
+                                   .long_scan = true };
     rc_t rc = store_cursor_open(s, NULL, snap, &o, &cur, e);
     if (!rc.failed)
         rc = index_all(b, cur, &w, a, e);
@@ -164,7 +174,9 @@ static RC install(struct build *b, struct err *e)
 
     for (int i = 0; i < b->next->n; i++)
         v[i] = (struct catalog_index){ .ident = b->next->v[i]->ident, .spec = b->next->v[i]->spec };
-    struct catalog_index_change ch = { .indexes = v, .n_indexes = b->next->n, .made = b->made, .n_made = b->n_made };
+    struct catalog_index_change ch = {
+        .indexes = v, .n_indexes = b->next->n, .made = b->made, .n_made = b->n_made
+    };
     TRY(catalog_set_indexes(b->x, &ch, e));
     coll_indexes_unref(b->rt->indexes);
     b->rt->indexes = TAKE(b->next);
@@ -208,7 +220,8 @@ static bool is_named(const struct index_def *d, const struct slice *names, int n
     return n < 0;
 }
 
-static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, int *n_before, struct err *e)
+static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
+                      struct err *e)
 {
     struct catalog_index v[INDEXES_MAX + 1];
     uint64_t gone[INDEXES_MAX + 1];
@@ -221,7 +234,8 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
     for (int i = 0; i < n; i++) {
         const struct index_def *d = find_by_name(old, names[i]);
         if (!d)
-            FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [%.*s]", (int)MIN(names[i].len, 200u), names[i].p);
+            FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [%.*s]",
+                 (int)MIN(names[i].len, 200u), names[i].p);
         if (d->is_id)
             FAIL(e, ERR_INVALID_OPTIONS, "cannot drop _id index");
     }
@@ -235,7 +249,9 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
         v[n_left++] = (struct catalog_index){ .ident = old->v[i]->ident, .spec = old->v[i]->spec };
         next->v[next->n++] = index_def_ref(old->v[i]);
     }
-    struct catalog_index_change ch = { .indexes = v, .n_indexes = n_left, .gone = gone, .n_gone = n_gone };
+    struct catalog_index_change ch = {
+        .indexes = v, .n_indexes = n_left, .gone = gone, .n_gone = n_gone
+    };
     if (n_gone && catalog_set_indexes(x, &ch, e).failed) {
         coll_indexes_unref(next);
         return RC_FAILED;
@@ -248,7 +264,8 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
     return RC_OK;
 }
 
-RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before, struct err *e)
+RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
+                     struct err *e)
 {
     catalog_ddl_begin(x->cat);
     pthread_rwlock_wrlock(&x->lock);
@@ -258,7 +275,8 @@ RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, i
     return rc;
 }
 
-static RC set_spec_locked(struct catalog_coll *x, struct slice name, struct bdoc spec, struct err *e)
+static RC set_spec_locked(struct catalog_coll *x, struct slice name, struct bdoc spec,
+                          struct err *e)
 {
     struct catalog_index v[INDEXES_MAX + 1];
     struct index_def *d;

@@ -15,12 +15,17 @@ static RC id_spec(struct arena *a, struct bdoc *out, struct err *e)
     return index_spec_check(a, bw_finish(&w), out, e);
 }
 
-static RC create_locked(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out, struct err *e)
+static RC create_locked(struct catalog *c, struct slice ns, struct bdoc options,
+                        struct catalog_coll **out, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     struct catalog_index id = { 0 };
     struct bval view = bdoc_get(options, "viewOn");
-    struct catalog_new n = { .ns = ns, .options = options, .indexes = &id, .n_indexes = 1, .is_view = !bval_is_missing(view) };
+    struct catalog_new n = { .ns = ns,
+                             .options = options,
+                             .indexes = &id,
+                             .n_indexes = 1,
+                             .is_view = !bval_is_missing(view) };
 
     if (n.is_view) {
         n.n_indexes = 0;
@@ -31,7 +36,8 @@ static RC create_locked(struct catalog *c, struct slice ns, struct bdoc options,
     return catalog_create(c, &n, out, e);
 }
 
-RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out, struct err *e)
+RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out,
+               struct err *e)
 {
     catalog_ddl_begin(c);
     rc_t rc = create_locked(c, ns, options, out, e);
@@ -39,7 +45,8 @@ RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct c
     return rc;
 }
 
-RC coll_open(struct catalog *c, struct slice ns, bool create, struct catalog_coll **out, struct err *e)
+RC coll_open(struct catalog *c, struct slice ns, bool create, struct catalog_coll **out,
+             struct err *e)
 {
     *out = catalog_find(c, ns);
     if (*out || !create)

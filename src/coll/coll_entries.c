@@ -25,7 +25,8 @@ void coll__entry_value(struct buf *out, const struct index_def *d, struct slice 
     buf_push(out, tags.p, tags.len);
 }
 
-RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid, struct slice *fields, struct slice *tags, struct err *e)
+RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid,
+                  struct slice *fields, struct slice *tags, struct err *e)
 {
     if (d->unique) {
         if (value.len < 8 || key.len < 8)
@@ -44,7 +45,8 @@ RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice valu
 }
 
 /* The message that MongoDB writes, and {keyPattern, keyValue} for the reply. */
-RC coll__dup_error(const struct catalog_coll *x, const struct index_def *d, struct bdoc doc, struct slice key, struct slice tags, struct err *e)
+RC coll__dup_error(const struct catalog_coll *x, const struct index_def *d, struct bdoc doc,
+                   struct slice key, struct slice tags, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     AUTO(buf_fini) struct buf text = BUF_INIT;
@@ -72,7 +74,8 @@ RC coll__dup_error(const struct catalog_coll *x, const struct index_def *d, stru
         buf_fini(&info);
         return RC_FAILED;
     }
-    rc_t rc = err_set(e, ERR_DUPLICATE_KEY, __FILE__, __LINE__, "E11000 duplicate key error collection: %s index: %s dup key: { %s }", x->ns,
+    rc_t rc = err_set(e, ERR_DUPLICATE_KEY, __FILE__, __LINE__,
+                      "E11000 duplicate key error collection: %s index: %s dup key: { %s }", x->ns,
                       d->name, buf_cstr(&text));
     e->info = info.p;
     e->info_free = mem_free;
@@ -96,7 +99,8 @@ RC coll__mark_multikey(struct coll_txn *w, int at, uint32_t bits, struct err *e)
     return RC_OK;
 }
 
-static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid, const struct index_key *k, struct err *e)
+static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid,
+                  const struct index_key *k, struct err *e)
 {
     uint8_t small[64];
     struct buf value = BUF_INIT;
@@ -106,7 +110,8 @@ static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid, c
     if (d->unique) {
         struct err missing = { 0 };
         struct slice there;
-        rc_t rc = store_get_for_update(w->t, STORE_INDEXES, buf_view(&w->key), &w->pin, &there, &missing);
+        rc_t rc =
+            store_get_for_update(w->t, STORE_INDEXES, buf_view(&w->key), &w->pin, &there, &missing);
         if (rc.failed && missing.code != ERR_NOT_FOUND) {
             *e = missing;
             return rc;
@@ -128,7 +133,8 @@ static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid, c
     return rc;
 }
 
-RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys, struct err *e)
+RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys,
+                  struct err *e)
 {
     if (keys->multikey)
         TRY(coll__mark_multikey(w, at, keys->multikey, e));
@@ -137,7 +143,8 @@ RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_k
     return RC_OK;
 }
 
-RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys, struct err *e)
+RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys,
+                  struct err *e)
 {
     for (int i = 0; i < keys->n; i++) {
         coll__entry_key(&w->key, w->indexes->v[at], keys->v[i].key, rid);
@@ -147,16 +154,17 @@ RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_k
 }
 
 /* Both lists are sorted: remove what only the old one has, then write what is new or has other tags. */
-RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old, const struct index_keys *new, struct err *e)
+RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old,
+                   const struct index_keys *new, struct err *e)
 {
     struct index_def *d = w->indexes->v[at];
 
     if (new->multikey)
         TRY(coll__mark_multikey(w, at, new->multikey, e));
     for (int i = 0, j = 0; i < old->n; i++) {
-        while (j < new->n && slice_cmp(new->v[j].key, old->v[i].key) < 0)
+        while (j < new->n &&slice_cmp(new->v[j].key, old->v[i].key) < 0)
             j++;
-        if (j < new->n && slice_eq(new->v[j].key, old->v[i].key))
+        if (j < new->n &&slice_eq(new->v[j].key, old->v[i].key))
             continue;
         coll__entry_key(&w->key, d, old->v[i].key, rid);
         TRY(store_del(w->t, STORE_INDEXES, buf_view(&w->key), e));
@@ -164,7 +172,8 @@ RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_
     for (int i = 0, j = 0; j < new->n; j++) {
         while (i < old->n && slice_cmp(old->v[i].key, new->v[j].key) < 0)
             i++;
-        if (i < old->n && slice_eq(old->v[i].key, new->v[j].key) && slice_eq(old->v[i].tags, new->v[j].tags))
+        if (i < old->n && slice_eq(old->v[i].key, new->v[j].key) &&
+            slice_eq(old->v[i].tags, new->v[j].tags))
             continue;
         TRY(put_one(w, d, rid, &new->v[j], e));
     }

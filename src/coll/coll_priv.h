@@ -18,8 +18,8 @@ enum validation_level { VALIDATE_OFF, VALIDATE_STRICT, VALIDATE_MODERATE };
 
 struct rt {
     struct catalog_coll *x;
-    struct coll_indexes *indexes;      /* guarded by x->lock */
-    struct arena *validator_arena;     /* guarded by x->lock, as all of the next four */
+    struct coll_indexes *indexes;  /* guarded by x->lock */
+    struct arena *validator_arena; /* guarded by x->lock, as all of the next four */
     struct match *validator;
     struct bdoc validator_doc;
     enum validation_level level;
@@ -29,7 +29,7 @@ struct rt {
     atomic_uint_least64_t next_rid;
     atomic_int_least64_t n_docs, n_bytes;
     struct mutex stripes_lock;
-    struct stripe *free_stripes;       /* guarded by stripes_lock */
+    struct stripe *free_stripes; /* guarded by stripes_lock */
     uint16_t n_stripes;
 };
 
@@ -38,13 +38,14 @@ struct coll_txn {
     struct rt *rt;
     struct store_txn *t;
     struct stripe *stripe;
-    struct coll_indexes *indexes;      /* borrowed: the lock is held */
+    struct coll_indexes *indexes; /* borrowed: the lock is held */
     int64_t d_docs, d_bytes, written;
     int64_t save_docs, save_bytes;
     bool bypass;
     struct store_pin pin;
     struct buf key;
-    uint32_t multikey_put[INDEXES_MAX + 1]; /* bits written by this transaction, by position in indexes */
+    /* bits written by this transaction, by position in indexes */
+    uint32_t multikey_put[INDEXES_MAX + 1];
 };
 
 /* coll_rt.c; the caller holds x->lock */
@@ -52,18 +53,23 @@ RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e);
 struct coll_indexes *coll__indexes_new(int n);
 RC coll__load_validator(struct rt *rt, struct err *e);
 void coll__count_key(uint8_t out[18], uint64_t ident, uint16_t number);
-RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t ident, void (*fn)(void *arg, uint16_t number, int64_t docs, int64_t bytes),
-                     void *arg, struct err *e);
+RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t ident,
+                     void (*fn)(void *arg, uint16_t number, int64_t docs, int64_t bytes), void *arg,
+                     struct err *e);
 void coll__multikey_key(uint8_t out[16], uint64_t index_ident);
 struct index_def *coll__def_owned(struct catalog *c, struct index_def *d);
 
 /* coll_entries.c */
 void coll__entry_key(struct buf *out, const struct index_def *d, struct slice key, uint64_t rid);
 void coll__entry_value(struct buf *out, const struct index_def *d, struct slice tags, uint64_t rid);
-RC coll__dup_error(const struct catalog_coll *x, const struct index_def *d, struct bdoc doc, struct slice key, struct slice tags, struct err *e);
-RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys, struct err *e);
-RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys, struct err *e);
-RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old, const struct index_keys *new, struct err *e);
+RC coll__dup_error(const struct catalog_coll *x, const struct index_def *d, struct bdoc doc,
+                   struct slice key, struct slice tags, struct err *e);
+RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys,
+                  struct err *e);
+RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys,
+                  struct err *e);
+RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old,
+                   const struct index_keys *new, struct err *e);
 RC coll__mark_multikey(struct coll_txn *w, int at, uint32_t bits, struct err *e);
 
 #endif

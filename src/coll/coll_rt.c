@@ -51,8 +51,9 @@ void coll__multikey_key(uint8_t out[16], uint64_t index_ident)
     put_be64(out + 8, index_ident);
 }
 
-RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t ident, void (*fn)(void *arg, uint16_t number, int64_t docs, int64_t bytes),
-                     void *arg, struct err *e)
+RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t ident,
+                     void (*fn)(void *arg, uint16_t number, int64_t docs, int64_t bytes), void *arg,
+                     struct err *e)
 {
     AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
     uint8_t lower[18], upper[18];
@@ -60,7 +61,9 @@ RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t iden
 
     coll__count_key(lower, ident, 0);
     coll__count_key(upper, ident + 1, 0);
-    struct store_cursor_opts o = { .space = STORE_META, .lower = SLICE(lower, 16), .upper = SLICE(upper, 16) };
+    struct store_cursor_opts o = { .space = STORE_META,
+                                   .lower = SLICE(lower, 16),
+                                   .upper = SLICE(upper, 16) };
     TRY(store_cursor_open(s, NULL, snap, &o, &cur, e));
     TRY(store_cursor_first(cur, &valid, e));
     while (valid) {
@@ -96,7 +99,9 @@ static RC load_next_rid(struct rt *rt, struct store_snapshot *snap, struct err *
 
     put_be64(lower, rt->x->ident);
     put_be64(upper, rt->x->ident + 1);
-    struct store_cursor_opts o = { .space = STORE_RECORDS, .lower = SLICE(lower, 8), .upper = SLICE(upper, 8) };
+    struct store_cursor_opts o = { .space = STORE_RECORDS,
+                                   .lower = SLICE(lower, 8),
+                                   .upper = SLICE(upper, 8) };
     TRY(store_cursor_open(catalog_store(rt->x->cat), NULL, snap, &o, &cur, e));
     TRY(store_cursor_last(cur, &valid, e));
     uint64_t next = 1;
@@ -125,7 +130,8 @@ static RC load_indexes(struct rt *rt, struct store_snapshot *snap, struct err *e
         TRY(index_def_new(x->indexes[i].spec, x->indexes[i].ident, &d, e));
         rt->indexes->v[rt->indexes->n++] = coll__def_owned(x->cat, d);
         coll__multikey_key(key, d->ident);
-        rc_t rc = store_snapshot_get(catalog_store(x->cat), snap, STORE_META, SLICE(key, 16), &pin, &v, &missing);
+        rc_t rc = store_snapshot_get(catalog_store(x->cat), snap, STORE_META, SLICE(key, 16), &pin,
+                                     &v, &missing);
         if (!rc.failed && v.len == 4) {
             atomic_store(&d->multikey, get_be32(v.p));
             atomic_store(&d->multikey_durable, get_be32(v.p));
@@ -150,7 +156,8 @@ static int64_t option_i64(struct bdoc options, const char *name)
 RC coll__load_validator(struct rt *rt, struct err *e)
 {
     struct bdoc o = rt->x->options;
-    struct bval v = bdoc_get(o, "validator"), level = bdoc_get(o, "validationLevel"), action = bdoc_get(o, "validationAction");
+    struct bval v = bdoc_get(o, "validator"), level = bdoc_get(o, "validationLevel"),
+                action = bdoc_get(o, "validationAction");
     struct arena *a = arena_new(0);
     struct match *m = NULL;
     struct bdoc doc = BDOC_EMPTY;

@@ -46,16 +46,20 @@ static void complain(struct validation *v, const char *what, const char *index, 
     bw_str_slice(&v->errors, NULL, buf_view(&text));
 }
 
-static RC open_range(struct validation *v, enum store_space sp, uint64_t ident, uint8_t bounds[16], struct store_cursor **out, struct err *e)
+static RC open_range(struct validation *v, enum store_space sp, uint64_t ident, uint8_t bounds[16],
+                     struct store_cursor **out, struct err *e)
 {
     put_be64(bounds, ident);
     put_be64(bounds + 8, ident + 1);
-    struct store_cursor_opts o = { .space = sp, .lower = SLICE(bounds, 8), .upper = SLICE(bounds + 8, 8), .long_scan = true };
+    struct store_cursor_opts o = {
+        .space = sp, .lower = SLICE(bounds, 8), .upper = SLICE(bounds + 8, 8), .long_scan = true
+    };
     return store_cursor_open(v->s, NULL, v->snap, &o, out, e);
 }
 
 /* get(): ERR_NOT_FOUND becomes *found = false. */
-static RC get(struct validation *v, enum store_space sp, struct slice key, struct store_pin *pin, struct slice *value, bool *found, struct err *e)
+static RC get(struct validation *v, enum store_space sp, struct slice key, struct store_pin *pin,
+              struct slice *value, bool *found, struct err *e)
 {
     struct err why = { 0 };
     rc_t rc = store_snapshot_get(v->s, v->snap, sp, key, pin, value, &why);
@@ -93,7 +97,10 @@ static RC check_entries(struct validation *v, int at, uint64_t rid, struct bdoc 
         coll__entry_value(&v->value, d, keys.v[i].tags, rid);
         TRY(get(v, STORE_INDEXES, buf_view(&v->key), &pin, &there, &found, e));
         if (!found || !slice_eq(there, buf_view(&v->value))) {
-            complain(v, found ? "an index entry differs from the document's" : "an index entry is missing", d->name, rid);
+            complain(v,
+                     found ? "an index entry differs from the document's"
+                           : "an index entry is missing",
+                     d->name, rid);
             v->out->index[at].valid = false;
         }
         store_pin_release(&pin);
@@ -138,7 +145,8 @@ static RC check_records(struct validation *v, struct err *e)
 }
 
 /* An entry whose document is gone, or does not have this key. */
-static RC trace_entry(struct validation *v, int at, struct slice key, struct slice value, struct err *e)
+static RC trace_entry(struct validation *v, int at, struct slice key, struct slice value,
+                      struct err *e)
 {
     struct index_def *d = v->indexes->v[at];
     struct store_pin pin = { 0 };
@@ -157,13 +165,18 @@ static RC trace_entry(struct validation *v, int at, struct slice key, struct sli
     TRY(get(v, STORE_RECORDS, SLICE(rkey, 16), &pin, &record, &found, e));
     bool owned = false;
     struct index_keys keys = { 0 };
-    if (found && !index_extract(d, (struct bdoc){ .p = record.p, .len = (uint32_t)record.len }, v->scratch, &keys, &why).failed)
+    if (found && !index_extract(d, (struct bdoc){ .p = record.p, .len = (uint32_t)record.len },
+                                v->scratch, &keys, &why)
+                      .failed)
         for (int i = 0; i < keys.n; i++)
             owned |= slice_eq(keys.v[i].key, fields);
     err_reset(&why);
     store_pin_release(&pin);
     if (!owned)
-        complain(v, found ? "an index entry's document does not have that key" : "an index entry's document is missing", d->name, rid);
+        complain(v,
+                 found ? "an index entry's document does not have that key"
+                       : "an index entry's document is missing",
+                 d->name, rid);
     return RC_OK;
 }
 
@@ -213,9 +226,12 @@ static RC run(struct validation *v, struct err *e)
     return RC_OK;
 }
 
-RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg, struct err *e), void *check_arg, struct coll_validation *out, struct err *e)
+RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg, struct err *e),
+                 void *check_arg, struct coll_validation *out, struct err *e)
 {
-    struct validation v = { .x = x, .s = catalog_store(x->cat), .out = out, .check = check, .check_arg = check_arg };
+    struct validation v = {
+        .x = x, .s = catalog_store(x->cat), .out = out, .check = check, .check_arg = check_arg
+    };
 
     *out = (struct coll_validation){ .valid = true, .errors = BDOC_EMPTY, .warnings = BDOC_EMPTY };
     v.snap = store_snapshot(v.s);

@@ -38,7 +38,8 @@ RC coll_begin(struct catalog_coll *x, struct coll_txn **out, struct err *e)
     w->x = catalog_coll_ref(x);
     w->rt = rt;
     w->indexes = rt->indexes;
-    w->stripe = take_stripe(rt); /* before the snapshot, so that its row cannot have changed since */
+    /* before the snapshot, so that its row cannot have changed since */
+    w->stripe = take_stripe(rt);
     if (store_begin(catalog_store(x->cat), &w->t, e).failed) {
         coll_abort(&w);
         return RC_FAILED;
@@ -141,7 +142,8 @@ static RC check_id(struct bval id, struct err *e)
     return RC_OK;
 }
 
-static RC matches_validator(struct coll_txn *w, struct bdoc doc, struct arena *a, bool *ok, struct err *e)
+static RC matches_validator(struct coll_txn *w, struct bdoc doc, struct arena *a, bool *ok,
+                            struct err *e)
 {
     struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY, .now_ms = clock_real_ms() };
 
@@ -149,7 +151,8 @@ static RC matches_validator(struct coll_txn *w, struct bdoc doc, struct arena *a
 }
 
 /* old: the document before an update, NULL for an insert. */
-static RC validate(struct coll_txn *w, struct bdoc doc, const struct bdoc *old, struct arena *a, struct err *e)
+static RC validate(struct coll_txn *w, struct bdoc doc, const struct bdoc *old, struct arena *a,
+                   struct err *e)
 {
     struct rt *rt = w->rt;
     bool ok;
@@ -180,7 +183,8 @@ static RC validate(struct coll_txn *w, struct bdoc doc, const struct bdoc *old, 
     bw_doc_end(&b);
     bw_doc_end(&b);
     bw_finish(&b);
-    rc_t rc = err_set(e, ERR_DOCUMENT_VALIDATION_FAILURE, __FILE__, __LINE__, "Document failed validation");
+    rc_t rc = err_set(e, ERR_DOCUMENT_VALIDATION_FAILURE, __FILE__, __LINE__,
+                      "Document failed validation");
     e->info = info.p;
     e->info_free = mem_free;
     return rc;
@@ -197,11 +201,15 @@ static RC trim_capped(struct coll_txn *w, struct arena *a, struct err *e)
     for (;;) {
         AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
         AUTO(buf_fini) struct buf old = BUF_INIT;
-        int64_t docs = atomic_load(&rt->n_docs) + w->d_docs, bytes = atomic_load(&rt->n_bytes) + w->d_bytes;
+        int64_t docs = atomic_load(&rt->n_docs) + w->d_docs,
+                bytes = atomic_load(&rt->n_bytes) + w->d_bytes;
         bool valid;
-        if (docs <= 1 || ((rt->capped_docs == 0 || docs <= rt->capped_docs) && (rt->capped_bytes == 0 || bytes <= rt->capped_bytes)))
+        if (docs <= 1 || ((rt->capped_docs == 0 || docs <= rt->capped_docs) &&
+                          (rt->capped_bytes == 0 || bytes <= rt->capped_bytes)))
             return RC_OK;
-        struct store_cursor_opts o = { .space = STORE_RECORDS, .lower = SLICE(lower, 8), .upper = SLICE(upper, 8) };
+        struct store_cursor_opts o = { .space = STORE_RECORDS,
+                                       .lower = SLICE(lower, 8),
+                                       .upper = SLICE(upper, 8) };
         TRY(store_cursor_open(catalog_store(w->x->cat), w->t, NULL, &o, &cur, e));
         TRY(store_cursor_first(cur, &valid, e));
         if (!valid)
@@ -259,7 +267,8 @@ static bool untouched(const struct index_def *d, struct bdoc old, struct bdoc do
     return true;
 }
 
-RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a, struct err *e)
+RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a,
+               struct err *e)
 {
     uint8_t key[16];
 

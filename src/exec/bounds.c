@@ -39,7 +39,12 @@ struct field_bounds exec__full(struct arena *a)
     struct field_bounds b = { .n = 1, .full = true };
 
     b.v = ARENA_NEW(a, struct interval);
-    *b.v = (struct interval){ .lo = byte(a, INDEX_RANK_MIN), .hi = byte(a, INDEX_RANK_END), .v_lo = min_key, .v_hi = max_key, .lo_incl = true, .hi_incl = true };
+    *b.v = (struct interval){ .lo = byte(a, INDEX_RANK_MIN),
+                              .hi = byte(a, INDEX_RANK_END),
+                              .v_lo = min_key,
+                              .v_hi = max_key,
+                              .lo_incl = true,
+                              .hi_incl = true };
     return b;
 }
 
@@ -47,7 +52,8 @@ static void add(struct arena *a, struct field_bounds *b, struct interval i)
 {
     if (slice_cmp(i.lo, i.hi) >= 0)
         return;
-    struct interval *v = ARENA_ARRAY(a, struct interval, (size_t)b->n + 1); /* short lists; long ones come through reserve() */
+    /* short lists; long ones come through reserve() */
+    struct interval *v = ARENA_ARRAY(a, struct interval, (size_t)b->n + 1);
     if (b->n)
         memcpy(v, b->v, (size_t)b->n * sizeof(*v));
     v[b->n++] = i;
@@ -58,7 +64,13 @@ static struct interval point(struct arena *a, struct bval v)
 {
     struct slice lo = encode(a, v);
 
-    return (struct interval){ .lo = lo, .hi = succ(a, lo), .v_lo = v, .v_hi = v, .lo_incl = true, .hi_incl = true, .point = true };
+    return (struct interval){ .lo = lo,
+                              .hi = succ(a, lo),
+                              .v_lo = v,
+                              .v_hi = v,
+                              .lo_incl = true,
+                              .hi_incl = true,
+                              .point = true };
 }
 
 static struct interval class_of(struct arena *a, enum btype t)
@@ -66,7 +78,10 @@ static struct interval class_of(struct arena *a, enum btype t)
     uint8_t lo, hi;
 
     index_rank_range(t, &lo, &hi);
-    return (struct interval){ .lo = byte(a, lo), .hi = byte(a, hi), .v_lo = { .type = BT_MISSING }, .v_hi = { .type = BT_MISSING } };
+    return (struct interval){ .lo = byte(a, lo),
+                              .hi = byte(a, hi),
+                              .v_lo = { .type = BT_MISSING },
+                              .v_hi = { .type = BT_MISSING } };
 }
 
 /* The points that {field: v} can be found at. */
@@ -79,7 +94,8 @@ static void equal_points(struct arena *a, struct bval v, struct interval out[2],
     struct biter it;
     biter_init(&it, bval_doc(v));
     /* the array as a whole is found through its first element; an empty one stands as undefined */
-    out[(*n)++] = biter_next(&it) ? point(a, it.val) : point(a, (struct bval){ .type = BT_UNDEFINED });
+    out[(*n)++] =
+        biter_next(&it) ? point(a, it.val) : point(a, (struct bval){ .type = BT_UNDEFINED });
 }
 
 static int cmp_interval(const void *x, const void *y)
@@ -109,7 +125,8 @@ static void normalise(struct field_bounds *b)
 
 static void intersect(struct arena *a, struct field_bounds *b, const struct field_bounds *with)
 {
-    struct field_bounds r = { .n_predicates = b->n_predicates + with->n_predicates, .full = b->full && with->full };
+    struct field_bounds r = { .n_predicates = b->n_predicates + with->n_predicates,
+                              .full = b->full && with->full };
 
     for (int i = 0; i < b->n; i++) {
         for (int j = 0; j < with->n; j++) {
@@ -199,12 +216,8 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
     case MATCH_GT:
     case MATCH_GTE:
     case MATCH_LT:
-    case MATCH_LTE:
-        compare_bounds(a, n->op, n->operand, b);
-        return true;
-    case MATCH_IN:
-        in_bounds(a, n, b);
-        return true;
+    case MATCH_LTE: compare_bounds(a, n->op, n->operand, b); return true;
+    case MATCH_IN: in_bounds(a, n, b); return true;
     case MATCH_REGEX:
         add(a, b, class_of(a, BT_STRING));
         add(a, b, class_of(a, BT_REGEX));
@@ -242,17 +255,18 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
     }
     case MATCH_ALL: /* every part must be met: one of them bounds the scan */
         for (int i = 0; i < n->n_children; i++)
-            if (n->children[i]->op != MATCH_ELEM_MATCH_OBJECT && predicate_bounds(a, n->children[i], b))
+            if (n->children[i]->op != MATCH_ELEM_MATCH_OBJECT &&
+                predicate_bounds(a, n->children[i], b))
                 return true;
         return false;
-    default:
-        return false;
+    default: return false;
     }
 }
 
 static bool path_below(struct slice path, struct slice parent, struct slice *rest)
 {
-    if (path.len <= parent.len + 1 || memcmp(path.p, parent.p, parent.len) != 0 || path.p[parent.len] != '.')
+    if (path.len <= parent.len + 1 || memcmp(path.p, parent.p, parent.len) != 0 ||
+        path.p[parent.len] != '.')
         return false;
     *rest = SLICE(path.p + parent.len + 1, path.len - parent.len - 1);
     return true;
@@ -272,7 +286,9 @@ static double width(const struct field_bounds *b)
     if (b->full)
         return 1e9;
     for (int i = 0; i < b->n; i++)
-        w += b->v[i].point ? 1 : b->v[i].lo_incl || b->v[i].hi_incl || b->v[i].v_lo.type || b->v[i].v_hi.type ? 1e5 : 1e6;
+        w += b->v[i].point                                                                  ? 1
+             : b->v[i].lo_incl || b->v[i].hi_incl || b->v[i].v_lo.type || b->v[i].v_hi.type ? 1e5
+                                                                                            : 1e6;
     return w;
 }
 
@@ -315,14 +331,14 @@ static void collect(struct collect *c, const struct match_node *n, struct slice 
             if (n->children[i]->op == MATCH_ELEM_MATCH_OBJECT)
                 collect(c, n->children[i], path, in_elem);
         break;
-    default:
-        break;
+    default: break;
     }
     if (slice_eq(n->path, path) && predicate_bounds(c->a, n, &b))
         take(c, &b, false);
 }
 
-RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d, int field, struct field_bounds *out)
+RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d,
+                      int field, struct field_bounds *out)
 {
     struct collect c = { .a = a, .multikey = atomic_load(&d->multikey) & (1u << field) };
 
@@ -337,7 +353,8 @@ bool exec__is_point(const struct field_bounds *b)
     return b->n == 1 && b->v[0].point;
 }
 
-static struct slice joined(struct arena *a, struct slice prefix, struct slice part, bool flip, bool up)
+static struct slice joined(struct arena *a, struct slice prefix, struct slice part, bool flip,
+                           bool up)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
 
@@ -355,7 +372,8 @@ static int cmp_range(const void *x, const void *y)
 }
 
 /* Points of leading fields multiply; the first field that is not all points ends the prefix with its intervals. */
-RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_bounds *b, struct key_range **out, int *n_out, int *n_used)
+RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_bounds *b,
+                struct key_range **out, int *n_out, int *n_used)
 {
     uint8_t ident[8];
     int n = 1, f = 0;
@@ -390,7 +408,9 @@ RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_b
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < per; j++) {
             if (open) {
-                r[m++] = (struct key_range){ .lo = prefixes[i], .hi = joined(a, prefixes[i], SLICE_EMPTY, false, prefixes[i].len > 8) };
+                r[m++] = (struct key_range){ .lo = prefixes[i],
+                                             .hi = joined(a, prefixes[i], SLICE_EMPTY, false,
+                                                          prefixes[i].len > 8) };
                 if (prefixes[i].len == 8) { /* the whole index */
                     put_be64(ident, d->ident + 1);
                     r[m - 1].hi = SLICE(arena_dup(a, ident, 8), 8);
@@ -399,8 +419,10 @@ RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_b
             }
             const struct interval *v = &b[f].v[j];
             bool desc = d->fields[f].desc;
-            r[m++] = desc ? (struct key_range){ .lo = joined(a, prefixes[i], v->hi, true, true), .hi = joined(a, prefixes[i], v->lo, true, true) }
-                          : (struct key_range){ .lo = joined(a, prefixes[i], v->lo, false, false), .hi = joined(a, prefixes[i], v->hi, false, false) };
+            r[m++] = desc ? (struct key_range){ .lo = joined(a, prefixes[i], v->hi, true, true),
+                                                .hi = joined(a, prefixes[i], v->lo, true, true) }
+                          : (struct key_range){ .lo = joined(a, prefixes[i], v->lo, false, false),
+                                                .hi = joined(a, prefixes[i], v->hi, false, false) };
         }
     }
     qsort(r, (size_t)m, sizeof(*r), cmp_range);

@@ -9,7 +9,7 @@
 struct cursors {
     struct cursors_config config;
     struct mutex lock;
-    struct map *by_id;   /* guarded by lock */
+    struct map *by_id; /* guarded by lock */
     int64_t n_pinned, n_timed_out, n_total;
 };
 
@@ -133,9 +133,11 @@ RC cursors_checkout(struct cursors *r, int64_t id, struct cursor **out, struct e
     mutex_lock(&r->lock);
     struct cursor *c = map_get(r->by_id, id_key(&id));
     if (!c || c->killed) {
-        rc = err_set(e, ERR_CURSOR_NOT_FOUND, __FILE__, __LINE__, "cursor id %lld not found", (long long)id);
+        rc = err_set(e, ERR_CURSOR_NOT_FOUND, __FILE__, __LINE__, "cursor id %lld not found",
+                     (long long)id);
     } else if (c->busy) {
-        rc = err_set(e, ERR_CURSOR_IN_USE, __FILE__, __LINE__, "cursor id %lld is already in use", (long long)id);
+        rc = err_set(e, ERR_CURSOR_IN_USE, __FILE__, __LINE__, "cursor id %lld is already in use",
+                     (long long)id);
     } else {
         c->busy = true;
         r->n_pinned++;
@@ -193,7 +195,8 @@ enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, co
 }
 
 /* Close all idle cursors that fn picks; busy ones are marked. */
-static void sweep(struct cursors *r, bool (*fn)(const struct cursor *c, const void *arg), const void *arg, int64_t *n)
+static void sweep(struct cursors *r, bool (*fn)(const struct cursor *c, const void *arg),
+                  const void *arg, int64_t *n)
 {
     struct cursor *gone = NULL;
     struct slice key;
@@ -254,6 +257,9 @@ void cursors_reap(struct cursors *r, uint64_t now_us)
 void cursors_stats(struct cursors *r, struct cursors_stats *out)
 {
     mutex_lock(&r->lock);
-    *out = (struct cursors_stats){ .open = (int64_t)map_count(r->by_id), .pinned = r->n_pinned, .timed_out = r->n_timed_out, .total_opened = r->n_total };
+    *out = (struct cursors_stats){ .open = (int64_t)map_count(r->by_id),
+                                   .pinned = r->n_pinned,
+                                   .timed_out = r->n_timed_out,
+                                   .total_opened = r->n_total };
     mutex_unlock(&r->lock);
 }

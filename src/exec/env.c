@@ -37,10 +37,15 @@ static void spill_close(void *file)
 }
 
 static const struct agg_spill_ops spill_ops = {
-    .open = spill_open, .write = spill_write, .rewind = spill_rewind, .read = spill_read, .close = spill_close,
+    .open = spill_open,
+    .write = spill_write,
+    .rewind = spill_rewind,
+    .read = spill_read,
+    .close = spill_close,
 };
 
-static RC open_collection(void *arg, struct qctx *q, struct slice coll, struct bdoc filter, struct bval sort, struct doc_source **out, struct err *e)
+static RC open_collection(void *arg, struct qctx *q, struct slice coll, struct bdoc filter,
+                          struct bval sort, struct doc_source **out, struct err *e)
 {
     struct env *v = arg;
     AUTO(buf_fini) struct buf ns = BUF_INIT;
@@ -52,16 +57,26 @@ static RC open_collection(void *arg, struct qctx *q, struct slice coll, struct b
     buf_printf(&ns, "%s.%.*s", v->agg.db, (int)coll.len, coll.p);
     x = catalog_find(v->cat, buf_view(&ns));
     if (x && x->is_view)
-        FAIL(e, ERR_COMMAND_NOT_SUPPORTED_ON_VIEW, "a view cannot be read from inside a pipeline in this release");
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED_ON_VIEW,
+             "a view cannot be read from inside a pipeline in this release");
     TRY(match_parse(q, filter, 0, &m, e));
-    struct exec_spec s = { .catalog = v->cat, .coll = x, .q = q, .match = m, .hint = BVAL_MISSING, .min = BDOC_EMPTY, .max = BDOC_EMPTY,
-                           .sort = sort.type == BT_DOCUMENT ? bval_doc(sort) : BDOC_EMPTY, .project_doc = BDOC_EMPTY, .env = &v->agg };
+    struct exec_spec s = { .catalog = v->cat,
+                           .coll = x,
+                           .q = q,
+                           .match = m,
+                           .hint = BVAL_MISSING,
+                           .min = BDOC_EMPTY,
+                           .max = BDOC_EMPTY,
+                           .sort = sort.type == BT_DOCUMENT ? bval_doc(sort) : BDOC_EMPTY,
+                           .project_doc = BDOC_EMPTY,
+                           .env = &v->agg };
     TRY(exec_open(&s, &ex, e));
     *out = exec_source(ex);
     return RC_OK;
 }
 
-struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use, size_t memory_limit)
+struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use,
+                         size_t memory_limit)
 {
     struct env *v = ARENA_NEW(q->arena, struct env);
 

@@ -66,7 +66,8 @@ static RC row_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, s
 
     TRY(filtered(r->x, &row, valid, e));
     if (*valid)
-        *doc = r->x->s.want_rid || r->x->s.show_record_id ? with_rid(&r->buf, row.doc, row.rid) : row.doc;
+        *doc = r->x->s.want_rid || r->x->s.show_record_id ? with_rid(&r->buf, row.doc, row.rid)
+                                                          : row.doc;
     return RC_OK;
 }
 
@@ -103,7 +104,8 @@ static RC open_plan(struct exec *x, struct err *e)
     TRY(coll_ref_indexes(x->s.coll, &x->indexes, e)); /* after the snapshot: see coll.h */
     p.indexes = x->indexes;
     TRY(exec__plan(&p, &x->plan, e));
-    x->check_filter = x->s.match && x->s.match->root->n_children > 0 && !(x->plan->kind == PLAN_IDHACK && !x->plan->match);
+    x->check_filter = x->s.match && x->s.match->root->n_children > 0 &&
+                      !(x->plan->kind == PLAN_IDHACK && !x->plan->match);
     if (x->plan->kind == PLAN_IDHACK && !x->plan->match)
         x->check_filter = false;
     x->blocking_sort = !x->plan->gives_sort;
@@ -227,6 +229,11 @@ RC exec_next(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
 void exec_stats(const struct exec *x, struct exec_stats *out)
 {
     *out = x->stats;
+}
+
+const struct match *exec_match(const struct exec *x)
+{
+    return x->s.match;
 }
 
 bool exec_is_point(const struct exec *x)

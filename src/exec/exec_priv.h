@@ -19,7 +19,7 @@ struct interval {
 struct field_bounds {
     struct interval *v;
     int n;
-    bool full;          /* no restriction */
+    bool full; /* no restriction */
     int n_predicates;
 };
 
@@ -31,26 +31,29 @@ enum plan_kind { PLAN_EOF, PLAN_COLLSCAN, PLAN_IDHACK, PLAN_IXSCAN, PLAN_OR };
 
 struct plan {
     enum plan_kind kind;
-    struct index_def *index;      /* borrowed from the exec's list */
-    struct field_bounds *bounds;  /* one a field, for explain */
+    struct index_def *index;     /* borrowed from the exec's list */
+    struct field_bounds *bounds; /* one a field, for explain */
     struct key_range *ranges;
     int n_ranges;
     bool backward;
-    bool covered;                 /* documents are made from the keys */
-    bool multikey;                /* de-duplicate by record id */
+    bool covered;  /* documents are made from the keys */
+    bool multikey; /* de-duplicate by record id */
     bool gives_sort;
-    bool point;                   /* one key of a unique index */
+    bool point; /* one key of a unique index */
     int n_bound_fields;
     double cost;
-    struct plan **sub;            /* PLAN_OR */
+    struct plan **sub; /* PLAN_OR */
     int n_sub;
-    const struct match *match;    /* PLAN_OR's branches: nothing; the whole filter is checked above */
+    /* PLAN_OR's branches: nothing; the whole filter is checked above */
+    const struct match *match;
 };
 
 /* bounds.c */
-RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d, int field, struct field_bounds *out);
+RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d,
+                      int field, struct field_bounds *out);
 struct field_bounds exec__full(struct arena *a);
-RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_bounds *b, struct key_range **out, int *n, int *n_used);
+RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_bounds *b,
+                struct key_range **out, int *n, int *n_used);
 bool exec__is_point(const struct field_bounds *b);
 
 /* plan.c */
@@ -58,9 +61,9 @@ struct planner {
     const struct exec_spec *s;
     struct arena *a;
     struct coll_indexes *indexes;
-    bool natural;                 /* {$natural: ..} in sort or hint */
+    bool natural; /* {$natural: ..} in sort or hint */
     int natural_dir;
-    struct bdoc sort;             /* BDOC_EMPTY when natural */
+    struct bdoc sort; /* BDOC_EMPTY when natural */
 };
 RC exec__plan(struct planner *p, struct plan **out, struct err *e);
 
@@ -80,14 +83,14 @@ void exec__scan_close(struct scan *s);
 
 struct exec {
     struct exec_spec s;
-    struct qctx q;                /* the spec's with a scratch of our own */
+    struct qctx q; /* the spec's with a scratch of our own */
     struct arena *scratch;
     struct store *store;
     struct store_snapshot *snap;
     struct coll_indexes *indexes;
     struct plan *plan;
     struct scan *scan;
-    bool check_filter;            /* false when the plan proves it (IDHACK) */
+    bool check_filter; /* false when the plan proves it (IDHACK) */
     bool blocking_sort;
     struct sort_spec *sort_spec;
     struct doc_source *sorted;

@@ -64,7 +64,8 @@ static void put_counters(const struct exec *x, struct bw *w, bool keys)
         bw_i64(w, "docsExamined", x->stats.docs_examined);
 }
 
-static void put_ixscan(const struct exec *x, const struct plan *p, struct bw *w, const char *name, bool stats)
+static void put_ixscan(const struct exec *x, const struct plan *p, struct bw *w, const char *name,
+                       bool stats)
 {
     const struct index_def *d = p->index;
 
@@ -91,7 +92,8 @@ static void put_filter(const struct exec *x, struct bw *w)
         bw_doc(w, "filter", match_to_bson(x->s.match, x->s.q->arena));
 }
 
-static void put_access(const struct exec *x, const struct plan *p, struct bw *w, const char *name, bool stats)
+static void put_access(const struct exec *x, const struct plan *p, struct bw *w, const char *name,
+                       bool stats)
 {
     switch (p->kind) {
     case PLAN_EOF:
@@ -157,7 +159,8 @@ static const char *projection_stage(const struct exec *x)
         return "PROJECTION_COVERED";
     biter_init(&it, x->s.project_doc);
     while (biter_next(&it))
-        if (memchr(it.name.p, '.', it.name.len) || (!bval_is_number(it.val) && it.val.type != BT_BOOL))
+        if (memchr(it.name.p, '.', it.name.len) ||
+            (!bval_is_number(it.val) && it.val.type != BT_BOOL))
             return "PROJECTION_DEFAULT";
     return "PROJECTION_SIMPLE";
 }

@@ -13,7 +13,8 @@ static bool has_predicate_on_null(const struct field_bounds *b)
     uint8_t null_lo = 0x14, null_hi = 0x15; /* the class of null and missing */
 
     for (int i = 0; i < b->n; i++)
-        if (slice_cmp(b->v[i].lo, SLICE(&null_hi, 1)) < 0 && slice_cmp(b->v[i].hi, SLICE(&null_lo, 1)) > 0)
+        if (slice_cmp(b->v[i].lo, SLICE(&null_hi, 1)) < 0 &&
+            slice_cmp(b->v[i].hi, SLICE(&null_lo, 1)) > 0)
             return true;
     return false;
 }
@@ -30,7 +31,8 @@ static bool proves_presence(const struct match_node *n, struct slice path)
     return n->op == MATCH_EXISTS && slice_eq(n->path, path);
 }
 
-static bool sparse_is_safe(const struct planner *p, const struct index_def *d, const struct field_bounds *b)
+static bool sparse_is_safe(const struct planner *p, const struct index_def *d,
+                           const struct field_bounds *b)
 {
     for (int i = 0; i < d->n_fields; i++) {
         if (!b[i].full && b[i].n_predicates && !has_predicate_on_null(&b[i]))
@@ -41,7 +43,8 @@ static bool sparse_is_safe(const struct planner *p, const struct index_def *d, c
     return false;
 }
 
-static bool sort_from_index(const struct index_def *d, const struct field_bounds *b, struct bdoc sort, bool *backward)
+static bool sort_from_index(const struct index_def *d, const struct field_bounds *b,
+                            struct bdoc sort, bool *backward)
 {
     uint32_t multikey = atomic_load(&d->multikey);
     struct biter it;
@@ -51,12 +54,14 @@ static bool sort_from_index(const struct index_def *d, const struct field_bounds
     while (biter_next(&it)) {
         if (!bval_is_number(it.val))
             return false;
-        while (at < d->n_fields && !slice_eq(d->fields[at].path, it.name) && exec__is_point(&b[at]) && !(multikey & (1u << at)))
+        while (at < d->n_fields && !slice_eq(d->fields[at].path, it.name) &&
+               exec__is_point(&b[at]) && !(multikey & (1u << at)))
             at++;
         if (at == d->n_fields || !slice_eq(d->fields[at].path, it.name)) {
             bool fixed = false;
             for (int i = 0; i < d->n_fields; i++)
-                fixed |= slice_eq(d->fields[i].path, it.name) && exec__is_point(&b[i]) && !(multikey & (1u << i));
+                fixed |= slice_eq(d->fields[i].path, it.name) && exec__is_point(&b[i]) &&
+                         !(multikey & (1u << i));
             if (!fixed)
                 return false;
             continue;
@@ -75,13 +80,15 @@ static bool sort_from_index(const struct index_def *d, const struct field_bounds
 }
 
 /* Two fields below one array cannot both be bounded: different elements may meet their predicates. */
-static void unbound_shared_arrays(struct arena *a, const struct index_def *d, struct field_bounds *b)
+static void unbound_shared_arrays(struct arena *a, const struct index_def *d,
+                                  struct field_bounds *b)
 {
     uint32_t multikey = atomic_load(&d->multikey);
 
     for (int i = 1; i < d->n_fields; i++)
         for (int j = 0; j < i; j++)
-            if ((multikey & (1u << i)) && (multikey & (1u << j)) && !b[j].full && slice_eq(d->fields[i].parts[0], d->fields[j].parts[0]))
+            if ((multikey & (1u << i)) && (multikey & (1u << j)) && !b[j].full &&
+                slice_eq(d->fields[i].parts[0], d->fields[j].parts[0]))
                 b[i] = exec__full(a);
 }
 
@@ -131,13 +138,10 @@ static bool filter_is_covered(const struct index_def *d, const struct match_node
         return true;
     case MATCH_TRUE:
     case MATCH_FALSE:
-    case MATCH_COMMENT:
-        return true;
+    case MATCH_COMMENT: return true;
     case MATCH_EXPR:
-    case MATCH_JSON_SCHEMA:
-        return false;
-    default:
-        return is_plain_field(d, n->path);
+    case MATCH_JSON_SCHEMA: return false;
+    default: return is_plain_field(d, n->path);
     }
 }
 
@@ -160,7 +164,8 @@ static bool covers(const struct planner *p, const struct index_def *d)
     return true;
 }
 
-static RC index_plan(struct planner *p, struct index_def *d, const struct match_node *root, struct plan **out, struct err *e)
+static RC index_plan(struct planner *p, struct index_def *d, const struct match_node *root,
+                     struct plan **out, struct err *e)
 {
     struct plan *pl = ARENA_NEW(p->a, struct plan);
     double sel = 1;
@@ -179,11 +184,13 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     }
     pl->multikey = atomic_load(&d->multikey) != 0;
     pl->point = d->unique && all_points && pl->n_bound_fields == d->n_fields && pl->n_ranges == 1;
-    pl->gives_sort = bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
+    pl->gives_sort =
+        bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
     if (p->natural_dir && bdoc_is_empty(p->sort))
         pl->backward = p->natural_dir < 0;
     pl->covered = covers(p, d);
-    pl->cost = (pl->point ? 0.0001 : sel) * (pl->covered ? 0.5 : 1.0) + (pl->gives_sort ? 0 : 0.3 * sel) - 1e-6 * pl->n_bound_fields;
+    pl->cost = (pl->point ? 0.0001 : sel) * (pl->covered ? 0.5 : 1.0) +
+               (pl->gives_sort ? 0 : 0.3 * sel) - 1e-6 * pl->n_bound_fields;
     *out = pl;
     return RC_OK;
 }
@@ -203,7 +210,8 @@ static bool usable(const struct planner *p, const struct plan *pl, const struct 
     return bounded || ordered;
 }
 
-static RC best_index(struct planner *p, const struct match *m, const struct match_node *root, struct plan **out, struct err *e)
+static RC best_index(struct planner *p, const struct match *m, const struct match_node *root,
+                     struct plan **out, struct err *e)
 {
     *out = NULL;
     for (int i = 0; i < p->indexes->n; i++) {
@@ -227,7 +235,7 @@ static const struct match_node *find_or(const struct match_node *root)
 
 static RC or_plan(struct planner *p, struct plan **out, struct err *e)
 {
-    const struct match_node *or = find_or(p->s->match->root);
+    const struct match_node * or = find_or(p->s->match->root);
     struct bdoc sort = p->sort;
 
     *out = NULL;
@@ -235,7 +243,7 @@ static RC or_plan(struct planner *p, struct plan **out, struct err *e)
         return RC_OK;
     struct plan *pl = ARENA_NEW(p->a, struct plan);
     *pl = (struct plan){ .kind = PLAN_OR, .multikey = true, .gives_sort = bdoc_is_empty(sort) };
-    pl->sub = ARENA_ARRAY(p->a, struct plan *, (size_t)or->n_children);
+    pl->sub = ARENA_ARRAY(p->a, struct plan *, (size_t) or->n_children);
     p->sort = BDOC_EMPTY;
     rc_t rc = RC_OK;
     for (int i = 0; !rc.failed && i < or->n_children; i++) {
@@ -279,7 +287,9 @@ static bool id_plan(struct planner *p, struct plan *pl)
     AUTO(buf_fini) struct buf key = BUF_INIT;
     buf_push_be64(&key, id->ident);
     index_encode(&key, NULL, eq->operand, id->fields[0].desc);
-    *pl = (struct plan){ .kind = PLAN_IDHACK, .index = id, .point = true, .gives_sort = true, .n_ranges = 1 };
+    *pl = (struct plan){
+        .kind = PLAN_IDHACK, .index = id, .point = true, .gives_sort = true, .n_ranges = 1
+    };
     pl->ranges = ARENA_NEW(p->a, struct key_range);
     pl->ranges->lo = SLICE(arena_dup(p->a, key.p, key.len), key.len);
     pl->match = root->op == MATCH_EQ || root->n_children == 1 ? NULL : p->s->match;
@@ -293,15 +303,19 @@ static RC hinted_index(struct planner *p, struct index_def **out, struct err *e)
     *out = NULL;
     for (int i = 0; i < p->indexes->n && !*out; i++) {
         struct index_def *d = p->indexes->v[i];
-        if (h.type == BT_STRING ? slice_eq_str(bval_str(h), d->name) : bval_eq(h, bval_of_doc(d->pattern, BT_DOCUMENT)))
+        if (h.type == BT_STRING ? slice_eq_str(bval_str(h), d->name)
+                                : bval_eq(h, bval_of_doc(d->pattern, BT_DOCUMENT)))
             *out = d;
     }
     if (!*out || (*out)->hidden)
-        FAIL(e, ERR_BAD_VALUE, "error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index");
+        FAIL(
+            e, ERR_BAD_VALUE,
+            "error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index");
     return RC_OK;
 }
 
-static RC key_of(struct planner *p, const struct index_def *d, struct bdoc doc, const char *what, struct slice *out, struct err *e)
+static RC key_of(struct planner *p, const struct index_def *d, struct bdoc doc, const char *what,
+                 struct slice *out, struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct biter it;
@@ -311,7 +325,8 @@ static RC key_of(struct planner *p, const struct index_def *d, struct bdoc doc, 
     biter_init(&it, doc);
     while (biter_next(&it)) {
         if (i == d->n_fields || !slice_eq(it.name, d->fields[i].path))
-            FAIL(e, ERR_LOC(51174), "the index does not have the fields of %s, in their order", what);
+            FAIL(e, ERR_LOC(51174), "the index does not have the fields of %s, in their order",
+                 what);
         index_encode(&b, NULL, it.val, d->fields[i].desc);
         i++;
     }
@@ -343,7 +358,8 @@ static RC min_max_plan(struct planner *p, struct plan *pl, struct err *e)
         FAIL(e, ERR_LOC(51175), "max() must be greater than min()");
     for (int i = 0; i < d->n_fields; i++)
         pl->bounds[i] = exec__full(p->a);
-    pl->gives_sort = bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
+    pl->gives_sort =
+        bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
     return RC_OK;
 }
 
@@ -380,9 +396,13 @@ RC exec__plan(struct planner *p, struct plan **out, struct err *e)
         p->natural = true;
         p->sort = BDOC_EMPTY;
     }
-    *scan = (struct plan){ .kind = PLAN_COLLSCAN, .gives_sort = bdoc_is_empty(p->sort), .backward = p->natural && p->natural_dir < 0, .cost = 1e6 };
+    *scan = (struct plan){ .kind = PLAN_COLLSCAN,
+                           .gives_sort = bdoc_is_empty(p->sort),
+                           .backward = p->natural && p->natural_dir < 0,
+                           .cost = 1e6 };
     *out = scan;
-    if (!p->natural && !bval_is_missing(p->s->hint) && !(p->s->hint.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(p->s->hint))))
+    if (!p->natural && !bval_is_missing(p->s->hint) &&
+        !(p->s->hint.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(p->s->hint))))
         return hinted_plan(p, out, e);
     if (p->natural)
         return RC_OK;
@@ -394,7 +414,7 @@ RC exec__plan(struct planner *p, struct plan **out, struct err *e)
     if (m && !bounded)
         TRY(or_plan(p, &or, e));
     if (or)
-        *out = or;
+        *out = or ;
     else if (ix)
         *out = ix;
     return RC_OK;

@@ -5,12 +5,12 @@ struct scan {
     struct exec *x;
     const struct plan *p;
     struct store_cursor *cur;
-    int range;               /* present one; -1 before the first */
-    bool on_entry;           /* the cursor stands on the row given last */
+    int range;     /* present one; -1 before the first */
+    bool on_entry; /* the cursor stands on the row given last */
     uint8_t bounds[16];
     struct ridset seen;
     struct store_pin pin;
-    struct scan **sub;       /* PLAN_OR */
+    struct scan **sub; /* PLAN_OR */
     int at_sub;
     bool done;
 };
@@ -43,9 +43,12 @@ void exec__scan_close(struct scan *s)
     mem_free(s);
 }
 
-static RC open_cursor(struct scan *s, enum store_space sp, struct slice lower, struct slice upper, struct err *e)
+static RC open_cursor(struct scan *s, enum store_space sp, struct slice lower, struct slice upper,
+                      struct err *e)
 {
-    struct store_cursor_opts o = { .space = sp, .lower = lower, .upper = upper, .fill_cache = true };
+    struct store_cursor_opts o = {
+        .space = sp, .lower = lower, .upper = upper, .fill_cache = true
+    };
 
     return store_cursor_open(s->x->store, NULL, s->x->snap, &o, &s->cur, e);
 }
@@ -81,7 +84,9 @@ static RC fetch(struct scan *s, uint64_t rid, struct exec_row *row, struct err *
     struct err why = { 0 };
 
     coll_record_key(key, s->x->s.coll->ident, rid);
-    if (store_snapshot_get(s->x->store, s->x->snap, STORE_RECORDS, SLICE(key, 16), &s->pin, &v, &why).failed) {
+    if (store_snapshot_get(s->x->store, s->x->snap, STORE_RECORDS, SLICE(key, 16), &s->pin, &v,
+                           &why)
+            .failed) {
         if (why.code == ERR_NOT_FOUND)
             FAIL(e, ERR_CORRUPT, "an index entry's document is missing");
         *e = why;
@@ -127,7 +132,8 @@ static RC enter_range(struct scan *s, bool *valid, struct err *e)
         const struct key_range *r = &p->ranges[p->backward ? p->n_ranges - 1 - s->range : s->range];
         if (p->backward) {
             TRY(store_cursor_seek_for_prev(s->cur, r->hi, valid, e));
-            if (*valid && slice_cmp(store_cursor_key(s->cur), r->hi) >= 0) /* hi is not part of the range */
+            /* hi is not part of the range */
+            if (*valid && slice_cmp(store_cursor_key(s->cur), r->hi) >= 0)
                 TRY(store_cursor_prev(s->cur, valid, e));
             if (*valid && slice_cmp(store_cursor_key(s->cur), r->lo) >= 0)
                 return RC_OK;
@@ -168,7 +174,8 @@ static RC advance_entry(struct scan *s, bool *valid, struct err *e)
 }
 
 /* A document made of the key's fields, _id first; {index key} as it is for returnKey. */
-static RC document_of_key(struct scan *s, struct slice fields, struct slice tags, struct bdoc *out, struct err *e)
+static RC document_of_key(struct scan *s, struct slice fields, struct slice tags, struct bdoc *out,
+                          struct err *e)
 {
     const struct index_def *d = s->p->index;
     struct exec *x = s->x;
@@ -196,7 +203,8 @@ static RC next_entry(struct scan *s, struct exec_row *row, bool *valid, struct e
         if (!*valid)
             return RC_OK;
         s->x->stats.keys_examined++;
-        TRY(coll_entry_rid(s->p->index, store_cursor_key(s->cur), store_cursor_value(s->cur), &rid, &fields, &tags, e));
+        TRY(coll_entry_rid(s->p->index, store_cursor_key(s->cur), store_cursor_value(s->cur), &rid,
+                           &fields, &tags, e));
         if (s->p->multikey && !ridset_add(&s->seen, rid)) {
             TRY(qctx_check(&s->x->q, e));
             continue;
@@ -228,16 +236,13 @@ RC exec__scan_next(struct scan *s, struct exec_row *row, bool *valid, struct err
 {
     *valid = false;
     switch (s->p->kind) {
-    case PLAN_EOF:
-        return RC_OK;
-    case PLAN_COLLSCAN:
-        return next_record(s, row, valid, e);
-    case PLAN_IDHACK:
-        return next_point(s, row, valid, e);
+    case PLAN_EOF: return RC_OK;
+    case PLAN_COLLSCAN: return next_record(s, row, valid, e);
+    case PLAN_IDHACK: return next_point(s, row, valid, e);
     case PLAN_IXSCAN:
-        return s->p->point && !s->p->covered ? next_point(s, row, valid, e) : next_entry(s, row, valid, e);
-    case PLAN_OR:
-        return next_branch(s, row, valid, e);
+        return s->p->point && !s->p->covered ? next_point(s, row, valid, e)
+                                             : next_entry(s, row, valid, e);
+    case PLAN_OR: return next_branch(s, row, valid, e);
     }
     base_panic(__FILE__, __LINE__, "a plan without a scan");
 }

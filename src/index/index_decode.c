@@ -8,7 +8,7 @@
 
 struct reader {
     const uint8_t *p, *end;
-    uint8_t flip;               /* 0xff in a descending field */
+    uint8_t flip; /* 0xff in a descending field */
     const uint8_t *tags, *tags_end;
     struct arena *a;
 };
@@ -141,12 +141,8 @@ static RC take_number(struct reader *r, uint8_t rank, struct bval *out, struct e
         *out = bval_new_i64(r->a, (int64_t)(flip ? 0 - u : u));
         return RC_OK;
     }
-    case TAG_DOUBLE:
-        *out = bval_new_double(r->a, d);
-        return RC_OK;
-    case TAG_DOUBLE_NEG_ZERO:
-        *out = bval_new_double(r->a, -0.0);
-        return RC_OK;
+    case TAG_DOUBLE: *out = bval_new_double(r->a, d); return RC_OK;
+    case TAG_DOUBLE_NEG_ZERO: *out = bval_new_double(r->a, -0.0); return RC_OK;
     case TAG_DOUBLE_RAW:
         take_tag_bytes(r, raw, 8);
         *out = (struct bval){ .type = BT_DOUBLE, .len = 8, .p = arena_dup(r->a, raw, 8) };
@@ -155,8 +151,7 @@ static RC take_number(struct reader *r, uint8_t rank, struct bval *out, struct e
         take_tag_bytes(r, raw, 16);
         *out = (struct bval){ .type = BT_DECIMAL128, .len = 16, .p = arena_dup(r->a, raw, 16) };
         return RC_OK;
-    default:
-        return corrupt(e);
+    default: return corrupt(e);
     }
 }
 
@@ -270,8 +265,7 @@ static RC take_fixed(struct reader *r, uint8_t rank, struct bval *out, struct er
         TRY(take_cstring(r, &b, e));
         *out = value_of(r, BT_REGEX, &b);
         return RC_OK;
-    default:
-        return corrupt(e);
+    default: return corrupt(e);
     }
 }
 
@@ -282,14 +276,11 @@ static RC take_value(struct reader *r, int depth, struct bval *out, struct err *
 
     TRY(take(r, 1, &rank, e));
     switch (rank) {
-    case RANK_MIN_KEY:
-        *out = (struct bval){ .type = BT_MIN_KEY };
-        return RC_OK;
-    case RANK_MAX_KEY:
-        *out = (struct bval){ .type = BT_MAX_KEY };
-        return RC_OK;
+    case RANK_MIN_KEY: *out = (struct bval){ .type = BT_MIN_KEY }; return RC_OK;
+    case RANK_MAX_KEY: *out = (struct bval){ .type = BT_MAX_KEY }; return RC_OK;
     case RANK_UNDEFINED:
-        *out = take_tag(r) == TAG_EMPTY_ARRAY ? bval_of_doc(BDOC_EMPTY, BT_ARRAY) : (struct bval){ .type = BT_UNDEFINED };
+        *out = take_tag(r) == TAG_EMPTY_ARRAY ? bval_of_doc(BDOC_EMPTY, BT_ARRAY)
+                                              : (struct bval){ .type = BT_UNDEFINED };
         return RC_OK;
     case RANK_NULL:
         *out = take_tag(r) == TAG_MISSING ? BVAL_MISSING : bval_new_null();
@@ -297,30 +288,27 @@ static RC take_value(struct reader *r, int depth, struct bval *out, struct err *
     case RANK_NAN:
     case RANK_NEGATIVE:
     case RANK_ZERO:
-    case RANK_POSITIVE:
-        return take_number(r, rank, out, e);
+    case RANK_POSITIVE: return take_number(r, rank, out, e);
     case RANK_STRING:
     case RANK_CODE:
-    case RANK_CODE_W_SCOPE:
-        return take_text(r, rank, depth, out, e);
+    case RANK_CODE_W_SCOPE: return take_text(r, rank, depth, out, e);
     case RANK_OBJECT:
     case RANK_ARRAY:
         TRY(take_document(r, rank == RANK_ARRAY, depth, &d, e));
         *out = bval_of_doc(d, rank == RANK_ARRAY ? BT_ARRAY : BT_DOCUMENT);
         return RC_OK;
-    case RANK_BINARY:
-        return take_sized(r, BT_BINARY, 1, out, e);
-    case RANK_DB_POINTER:
-        return take_sized(r, BT_DB_POINTER, 12, out, e);
-    default:
-        return take_fixed(r, rank, out, e);
+    case RANK_BINARY: return take_sized(r, BT_BINARY, 1, out, e);
+    case RANK_DB_POINTER: return take_sized(r, BT_DB_POINTER, 12, out, e);
+    default: return take_fixed(r, rank, out, e);
     }
 }
 
-RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a, struct bval *out, struct slice *rest,
-                struct err *e)
+RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a,
+                struct bval *out, struct slice *rest, struct err *e)
 {
-    struct reader r = { .p = key.p, .end = key.p + key.len, .tags = tags.p, .tags_end = tags.p + tags.len, .a = a };
+    struct reader r = {
+        .p = key.p, .end = key.p + key.len, .tags = tags.p, .tags_end = tags.p + tags.len, .a = a
+    };
 
     for (int i = 0; i < d->n_fields; i++) {
         r.flip = d->fields[i].desc ? 0xff : 0;

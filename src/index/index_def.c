@@ -31,7 +31,8 @@ static RC compile(struct index_def *d, struct bdoc spec, struct err *e)
 
     d->spec = (struct bdoc){ .p = arena_dup(d->arena, spec.p, spec.len), .len = spec.len };
     struct bval key = bdoc_get(d->spec, "key"), name = bdoc_get(d->spec, "name");
-    if (key.type != BT_DOCUMENT || name.type != BT_STRING || bdoc_is_empty(bval_doc(key)) || bdoc_count(bval_doc(key)) > INDEX_FIELDS_MAX)
+    if (key.type != BT_DOCUMENT || name.type != BT_STRING || bdoc_is_empty(bval_doc(key)) ||
+        bdoc_count(bval_doc(key)) > INDEX_FIELDS_MAX)
         FAIL(e, ERR_CORRUPT, "an index specification in the catalogue does not parse");
     d->name = arena_strndup(d->arena, (const char *)bval_str(name).p, bval_str(name).len);
     d->pattern = bval_doc(key);

@@ -10,11 +10,11 @@
 
 /* Where one field's walk stands. */
 struct walk {
-    struct bval at;    /* value reached so far */
-    int part;          /* components consumed */
-    bool fixed;        /* at is the field's final value for this key */
-    bool in_element;   /* at is an array's element, so an array here is not expanded again */
-    bool empty_array;  /* the value is that of an empty array */
+    struct bval at;   /* value reached so far */
+    int part;         /* components consumed */
+    bool fixed;       /* at is the field's final value for this key */
+    bool in_element;  /* at is an array's element, so an array here is not expanded again */
+    bool empty_array; /* the value is that of an empty array */
 };
 
 struct extract {
@@ -63,7 +63,8 @@ static bool advance(const struct index_field *f, struct walk *w)
         if (w->at.type == BT_ARRAY) {
             uint32_t n;
             struct bval el;
-            if (!ended && array_index(f->parts[w->part], &n) && nth_element(bval_doc(w->at), n, &el)) {
+            if (!ended && array_index(f->parts[w->part], &n) &&
+                nth_element(bval_doc(w->at), n, &el)) {
                 w->at = el;
                 w->part++;
                 w->in_element = false;
@@ -114,7 +115,8 @@ static void emit(struct extract *x, const struct walk *walks)
     }
     k->v[k->n++] = (struct index_key){
         .key = SLICE(arena_dup(x->a, x->key.p, x->key.len), x->key.len),
-        .tags = x->tags.len ? SLICE(arena_dup(x->a, x->tags.p, x->tags.len), x->tags.len) : SLICE_EMPTY,
+        .tags =
+            x->tags.len ? SLICE(arena_dup(x->a, x->tags.p, x->tags.len), x->tags.len) : SLICE_EMPTY,
     };
 }
 
@@ -136,7 +138,8 @@ static RC expand(struct extract *x, struct walk *walks, int depth, struct err *e
                 if (stopped & (1u << j))
                     a = d->fields[j].parts[walks[j].part > 0 ? walks[j].part - 1 : 0];
             struct slice b = d->fields[i].parts[walks[i].part > 0 ? walks[i].part - 1 : 0];
-            FAIL(e, ERR_CANNOT_INDEX_PARALLEL_ARRAYS, "cannot index parallel arrays [%.*s] [%.*s]", (int)b.len, b.p, (int)a.len, a.p);
+            FAIL(e, ERR_CANNOT_INDEX_PARALLEL_ARRAYS, "cannot index parallel arrays [%.*s] [%.*s]",
+                 (int)b.len, b.p, (int)a.len, a.p);
         }
         array = walks[i].at.p;
         arr = walks[i].at;
@@ -180,7 +183,8 @@ static int cmp_keys(const void *a, const void *b)
     return slice_cmp(((const struct index_key *)a)->key, ((const struct index_key *)b)->key);
 }
 
-RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a, struct index_keys *out, struct err *e)
+RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
+                 struct index_keys *out, struct err *e)
 {
     struct walk walks[INDEX_FIELDS_MAX];
 

@@ -108,7 +108,8 @@ static void invert(struct buf *k, size_t from)
 }
 
 /* floor: the magnitude rounded down; more: it was not exact. Negative numbers are the complement of the positive. */
-static void put_finite(struct buf *k, bool neg, double floor, bool more, unsigned __int128 coeff, int exp)
+static void put_finite(struct buf *k, bool neg, double floor, bool more, unsigned __int128 coeff,
+                       int exp)
 {
     buf_push_u8(k, neg ? RANK_NEGATIVE : RANK_POSITIVE);
     size_t from = k->len;
@@ -203,14 +204,9 @@ static void put_value(struct buf *k, struct buf *tags, struct bval v)
         put_int(k, bval_i64(v));
         put_tag(tags, TAG_INT64);
         return;
-    case BT_DOUBLE:
-        put_double(k, tags, bval_double(v));
-        return;
-    case BT_DECIMAL128:
-        put_decimal(k, tags, v);
-        return;
-    default:
-        break;
+    case BT_DOUBLE: put_double(k, tags, bval_double(v)); return;
+    case BT_DECIMAL128: put_decimal(k, tags, v); return;
+    default: break;
     }
     buf_push_u8(k, index__rank(v.type));
     switch ((enum btype)v.type) {
@@ -220,32 +216,18 @@ static void put_value(struct buf *k, struct buf *tags, struct bval v)
         put_tag(tags, v.type == BT_SYMBOL ? TAG_SYMBOL : TAG_STRING);
         break;
     case BT_NULL:
-    case BT_MISSING:
-        put_tag(tags, v.type == BT_MISSING ? TAG_MISSING : TAG_NULL);
-        break;
-    case BT_UNDEFINED:
-        put_tag(tags, TAG_UNDEFINED);
-        break;
+    case BT_MISSING: put_tag(tags, v.type == BT_MISSING ? TAG_MISSING : TAG_NULL); break;
+    case BT_UNDEFINED: put_tag(tags, TAG_UNDEFINED); break;
     case BT_DOCUMENT:
-    case BT_ARRAY:
-        put_document(k, tags, bval_doc(v), v.type == BT_ARRAY);
-        break;
+    case BT_ARRAY: put_document(k, tags, bval_doc(v), v.type == BT_ARRAY); break;
     case BT_BINARY: /* int32 length, subtype, bytes: the same, length in big endian */
         buf_push_be32(k, get_le32(v.p));
         buf_push(k, v.p + 4, v.len - 4);
         break;
-    case BT_OBJECT_ID:
-        buf_push(k, v.p, 12);
-        break;
-    case BT_BOOL:
-        buf_push_u8(k, bval_bool(v));
-        break;
-    case BT_DATE:
-        buf_push_be64(k, (uint64_t)bval_i64(v) ^ (1ull << 63));
-        break;
-    case BT_TIMESTAMP:
-        buf_push_be64(k, bval_timestamp(v));
-        break;
+    case BT_OBJECT_ID: buf_push(k, v.p, 12); break;
+    case BT_BOOL: buf_push_u8(k, bval_bool(v)); break;
+    case BT_DATE: buf_push_be64(k, (uint64_t)bval_i64(v) ^ (1ull << 63)); break;
+    case BT_TIMESTAMP: buf_push_be64(k, bval_timestamp(v)); break;
     case BT_REGEX: {
         struct slice pattern, flags;
         bval_regex(v, &pattern, &flags);
@@ -257,17 +239,14 @@ static void put_value(struct buf *k, struct buf *tags, struct bval v)
         buf_push_be32(k, get_le32(v.p));
         buf_push(k, v.p + 4, v.len - 4);
         break;
-    case BT_CODE:
-        put_string(k, bval_str(v));
-        break;
+    case BT_CODE: put_string(k, bval_str(v)); break;
     case BT_CODE_W_SCOPE: { /* int32 total, string, document */
         uint32_t n = get_le32(v.p + 4);
         put_string(k, SLICE(v.p + 8, n - 1));
         put_document(k, tags, (struct bdoc){ .p = v.p + 8 + n, .len = v.len - 8 - n }, false);
         break;
     }
-    default:
-        break;
+    default: break;
     }
 }
 

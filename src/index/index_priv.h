@@ -33,10 +33,18 @@ enum rank {
 
 /* Tags: one for each value that the key alone does not determine, in the order of encoding; trailing zero bytes are not stored. */
 enum tag {
-    TAG_INT32 = 0, TAG_INT64 = 1, TAG_DOUBLE = 2, TAG_DOUBLE_NEG_ZERO = 3, TAG_DOUBLE_RAW = 4, TAG_DECIMAL = 5,
-    TAG_STRING = 0, TAG_SYMBOL = 1,
-    TAG_NULL = 0, TAG_MISSING = 1,
-    TAG_UNDEFINED = 0, TAG_EMPTY_ARRAY = 1,
+    TAG_INT32 = 0,
+    TAG_INT64 = 1,
+    TAG_DOUBLE = 2,
+    TAG_DOUBLE_NEG_ZERO = 3,
+    TAG_DOUBLE_RAW = 4,
+    TAG_DECIMAL = 5,
+    TAG_STRING = 0,
+    TAG_SYMBOL = 1,
+    TAG_NULL = 0,
+    TAG_MISSING = 1,
+    TAG_UNDEFINED = 0,
+    TAG_EMPTY_ARRAY = 1,
 };
 
 enum { NUM_EXACT = 0x00, NUM_MORE = 0x01, DEC_BIAS = 8192, DEC_DIGITS_MAX = 34 };

@@ -7,7 +7,6 @@
 
 #include "bsonx/bw.h"
 
-
 /* A key pattern's field: a dotted path of non-empty components that do not start with '$' (but for DBRef's). */
 static RC check_path(struct slice path, struct err *e)
 {
@@ -20,8 +19,10 @@ static RC check_path(struct slice path, struct err *e)
         struct slice part = SLICE(p, (size_t)((dot ? dot : end) - p));
         if (part.len == 0)
             FAIL(e, ERR_CANNOT_CREATE_INDEX, "index keys cannot contain an empty field");
-        if (part.p[0] == '$' && !slice_eq_str(part, "$id") && !slice_eq_str(part, "$ref") && !slice_eq_str(part, "$db"))
-            FAIL(e, ERR_CANNOT_CREATE_INDEX, "index key contains an illegal field name: field name starts with '$'");
+        if (part.p[0] == '$' && !slice_eq_str(part, "$id") && !slice_eq_str(part, "$ref") &&
+            !slice_eq_str(part, "$db"))
+            FAIL(e, ERR_CANNOT_CREATE_INDEX,
+                 "index key contains an illegal field name: field name starts with '$'");
         if (!dot)
             return RC_OK;
         p = dot + 1;
@@ -32,9 +33,12 @@ static RC check_type_name(struct slice type, struct err *e)
 {
     if (slice_eq_str(type, "wildcard"))
         FAIL(e, ERR_LOC(7246202), "the 'wildcard' index type must be written as the field \"$**\"");
-    if (slice_eq_str(type, "text") || slice_eq_str(type, "2d") || slice_eq_str(type, "2dsphere") || slice_eq_str(type, "hashed"))
-        FAIL(e, ERR_CANNOT_CREATE_INDEX, "indexes of type '%.*s' are not available in this release", (int)type.len, type.p);
-    FAIL(e, ERR_CANNOT_CREATE_INDEX, "unknown index plugin '%.*s'", (int)MIN(type.len, 64u), type.p);
+    if (slice_eq_str(type, "text") || slice_eq_str(type, "2d") || slice_eq_str(type, "2dsphere") ||
+        slice_eq_str(type, "hashed"))
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "indexes of type '%.*s' are not available in this release",
+             (int)type.len, type.p);
+    FAIL(e, ERR_CANNOT_CREATE_INDEX, "unknown index plugin '%.*s'", (int)MIN(type.len, 64u),
+         type.p);
 }
 
 static RC check_direction(struct bval v, struct err *e)
@@ -42,7 +46,9 @@ static RC check_direction(struct bval v, struct err *e)
     if (v.type == BT_STRING)
         return check_type_name(bval_str(v), e);
     if (!bval_is_number(v))
-        FAIL(e, ERR_CANNOT_CREATE_INDEX, "values in the index key pattern must be numbers or strings, not %s", btype_name(v.type));
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "values in the index key pattern must be numbers or strings, not %s",
+             btype_name(v.type));
     double d = bval_to_double(v);
     if (d == 0 || isnan(d))
         FAIL(e, ERR_CANNOT_CREATE_INDEX, "values in the index key pattern cannot be 0");
@@ -51,7 +57,8 @@ static RC check_direction(struct bval v, struct err *e)
 
 static bool is_wildcard(struct slice path)
 {
-    return slice_eq_str(path, "$**") || (path.len > 4 && memcmp(path.p + path.len - 4, ".$**", 4) == 0);
+    return slice_eq_str(path, "$**") ||
+           (path.len > 4 && memcmp(path.p + path.len - 4, ".$**", 4) == 0);
 }
 
 RC index_pattern_check(struct bdoc pattern, struct err *e)
@@ -68,7 +75,8 @@ RC index_pattern_check(struct bdoc pattern, struct err *e)
         n_hashed += it.val.type == BT_STRING && slice_eq_str(bval_str(it.val), "hashed");
     }
     if (n_hashed > 1)
-        FAIL(e, ERR_LOC(31303), "a maximum of one index field is allowed to be hashed, found %d", n_hashed);
+        FAIL(e, ERR_LOC(31303), "a maximum of one index field is allowed to be hashed, found %d",
+             n_hashed);
     biter_init(&it, pattern);
     while (biter_next(&it)) {
         TRY(check_direction(it.val, e));
@@ -78,7 +86,8 @@ RC index_pattern_check(struct bdoc pattern, struct err *e)
         biter_init(&seen, pattern);
         while (biter_next(&seen) && seen.name.p != it.name.p)
             if (slice_eq(seen.name, it.name))
-                FAIL(e, ERR_BAD_VALUE, "the field '%.*s' appears twice in the index key pattern", (int)it.name.len, it.name.p);
+                FAIL(e, ERR_BAD_VALUE, "the field '%.*s' appears twice in the index key pattern",
+                     (int)it.name.len, it.name.p);
     }
     return RC_OK;
 }
@@ -113,7 +122,8 @@ struct spec {
 static RC check_bool(const char *name, struct bval v, struct err *e)
 {
     if (v.type != BT_BOOL && !bval_is_number(v))
-        FAIL(e, ERR_TYPE_MISMATCH, "the field '%s' must be a bool, not %s", name, btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "the field '%s' must be a bool, not %s", name,
+             btype_name(v.type));
     return RC_OK;
 }
 
@@ -125,12 +135,14 @@ static bool truthy(struct bval v)
 static RC check_collation(struct bval v, struct err *e)
 {
     if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_TYPE_MISMATCH, "the field 'collation' must be an object, not %s", btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "the field 'collation' must be an object, not %s",
+             btype_name(v.type));
     if (bdoc_is_empty(bval_doc(v)))
         FAIL(e, ERR_BAD_VALUE, "the field 'collation' cannot be an empty object");
     struct bval locale = bdoc_get(bval_doc(v), "locale");
     if (bval_is_missing(locale))
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field 'collation.locale' is missing but a required field");
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field 'collation.locale' is missing but a required field");
     if (locale.type != BT_STRING)
         FAIL(e, ERR_TYPE_MISMATCH, "the field 'collation.locale' must be a string");
     if (!slice_eq_str(bval_str(locale), "simple"))
@@ -143,12 +155,15 @@ static RC check_expire(struct bval v, struct err *e)
     double d;
 
     if (!bval_is_number(v))
-        FAIL(e, ERR_CANNOT_CREATE_INDEX, "TTL index 'expireAfterSeconds' option must be numeric, but received a type of '%s'", btype_name(v.type));
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "TTL index 'expireAfterSeconds' option must be numeric, but received a type of '%s'",
+             btype_name(v.type));
     d = bval_to_double(v);
     if (isnan(d))
         return RC_OK; /* MongoDB reads NaN as the largest value */
     if (d < 0 || d > (double)INT32_MAX)
-        FAIL(e, ERR_CANNOT_CREATE_INDEX, "TTL index 'expireAfterSeconds' option must be within 0 and 2147483647");
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "TTL index 'expireAfterSeconds' option must be within 0 and 2147483647");
     return RC_OK;
 }
 
@@ -157,7 +172,8 @@ static RC check_version(struct bval v, struct err *e)
     int64_t n;
 
     if (!bval_is_number(v))
-        FAIL(e, ERR_TYPE_MISMATCH, "the field 'v' must be a number, but got %s", btype_name(v.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "the field 'v' must be a number, but got %s",
+             btype_name(v.type));
     if (!bval_to_i64(v, &n) || (n != 1 && n != 2))
         FAIL(e, ERR_CANNOT_CREATE_INDEX, "invalid index version");
     return RC_OK;
@@ -165,9 +181,14 @@ static RC check_version(struct bval v, struct err *e)
 
 static RC check_option(struct spec *s, struct slice name, struct bval v, struct err *e)
 {
-    static const char *const bools[] = { "unique", "sparse", "hidden", "background", "prepareUnique" };
-    static const char *const text[] = { "weights", "default_language", "language_override", "textIndexVersion" };
-    static const char *const geo[] = { "2dsphereIndexVersion", "bits", "min", "max", "coarsestIndexedLevel", "finestIndexedLevel", "bucketSize" };
+    static const char *const bools[] = { "unique", "sparse", "hidden", "background",
+                                         "prepareUnique" };
+    static const char *const text[] = { "weights", "default_language", "language_override",
+                                        "textIndexVersion" };
+    static const char *const geo[] = {
+        "2dsphereIndexVersion", "bits",      "min", "max", "coarsestIndexedLevel",
+        "finestIndexedLevel",   "bucketSize"
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(bools); i++) {
         if (!slice_eq_str(name, bools[i]))
@@ -185,7 +206,8 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
     }
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         if (slice_eq_str(name, text[i]))
-            FAIL(e, i == 2 && v.type != BT_STRING ? ERR_TYPE_MISMATCH : ERR_CANNOT_CREATE_INDEX, "the option '%s' is for text indexes", text[i]);
+            FAIL(e, i == 2 && v.type != BT_STRING ? ERR_TYPE_MISMATCH : ERR_CANNOT_CREATE_INDEX,
+                 "the option '%s' is for text indexes", text[i]);
     for (size_t i = 0; i < ARRAY_LEN(geo); i++)
         if (slice_eq_str(name, geo[i]))
             FAIL(e, ERR_CANNOT_CREATE_INDEX, "the option '%s' is for geospatial indexes", geo[i]);
@@ -194,7 +216,9 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
         s->expire = v;
     } else if (slice_eq_str(name, "partialFilterExpression")) {
         if (v.type != BT_DOCUMENT)
-            FAIL(e, ERR_TYPE_MISMATCH, "the field 'partialFilterExpression' must be an object, but got %s", btype_name(v.type));
+            FAIL(e, ERR_TYPE_MISMATCH,
+                 "the field 'partialFilterExpression' must be an object, but got %s",
+                 btype_name(v.type));
         s->partial = v;
     } else if (slice_eq_str(name, "collation")) {
         TRY(check_collation(v, e));
@@ -203,13 +227,15 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
     } else if (slice_eq_str(name, "wildcardProjection")) {
         if (v.type != BT_DOCUMENT)
             FAIL(e, ERR_TYPE_MISMATCH, "the field 'wildcardProjection' must be a non-empty object");
-        FAIL(e, ERR_BAD_VALUE, "the field 'wildcardProjection' is only allowed in an 'wildcard' index");
+        FAIL(e, ERR_BAD_VALUE,
+             "the field 'wildcardProjection' is only allowed in an 'wildcard' index");
     } else if (slice_eq_str(name, "storageEngine")) {
         if (v.type != BT_DOCUMENT)
             FAIL(e, ERR_TYPE_MISMATCH, "the field 'storageEngine' must be an object");
     } else if (!slice_eq_str(name, "ns")) {
-        FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION, "the field '%.*s' is not valid for an index specification",
-             (int)MIN(name.len, 64u), name.p);
+        FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION,
+             "the field '%.*s' is not valid for an index specification", (int)MIN(name.len, 64u),
+             name.p);
     }
     return RC_OK;
 }
@@ -219,14 +245,17 @@ static bool pattern_is_id(struct bdoc pattern)
     struct biter it;
 
     biter_init(&it, pattern);
-    return biter_next(&it) && slice_eq_str(it.name, "_id") && bval_is_number(it.val) && bval_to_double(it.val) > 0 && !biter_next(&it);
+    return biter_next(&it) && slice_eq_str(it.name, "_id") && bval_is_number(it.val) &&
+           bval_to_double(it.val) > 0 && !biter_next(&it);
 }
 
 static RC check_together(const struct spec *s, struct err *e)
 {
     if (s->is_id) {
-        if (!bval_is_missing(s->expire) || truthy(s->hidden) || truthy(s->sparse) || !bval_is_missing(s->partial))
-            FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION, "the option is not valid for an _id index specification");
+        if (!bval_is_missing(s->expire) || truthy(s->hidden) || truthy(s->sparse) ||
+            !bval_is_missing(s->partial))
+            FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION,
+                 "the option is not valid for an _id index specification");
         return RC_OK;
     }
     if (!bval_is_missing(s->partial)) {
@@ -234,11 +263,13 @@ static RC check_together(const struct spec *s, struct err *e)
         struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
         struct match *m;
         if (truthy(s->sparse))
-            FAIL(e, ERR_CANNOT_CREATE_INDEX, "cannot mix \"partialFilterExpression\" and \"sparse\" options");
+            FAIL(e, ERR_CANNOT_CREATE_INDEX,
+                 "cannot mix \"partialFilterExpression\" and \"sparse\" options");
         TRY(match_parse(&q, bval_doc(s->partial), MATCH_PARTIAL_INDEX, &m, e));
     }
     if (!bval_is_missing(s->expire) && bdoc_count(bval_doc(s->key)) != 1)
-        FAIL(e, ERR_CANNOT_CREATE_INDEX, "TTL indexes are single-field indexes, compound indexes do not support TTL");
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "TTL indexes are single-field indexes, compound indexes do not support TTL");
     return RC_OK;
 }
 
@@ -249,13 +280,17 @@ static RC read_spec(struct bdoc doc, struct spec *s, struct err *e)
     s->key = bdoc_get(doc, "key");
     s->name = bdoc_get(doc, "name");
     if (bval_is_missing(s->key))
-        FAIL(e, ERR_FAILED_TO_PARSE, "the 'key' field is a required property of an index specification");
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "the 'key' field is a required property of an index specification");
     if (s->key.type != BT_DOCUMENT)
-        FAIL(e, ERR_TYPE_MISMATCH, "the field 'key' must be an object, but got %s", btype_name(s->key.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "the field 'key' must be an object, but got %s",
+             btype_name(s->key.type));
     if (bval_is_missing(s->name))
-        FAIL(e, ERR_FAILED_TO_PARSE, "the 'name' field is a required property of an index specification");
+        FAIL(e, ERR_FAILED_TO_PARSE,
+             "the 'name' field is a required property of an index specification");
     if (s->name.type != BT_STRING)
-        FAIL(e, ERR_TYPE_MISMATCH, "the field 'name' must be a string, but got %s", btype_name(s->name.type));
+        FAIL(e, ERR_TYPE_MISMATCH, "the field 'name' must be a string, but got %s",
+             btype_name(s->name.type));
     biter_init(&it, doc);
     while (biter_next(&it))
         if (!slice_eq_str(it.name, "key") && !slice_eq_str(it.name, "name"))
@@ -273,14 +308,17 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
     if (name.len == 0)
         FAIL(e, ERR_CANNOT_CREATE_INDEX, "index names cannot be empty");
     if (name.len > INDEX_NAME_MAX || memchr(name.p, 0, name.len) || slice_eq_str(name, "*"))
-        FAIL(e, slice_eq_str(name, "*") ? ERR_BAD_VALUE : ERR_CANNOT_CREATE_INDEX, "the index name is not valid");
+        FAIL(e, slice_eq_str(name, "*") ? ERR_BAD_VALUE : ERR_CANNOT_CREATE_INDEX,
+             "the index name is not valid");
     bool hashed_unique = false;
     struct biter it;
     biter_init(&it, bval_doc(s.key));
     while (biter_next(&it))
-        hashed_unique |= truthy(s.unique) && it.val.type == BT_STRING && slice_eq_str(bval_str(it.val), "hashed");
+        hashed_unique |= truthy(s.unique) && it.val.type == BT_STRING &&
+                         slice_eq_str(bval_str(it.val), "hashed");
     if (hashed_unique)
-        FAIL(e, ERR_LOC(16764), "currently hashed indexes cannot guarantee uniqueness: use a regular index");
+        FAIL(e, ERR_LOC(16764),
+             "currently hashed indexes cannot guarantee uniqueness: use a regular index");
     TRY(index_pattern_check(bval_doc(s.key), e));
     s.is_id = pattern_is_id(bval_doc(s.key));
     TRY(check_together(&s, e));
@@ -293,17 +331,19 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
     bw_str_slice(&w, "name", s.is_id ? SLICE_LIT("_id_") : name);
     biter_init(&it, doc);
     while (biter_next(&it)) {
-        if (slice_eq_str(it.name, "v") || slice_eq_str(it.name, "key") || slice_eq_str(it.name, "name") || slice_eq_str(it.name, "ns") ||
+        if (slice_eq_str(it.name, "v") || slice_eq_str(it.name, "key") ||
+            slice_eq_str(it.name, "name") || slice_eq_str(it.name, "ns") ||
             slice_eq_str(it.name, "collation") || slice_eq_str(it.name, "storageEngine"))
             continue;
-        bool is_flag = slice_eq_str(it.name, "unique") || slice_eq_str(it.name, "sparse") || slice_eq_str(it.name, "hidden") ||
-                       slice_eq_str(it.name, "prepareUnique");
+        bool is_flag = slice_eq_str(it.name, "unique") || slice_eq_str(it.name, "sparse") ||
+                       slice_eq_str(it.name, "hidden") || slice_eq_str(it.name, "prepareUnique");
         if (is_flag && (s.is_id || !truthy(it.val)))
             continue; /* off is not shown */
         if (is_flag)
             bw_bool(&w, (const char *)it.name.p, true);
         else if (slice_eq_str(it.name, "expireAfterSeconds"))
-            bw_i32(&w, "expireAfterSeconds", isnan(bval_to_double(it.val)) ? INT32_MAX : (int32_t)bval_to_double(it.val));
+            bw_i32(&w, "expireAfterSeconds",
+                   isnan(bval_to_double(it.val)) ? INT32_MAX : (int32_t)bval_to_double(it.val));
         else
             bw_val_slice(&w, it.name, it.val);
     }
@@ -336,11 +376,13 @@ static bool same_field(struct bdoc a, struct bdoc b, const char *name)
 
 bool index_spec_same_identity(struct bdoc a, struct bdoc b)
 {
-    return same_patterns(bval_doc(bdoc_get(a, "key")), bval_doc(bdoc_get(b, "key"))) && same_field(a, b, "partialFilterExpression") &&
-           same_field(a, b, "sparse") && same_field(a, b, "unique");
+    return same_patterns(bval_doc(bdoc_get(a, "key")), bval_doc(bdoc_get(b, "key"))) &&
+           same_field(a, b, "partialFilterExpression") && same_field(a, b, "sparse") &&
+           same_field(a, b, "unique");
 }
 
 bool index_spec_same_options(struct bdoc a, struct bdoc b)
 {
-    return index_spec_same_identity(a, b) && same_field(a, b, "expireAfterSeconds") && same_field(a, b, "hidden");
+    return index_spec_same_identity(a, b) && same_field(a, b, "expireAfterSeconds") &&
+           same_field(a, b, "hidden");
 }

@@ -110,9 +110,15 @@ static void test_insert_and_reopen(void **state)
     coll_abort(&w);
     OK(coll_begin(x, &w, &err));
     assert_true(coll_insert(w, json(f, "{\"_id\": 2}"), f->a, &err).failed);
-    assert_string_equal(err.msg, "E11000 duplicate key error collection: db.reopen index: _id_ dup key: { _id: 2 }");
+    assert_string_equal(
+        err.msg,
+        "E11000 duplicate key error collection: db.reopen index: _id_ dup key: { _id: 2 }");
     assert_non_null(err.info);
-    assert_int_equal(bval_i32(bdoc_get(bval_doc(bdoc_get((struct bdoc){ .p = err.info, .len = get_le32(err.info) }, "keyValue")), "_id")), 2);
+    assert_int_equal(bval_i32(bdoc_get(bval_doc(bdoc_get((struct bdoc){ .p = err.info,
+                                                                        .len = get_le32(err.info) },
+                                                         "keyValue")),
+                                       "_id")),
+                     2);
     err_reset(&err);
     coll_abort(&w);
     check_valid(f, x, 2);
@@ -161,7 +167,9 @@ static uint64_t first_rid(struct fixture *f, struct catalog_coll *x)
 
     put_be64(bounds, x->ident);
     put_be64(bounds + 8, x->ident + 1);
-    struct store_cursor_opts o = { .space = STORE_RECORDS, .lower = SLICE(bounds, 8), .upper = SLICE(bounds + 8, 8) };
+    struct store_cursor_opts o = { .space = STORE_RECORDS,
+                                   .lower = SLICE(bounds, 8),
+                                   .upper = SLICE(bounds + 8, 8) };
     struct store_snapshot *snap = store_snapshot(f->s);
     OK(store_cursor_open(f->s, NULL, snap, &o, &cur, &err));
     OK(store_cursor_first(cur, &valid, &err));
@@ -180,8 +188,12 @@ static void test_update_delete(void **state)
     struct bdoc old;
 
     create_index(f, x, "{\"key\": {\"a\": 1, \"b\": -1}, \"name\": \"ab\"}", 0);
-    create_index(f, x, "{\"key\": {\"u\": 1}, \"name\": \"u\", \"unique\": true, \"sparse\": true}", 0);
-    create_index(f, x, "{\"key\": {\"c\": 1}, \"name\": \"c\", \"partialFilterExpression\": {\"c\": {\"$gt\": 5}}}", 0);
+    create_index(f, x, "{\"key\": {\"u\": 1}, \"name\": \"u\", \"unique\": true, \"sparse\": true}",
+                 0);
+    create_index(
+        f, x,
+        "{\"key\": {\"c\": 1}, \"name\": \"c\", \"partialFilterExpression\": {\"c\": {\"$gt\": 5}}}",
+        0);
     insert(f, x, "{\"_id\": 1, \"a\": [1, 2, 3], \"b\": \"x\", \"u\": 7, \"c\": 9}");
     insert(f, x, "{\"_id\": 2, \"a\": 1, \"u\": 8, \"c\": 1}");
     insert(f, x, "{\"_id\": 3, \"a\": 1}");
@@ -193,14 +205,17 @@ static void test_update_delete(void **state)
     OK(coll_begin(x, &other, &err));
     FAILS(ERR_WRITE_CONFLICT, coll_lock(other, rid, &old, &err));
     coll_abort(&other);
-    OK(coll_update(w, rid, copy, json(f, "{\"_id\": 1, \"a\": [2.0, 4], \"b\": \"x\", \"u\": 7.0, \"c\": 3}"), f->a, &err));
+    OK(coll_update(w, rid, copy,
+                   json(f, "{\"_id\": 1, \"a\": [2.0, 4], \"b\": \"x\", \"u\": 7.0, \"c\": 3}"),
+                   f->a, &err));
     OK(coll_commit(&w, STORE_NOSYNC, &err));
     check_valid(f, x, 4);
 
     OK(coll_begin(x, &w, &err));
     OK(coll_lock(w, rid, &old, &err));
     copy = (struct bdoc){ .p = arena_dup(f->a, old.p, old.len), .len = old.len };
-    FAILS(ERR_DUPLICATE_KEY, coll_update(w, rid, copy, json(f, "{\"_id\": 1, \"u\": 8}"), f->a, &err));
+    FAILS(ERR_DUPLICATE_KEY,
+          coll_update(w, rid, copy, json(f, "{\"_id\": 1, \"u\": 8}"), f->a, &err));
     coll_abort(&w);
     check_valid(f, x, 4);
 
@@ -219,13 +234,16 @@ static void test_build(void **state)
     int n_before;
 
     for (int i = 0; i < 2000; i++) {
-        snprintf(text, sizeof(text), "{\"_id\": %d, \"a\": %d, \"b\": [%d, %d]}", i, i % 100, i, i + 1);
+        snprintf(text, sizeof(text), "{\"_id\": %d, \"a\": %d, \"b\": [%d, %d]}", i, i % 100, i,
+                 i + 1);
         insert(f, x, text);
     }
-    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"u\", \"unique\": true}", ERR_DUPLICATE_KEY);
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"u\", \"unique\": true}",
+                 ERR_DUPLICATE_KEY);
     create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"ab\"}", 0);
     create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"ab\"}", 0);
-    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"other\"}", ERR_INDEX_OPTIONS_CONFLICT);
+    create_index(f, x, "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"other\"}",
+                 ERR_INDEX_OPTIONS_CONFLICT);
     create_index(f, x, "{\"key\": {\"a\": -1}, \"name\": \"ab\"}", ERR_INDEX_KEY_SPECS_CONFLICT);
     check_valid(f, x, 2000);
     struct coll_info i;
@@ -302,8 +320,9 @@ static void *write_many(void *arg)
         snprintf(text, sizeof(text), "{\"_id\": %d, \"a\": [%d, %d]}", w->id * 1000 + i, i, i + 1);
         if (bdoc_from_json(a, text, &d, &e).failed)
             return "json";
-        for (int try = 1;; try++) {
-            bool ok = !coll_begin(w->x, &t, &e).failed && !coll_insert(t, d, a, &e).failed && !coll_commit(&t, STORE_NOSYNC, &e).failed;
+        for (int try = 1;; try ++) {
+            bool ok = !coll_begin(w->x, &t, &e).failed && !coll_insert(t, d, a, &e).failed &&
+                      !coll_commit(&t, STORE_NOSYNC, &e).failed;
             coll_abort(&t);
             if (ok)
                 break;
@@ -369,8 +388,13 @@ static void test_rename(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_insert_and_reopen), cmocka_unit_test(test_savepoint), cmocka_unit_test(test_update_delete),
-        cmocka_unit_test(test_build), cmocka_unit_test(test_validate_sees), cmocka_unit_test(test_concurrent), cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_insert_and_reopen),
+        cmocka_unit_test(test_savepoint),
+        cmocka_unit_test(test_update_delete),
+        cmocka_unit_test(test_build),
+        cmocka_unit_test(test_validate_sees),
+        cmocka_unit_test(test_concurrent),
+        cmocka_unit_test(test_rename),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -38,31 +38,84 @@ static struct bdoc json(struct arena *a, const char *text)
 
 /* Neighbours are the hard cases: equal across types, one ulp or one unit apart, prefixes of each other. In rising order; '=' ties to the one before. */
 static const char *const ladder[] = {
-    "{\"v\": {\"$minKey\": 1}}", "{\"v\": null}", "{\"v\": {\"$numberDouble\": \"NaN\"}}", "={\"v\": {\"$numberDecimal\": \"NaN\"}}",
-    "{\"v\": {\"$numberDouble\": \"-Infinity\"}}", "={\"v\": {\"$numberDecimal\": \"-Infinity\"}}", "{\"v\": {\"$numberDecimal\": \"-1E+6144\"}}",
-    "{\"v\": {\"$numberDouble\": \"-1.7976931348623157e308\"}}", "{\"v\": {\"$numberLong\": \"-9223372036854775808\"}}",
-    "={\"v\": {\"$numberDouble\": \"-9223372036854775808\"}}", "{\"v\": {\"$numberLong\": \"-9007199254740993\"}}",
-    "{\"v\": {\"$numberDouble\": \"-9007199254740992\"}}", "{\"v\": {\"$numberDecimal\": \"-1.1\"}}", "{\"v\": {\"$numberInt\": \"-1\"}}",
-    "={\"v\": {\"$numberDecimal\": \"-1.000\"}}", "{\"v\": {\"$numberDecimal\": \"-1E-6176\"}}", "{\"v\": {\"$numberInt\": \"0\"}}",
-    "={\"v\": {\"$numberDouble\": \"-0.0\"}}", "={\"v\": {\"$numberDecimal\": \"0E-10\"}}", "{\"v\": {\"$numberDecimal\": \"1E-6176\"}}",
-    "{\"v\": {\"$numberDouble\": \"5e-324\"}}", "{\"v\": {\"$numberDecimal\": \"5E-324\"}}", "{\"v\": {\"$numberDecimal\": \"0.1\"}}",
-    "{\"v\": {\"$numberDouble\": \"0.1\"}}", "{\"v\": {\"$numberInt\": \"1\"}}", "={\"v\": {\"$numberLong\": \"1\"}}",
-    "={\"v\": {\"$numberDouble\": \"1.0\"}}", "={\"v\": {\"$numberDecimal\": \"1.00\"}}", "{\"v\": {\"$numberDecimal\": \"1.000000000000000000000000000000001\"}}",
-    "{\"v\": {\"$numberDouble\": \"1.0000000000000002\"}}", "{\"v\": {\"$numberDouble\": \"9007199254740992\"}}",
-    "{\"v\": {\"$numberLong\": \"9007199254740993\"}}", "={\"v\": {\"$numberDecimal\": \"9007199254740993\"}}", "{\"v\": {\"$numberDouble\": \"9007199254740994\"}}",
-    "{\"v\": {\"$numberLong\": \"9223372036854775806\"}}", "{\"v\": {\"$numberLong\": \"9223372036854775807\"}}",
-    "{\"v\": {\"$numberDouble\": \"9223372036854775808\"}}", "{\"v\": {\"$numberDouble\": \"1.7976931348623157e308\"}}",
-    "{\"v\": {\"$numberDecimal\": \"1.8E+308\"}}", "{\"v\": {\"$numberDecimal\": \"9.999999999999999999999999999999999E+6144\"}}",
-    "{\"v\": {\"$numberDouble\": \"Infinity\"}}", "={\"v\": {\"$numberDecimal\": \"Infinity\"}}", "{\"v\": \"\"}", "{\"v\": \"a\"}", "={\"v\": {\"$symbol\": \"a\"}}",
-    "{\"v\": \"a\\u0000\"}", "{\"v\": \"a\\u0000b\"}", "{\"v\": \"a\\u0001\"}", "{\"v\": \"ab\"}", "{\"v\": \"\\u00ff\"}", "{\"v\": {}}", "{\"v\": {\"a\": 1}}",
-    "={\"v\": {\"a\": 1.0}}", "{\"v\": {\"a\": 1, \"b\": 0}}", "{\"v\": {\"a\": 2}}", "{\"v\": {\"b\": 1}}", "{\"v\": {\"a\": \"x\"}}", "{\"v\": []}", "{\"v\": [1]}",
-    "{\"v\": [1, 1]}", "{\"v\": [2]}", "{\"v\": [\"x\"]}", "{\"v\": {\"$binary\": {\"base64\": \"\", \"subType\": \"00\"}}}",
-    "{\"v\": {\"$binary\": {\"base64\": \"/w==\", \"subType\": \"00\"}}}", "{\"v\": {\"$binary\": {\"base64\": \"AA==\", \"subType\": \"05\"}}}",
-    "{\"v\": {\"$binary\": {\"base64\": \"AAA=\", \"subType\": \"00\"}}}", "{\"v\": {\"$oid\": \"000000000000000000000000\"}}",
-    "{\"v\": {\"$oid\": \"0000000000000000000000ff\"}}", "{\"v\": false}", "{\"v\": true}", "{\"v\": {\"$date\": {\"$numberLong\": \"-1\"}}}",
-    "{\"v\": {\"$date\": {\"$numberLong\": \"0\"}}}", "{\"v\": {\"$timestamp\": {\"t\": 0, \"i\": 1}}}", "{\"v\": {\"$timestamp\": {\"t\": 4294967295, \"i\": 0}}}",
-    "{\"v\": {\"$regularExpression\": {\"pattern\": \"a\", \"options\": \"\"}}}", "{\"v\": {\"$regularExpression\": {\"pattern\": \"a\", \"options\": \"i\"}}}",
-    "{\"v\": {\"$regularExpression\": {\"pattern\": \"ab\", \"options\": \"\"}}}", "{\"v\": {\"$code\": \"f\"}}",
+    "{\"v\": {\"$minKey\": 1}}",
+    "{\"v\": null}",
+    "{\"v\": {\"$numberDouble\": \"NaN\"}}",
+    "={\"v\": {\"$numberDecimal\": \"NaN\"}}",
+    "{\"v\": {\"$numberDouble\": \"-Infinity\"}}",
+    "={\"v\": {\"$numberDecimal\": \"-Infinity\"}}",
+    "{\"v\": {\"$numberDecimal\": \"-1E+6144\"}}",
+    "{\"v\": {\"$numberDouble\": \"-1.7976931348623157e308\"}}",
+    "{\"v\": {\"$numberLong\": \"-9223372036854775808\"}}",
+    "={\"v\": {\"$numberDouble\": \"-9223372036854775808\"}}",
+    "{\"v\": {\"$numberLong\": \"-9007199254740993\"}}",
+    "{\"v\": {\"$numberDouble\": \"-9007199254740992\"}}",
+    "{\"v\": {\"$numberDecimal\": \"-1.1\"}}",
+    "{\"v\": {\"$numberInt\": \"-1\"}}",
+    "={\"v\": {\"$numberDecimal\": \"-1.000\"}}",
+    "{\"v\": {\"$numberDecimal\": \"-1E-6176\"}}",
+    "{\"v\": {\"$numberInt\": \"0\"}}",
+    "={\"v\": {\"$numberDouble\": \"-0.0\"}}",
+    "={\"v\": {\"$numberDecimal\": \"0E-10\"}}",
+    "{\"v\": {\"$numberDecimal\": \"1E-6176\"}}",
+    "{\"v\": {\"$numberDouble\": \"5e-324\"}}",
+    "{\"v\": {\"$numberDecimal\": \"5E-324\"}}",
+    "{\"v\": {\"$numberDecimal\": \"0.1\"}}",
+    "{\"v\": {\"$numberDouble\": \"0.1\"}}",
+    "{\"v\": {\"$numberInt\": \"1\"}}",
+    "={\"v\": {\"$numberLong\": \"1\"}}",
+    "={\"v\": {\"$numberDouble\": \"1.0\"}}",
+    "={\"v\": {\"$numberDecimal\": \"1.00\"}}",
+    "{\"v\": {\"$numberDecimal\": \"1.000000000000000000000000000000001\"}}",
+    "{\"v\": {\"$numberDouble\": \"1.0000000000000002\"}}",
+    "{\"v\": {\"$numberDouble\": \"9007199254740992\"}}",
+    "{\"v\": {\"$numberLong\": \"9007199254740993\"}}",
+    "={\"v\": {\"$numberDecimal\": \"9007199254740993\"}}",
+    "{\"v\": {\"$numberDouble\": \"9007199254740994\"}}",
+    "{\"v\": {\"$numberLong\": \"9223372036854775806\"}}",
+    "{\"v\": {\"$numberLong\": \"9223372036854775807\"}}",
+    "{\"v\": {\"$numberDouble\": \"9223372036854775808\"}}",
+    "{\"v\": {\"$numberDouble\": \"1.7976931348623157e308\"}}",
+    "{\"v\": {\"$numberDecimal\": \"1.8E+308\"}}",
+    "{\"v\": {\"$numberDecimal\": \"9.999999999999999999999999999999999E+6144\"}}",
+    "{\"v\": {\"$numberDouble\": \"Infinity\"}}",
+    "={\"v\": {\"$numberDecimal\": \"Infinity\"}}",
+    "{\"v\": \"\"}",
+    "{\"v\": \"a\"}",
+    "={\"v\": {\"$symbol\": \"a\"}}",
+    "{\"v\": \"a\\u0000\"}",
+    "{\"v\": \"a\\u0000b\"}",
+    "{\"v\": \"a\\u0001\"}",
+    "{\"v\": \"ab\"}",
+    "{\"v\": \"\\u00ff\"}",
+    "{\"v\": {}}",
+    "{\"v\": {\"a\": 1}}",
+    "={\"v\": {\"a\": 1.0}}",
+    "{\"v\": {\"a\": 1, \"b\": 0}}",
+    "{\"v\": {\"a\": 2}}",
+    "{\"v\": {\"b\": 1}}",
+    "{\"v\": {\"a\": \"x\"}}",
+    "{\"v\": []}",
+    "{\"v\": [1]}",
+    "{\"v\": [1, 1]}",
+    "{\"v\": [2]}",
+    "{\"v\": [\"x\"]}",
+    "{\"v\": {\"$binary\": {\"base64\": \"\", \"subType\": \"00\"}}}",
+    "{\"v\": {\"$binary\": {\"base64\": \"/w==\", \"subType\": \"00\"}}}",
+    "{\"v\": {\"$binary\": {\"base64\": \"AA==\", \"subType\": \"05\"}}}",
+    "{\"v\": {\"$binary\": {\"base64\": \"AAA=\", \"subType\": \"00\"}}}",
+    "{\"v\": {\"$oid\": \"000000000000000000000000\"}}",
+    "{\"v\": {\"$oid\": \"0000000000000000000000ff\"}}",
+    "{\"v\": false}",
+    "{\"v\": true}",
+    "{\"v\": {\"$date\": {\"$numberLong\": \"-1\"}}}",
+    "{\"v\": {\"$date\": {\"$numberLong\": \"0\"}}}",
+    "{\"v\": {\"$timestamp\": {\"t\": 0, \"i\": 1}}}",
+    "{\"v\": {\"$timestamp\": {\"t\": 4294967295, \"i\": 0}}}",
+    "{\"v\": {\"$regularExpression\": {\"pattern\": \"a\", \"options\": \"\"}}}",
+    "{\"v\": {\"$regularExpression\": {\"pattern\": \"a\", \"options\": \"i\"}}}",
+    "{\"v\": {\"$regularExpression\": {\"pattern\": \"ab\", \"options\": \"\"}}}",
+    "{\"v\": {\"$code\": \"f\"}}",
     "{\"v\": {\"$maxKey\": 1}}",
 };
 
@@ -177,7 +230,9 @@ static struct bval random_number(struct arena *a)
     case 1: return bval_new_i64(a, (int64_t)rnd());
     case 2: return bval_new_double(a, x.d);
     case 3: return bval_new_dec(a, (struct dec128){ .lo = rnd(), .hi = rnd() });
-    case 4: return bval_new_dec(a, (struct dec128){ .lo = rnd() % 1000, .hi = (6176ull - rnd() % 3) << 49 });
+    case 4:
+        return bval_new_dec(a, (struct dec128){ .lo = rnd() % 1000,
+                                                .hi = (6176ull - rnd() % 3) << 49 });
     case 5: return bval_new_i32(a, (int32_t)small);
     case 6: return bval_new_double(a, (double)small + 0.5 * (double)(rnd() % 2));
     default: return bval_new_i64(a, (1ll << 53) + small);
@@ -226,7 +281,8 @@ static void test_random_order(void **state)
             bval_to_json(x, &t);
             buf_printf(&t, " and ");
             bval_to_json(y, &t);
-            fail_msg("%s: encoded %d, bval_cmp %d", buf_cstr(&t), cmp_encoded(x, y, false), sign(bval_cmp(x, y)));
+            fail_msg("%s: encoded %d, bval_cmp %d", buf_cstr(&t), cmp_encoded(x, y, false),
+                     sign(bval_cmp(x, y)));
         }
         round_trip(d, x);
         arena_free(a);
@@ -263,7 +319,8 @@ static void test_extract(void **state)
         { "{\"a.b\": 1}", "{\"a\": [{\"b\": 1}, {\"b\": [2, 3]}, {}, 7]}", 4, 1 },
         { "{\"a.0\": 1}", "{\"a\": [5, 6]}", 1, 0 },
         { "{\"a.b\": 1, \"c\": -1}", "{\"a\": [{\"b\": 1}, {\"b\": 2}], \"c\": 9}", 2, 1 },
-        { "{\"a.b\": 1, \"a.c\": 1}", "{\"a\": [{\"b\": 1, \"c\": 2}, {\"b\": 3, \"c\": 4}]}", 2, 3 },
+        { "{\"a.b\": 1, \"a.c\": 1}", "{\"a\": [{\"b\": 1, \"c\": 2}, {\"b\": 3, \"c\": 4}]}", 2,
+          3 },
         { "{\"c\": 1, \"a\": 1}", "{\"a\": [1, 2, 3], \"c\": 9}", 3, 2 },
     };
 
@@ -277,7 +334,8 @@ static void test_extract(void **state)
     struct arena *a = arena_new(0);
     struct index_def *d = def_of("{\"a\": 1, \"b\": 1}");
     struct index_keys k;
-    FAILS(ERR_CANNOT_INDEX_PARALLEL_ARRAYS, index_extract(d, json(a, "{\"a\": [1], \"b\": [2]}"), a, &k, &err));
+    FAILS(ERR_CANNOT_INDEX_PARALLEL_ARRAYS,
+          index_extract(d, json(a, "{\"a\": [1], \"b\": [2]}"), a, &k, &err));
     index_def_unref(d);
     arena_free(a);
 }
@@ -304,8 +362,10 @@ static void test_spec(void **state)
         { "{\"key\": {\"_id\": 1}, \"name\": \"x\", \"sparse\": true}", 197 },
         { "{\"key\": {\"a\": 1, \"b\": 1}, \"name\": \"x\", \"expireAfterSeconds\": 1}", 67 },
         { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"expireAfterSeconds\": -1}", 67 },
-        { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"sparse\": true, \"partialFilterExpression\": {\"a\": 1}}", 67 },
-        { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"partialFilterExpression\": {\"$nor\": [{\"a\": 1}]}}", 67 },
+        { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"sparse\": true, \"partialFilterExpression\": {\"a\": 1}}",
+          67 },
+        { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"partialFilterExpression\": {\"$nor\": [{\"a\": 1}]}}",
+          67 },
     };
 
     (void)state;

@@ -26,7 +26,13 @@ enum { CATALOG_UUID_LEN = 16, CATALOG_NS_MAX = 255, CATALOG_DB_MAX = 63 };
 
 /* Reserved idents of STORE_META, the 8 bytes at the head of each of its keys (docs/formats/keys.md). Tables made with
  * store_new_ident() live in STORE_RECORDS and STORE_INDEXES. */
-enum catalog_meta { META_CATALOG = 16, META_COUNTS = 17, META_MULTIKEY = 18, META_DROPS = 19, META_USERS = 20 };
+enum catalog_meta {
+    META_CATALOG = 16,
+    META_COUNTS = 17,
+    META_MULTIKEY = 18,
+    META_DROPS = 19,
+    META_USERS = 20
+};
 
 struct catalog_index {
     uint64_t ident;   /* its table in STORE_INDEXES */
@@ -35,22 +41,22 @@ struct catalog_index {
 
 struct catalog_coll {
     struct catalog *cat;
-    uint64_t ident;                      /* its table in STORE_RECORDS */
+    uint64_t ident; /* its table in STORE_RECORDS */
     uint8_t uuid[CATALOG_UUID_LEN];
     pthread_rwlock_t lock;
     /* Guarded by lock. */
-    char *ns;                            /* "db.name" */
-    struct slice db, name;               /* views into ns */
-    struct bdoc options;                 /* of create: capped, size, validator, viewOn, ... */
+    char *ns;              /* "db.name" */
+    struct slice db, name; /* views into ns */
+    struct bdoc options;   /* of create: capped, size, validator, viewOn, ... */
     bool is_view;
     struct catalog_index *indexes;
     int n_indexes;
-    struct arena *arena;                 /* of the guarded fields; replaced as a whole */
+    struct arena *arena; /* of the guarded fields; replaced as a whole */
 
     atomic_bool dropped;
     atomic_int refs;
-    struct mutex rt_lock;                /* guards rt */
-    void *rt;                            /* what the layer above keeps for this collection */
+    struct mutex rt_lock; /* guards rt */
+    void *rt;             /* what the layer above keeps for this collection */
     void (*rt_free)(void *rt);
 };
 
@@ -62,7 +68,8 @@ struct store *catalog_store(const struct catalog *c);
 struct catalog_coll *catalog_find(struct catalog *c, struct slice ns);
 struct catalog_coll *catalog_find_uuid(struct catalog *c, const uint8_t uuid[CATALOG_UUID_LEN]);
 struct catalog_coll *catalog_coll_ref(struct catalog_coll *x);
-void catalog_coll_unref(struct catalog_coll *x); /* NULL is fine; the last one of a dropped collection removes its table */
+/* NULL is fine; the last one of a dropped collection removes its table */
+void catalog_coll_unref(struct catalog_coll *x);
 void catalog_coll_unrefp(struct catalog_coll **x);
 
 /* catalog_list(): references to the collections of a database (db empty: of all), sorted by name. Free with catalog_list_free(). */
@@ -90,11 +97,13 @@ struct catalog_new {
     int n_indexes;
     bool is_view;
 };
-RC catalog_create(struct catalog *c, const struct catalog_new *n, struct catalog_coll **out, struct err *e);
+RC catalog_create(struct catalog *c, const struct catalog_new *n, struct catalog_coll **out,
+                  struct err *e);
 /* catalog_drop(): takes x's lock; x stays a valid reference, marked dropped. ERR_NAMESPACE_NOT_FOUND when it was dropped meanwhile. */
 RC catalog_drop(struct catalog_coll *x, struct err *e);
 /* catalog_rename(): target, when not NULL, is dropped in the same transaction. */
-RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target, struct err *e);
+RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target,
+                  struct err *e);
 /* catalog_set_indexes(): replace the list; x's lock is held exclusively. Tables of `gone` are listed as to be removed, those of `made` struck off
  * the list, in the same transaction. */
 struct catalog_index_change {
@@ -103,7 +112,8 @@ struct catalog_index_change {
     const uint64_t *gone, *made;
     int n_gone, n_made;
 };
-RC catalog_set_indexes(struct catalog_coll *x, const struct catalog_index_change *ch, struct err *e);
+RC catalog_set_indexes(struct catalog_coll *x, const struct catalog_index_change *ch,
+                       struct err *e);
 /* catalog_set_options(): replace the options; x's lock is held exclusively. */
 RC catalog_set_options(struct catalog_coll *x, struct bdoc options, struct err *e);
 

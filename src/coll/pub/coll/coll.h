@@ -27,9 +27,11 @@ struct coll_indexes {
 void coll_indexes_unref(struct coll_indexes *l);
 
 /* Definition. coll_create(): options as checked by the command. */
-RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out, struct err *e);
+RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out,
+               struct err *e);
 /* coll_open(): the collection of that name; created when absent and `create`. *out is NULL when absent and not created. */
-RC coll_open(struct catalog *c, struct slice ns, bool create, struct catalog_coll **out, struct err *e);
+RC coll_open(struct catalog *c, struct slice ns, bool create, struct catalog_coll **out,
+             struct err *e);
 RC coll_drop(struct catalog_coll *x, struct err *e);
 RC coll_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target, struct err *e);
 /* coll_set_options(): replace the options (collMod): the validator is compiled anew. */
@@ -56,17 +58,21 @@ struct coll_build {
 };
 RC coll_create_indexes(struct catalog_coll *x, struct coll_build *b, struct err *e);
 /* coll_drop_indexes(): names given; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. */
-RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before, struct err *e);
+RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
+                     struct err *e);
 /* coll_set_index_spec(): collMod of hidden or expireAfterSeconds: the same table under a changed specification. */
 RC coll_set_index_spec(struct catalog_coll *x, struct slice name, struct bdoc spec, struct err *e);
 
 /* Writing. */
-RC coll_begin(struct catalog_coll *x, struct coll_txn **out, struct err *e); /* ERR_NAMESPACE_NOT_FOUND when dropped meanwhile */
-RC coll_commit(struct coll_txn **w, enum store_durability d, struct err *e); /* *w is NULL afterwards */
-void coll_abort(struct coll_txn **w);                                        /* NULL is fine */
+/* ERR_NAMESPACE_NOT_FOUND when dropped meanwhile */
+RC coll_begin(struct catalog_coll *x, struct coll_txn **out, struct err *e);
+/* *w is NULL afterwards */
+RC coll_commit(struct coll_txn **w, enum store_durability d, struct err *e);
+void coll_abort(struct coll_txn **w); /* NULL is fine */
 void coll_savepoint(struct coll_txn *w);
-RC coll_rollback(struct coll_txn *w, struct err *e); /* to the newest savepoint, which is gone then */
-void coll_keep(struct coll_txn *w);                 /* forget the newest savepoint */
+/* to the newest savepoint, which is gone then */
+RC coll_rollback(struct coll_txn *w, struct err *e);
+void coll_keep(struct coll_txn *w); /* forget the newest savepoint */
 /* coll_set_bypass(): the collection's validator is not asked. */
 void coll_set_bypass(struct coll_txn *w, bool bypass);
 int64_t coll_txn_bytes(const struct coll_txn *w); /* of documents written: to cut batches */
@@ -77,7 +83,8 @@ int64_t coll_txn_bytes(const struct coll_txn *w); /* of documents written: to cu
 RC coll_insert(struct coll_txn *w, struct bdoc doc, struct arena *a, struct err *e);
 /* coll_lock(): the present content of a record, locked against others until the end; ERR_NOT_FOUND when it is gone. *doc is valid until the next call with w. */
 RC coll_lock(struct coll_txn *w, uint64_t rid, struct bdoc *doc, struct err *e);
-RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a, struct err *e);
+RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a,
+               struct err *e);
 RC coll_delete(struct coll_txn *w, uint64_t rid, struct bdoc old, struct arena *a, struct err *e);
 
 /* coll_backoff(): wait a little before try number n (from 1) after a write conflict. */
@@ -86,16 +93,23 @@ void coll_backoff(int n);
 /* Keys, for the executor. */
 void coll_record_key(uint8_t out[16], uint64_t ident, uint64_t rid);
 /* coll_entry_rid(): the record id of an index entry, and the tags beside it. key is the whole store key. ERR_CORRUPT. */
-RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid, struct slice *fields, struct slice *tags, struct err *e);
+RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid,
+                  struct slice *fields, struct slice *tags, struct err *e);
 
 /* coll_validate(): every document against every index, both ways, on one snapshot. [long] */
 struct coll_validation {
     int64_t n_records, n_invalid_documents;
     int n_indexes;
-    struct { const char *name; int64_t n_keys; bool valid; } index[INDEXES_MAX + 1]; /* names live in a */
+    /* names live in a */
+    struct {
+        const char *name;
+        int64_t n_keys;
+        bool valid;
+    } index[INDEXES_MAX + 1];
     struct bdoc errors, warnings; /* arrays of strings, in a */
     bool valid;
 };
-RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg, struct err *e), void *check_arg, struct coll_validation *out, struct err *e);
+RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg, struct err *e),
+                 void *check_arg, struct coll_validation *out, struct err *e);
 
 #endif

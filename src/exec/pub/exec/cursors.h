@@ -16,17 +16,17 @@ struct cursors;
 enum { CURSOR_BATCH_BYTES = 16 * 1024 * 1024, CURSOR_FIRST_BATCH = 101, CURSOR_LSID_LEN = 16 };
 
 struct cursor {
-    int64_t id;                   /* 0 before it is registered */
+    int64_t id; /* 0 before it is registered */
     struct arena *arena, *scratch;
     struct qctx q;
     struct doc_source *source;
-    struct catalog_coll *coll;    /* a reference, or NULL */
-    char *ns;                     /* in arena: "db.coll" as replies show it */
-    char *user;                   /* in arena: who made it, "" without authentication */
+    struct catalog_coll *coll; /* a reference, or NULL */
+    char *ns;                  /* in arena: "db.coll" as replies show it */
+    char *user;                /* in arena: who made it, "" without authentication */
     bool has_lsid, no_timeout;
     uint8_t lsid[CURSOR_LSID_LEN];
     bool exhausted;
-    bool has_pending;             /* a document that did not fit the last batch */
+    bool has_pending; /* a document that did not fit the last batch */
     struct buf pending;
     int64_t returned;
     /* Registry's. */
@@ -61,7 +61,9 @@ enum cursor_kill { CURSOR_KILLED, CURSOR_NOT_FOUND, CURSOR_REFUSED };
 enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, const char *user);
 void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN]);
 void cursors_reap(struct cursors *r, uint64_t now_us);
-struct cursors_stats { int64_t open, pinned, timed_out, total_opened; };
+struct cursors_stats {
+    int64_t open, pinned, timed_out, total_opened;
+};
 void cursors_stats(struct cursors *r, struct cursors_stats *out);
 
 #endif

@@ -16,10 +16,11 @@ struct exec;
 
 struct exec_spec {
     struct catalog *catalog;
-    struct catalog_coll *coll;     /* NULL: a missing collection, which is empty */
-    struct qctx *q;                /* outlives the exec */
-    struct match *match;           /* NULL: everything */
-    struct bdoc sort;              /* BDOC_EMPTY: none; {$natural: ±1} sets the direction of the scan */
+    struct catalog_coll *coll; /* NULL: a missing collection, which is empty */
+    struct qctx *q;            /* outlives the exec */
+    struct match *match;       /* NULL: everything */
+    /* BDOC_EMPTY: none; {$natural: ±1} sets the direction of the scan */
+    struct bdoc sort;
     struct bval hint;              /* name, key pattern, {$natural: ±1}, or missing */
     struct bdoc min, max;          /* BDOC_EMPTY: none */
     int64_t skip, limit;           /* limit 0: none */
@@ -27,12 +28,14 @@ struct exec_spec {
     struct bdoc project_doc;       /* its specification, for covered plans */
     bool show_record_id;
     bool return_key;
-    bool want_rid;                 /* rows carry record ids through a sort */
-    const struct agg_env *env;     /* spilling; NULL: sorts stay in memory and fail past the default limit */
+    bool want_rid; /* rows carry record ids through a sort */
+    /* spilling; NULL: sorts stay in memory and fail past the default limit */
+    const struct agg_env *env;
 };
 
 struct exec_row {
-    uint64_t rid;                  /* 0 when the row has none (covered, or sorted without want_rid) */
+    /* 0 when the row has none (covered, or sorted without want_rid) */
+    uint64_t rid;
     struct bdoc doc;
 };
 
@@ -48,12 +51,14 @@ void exec_closep(struct exec **x);
 /* exec_source(): the rows' documents as a source that owns x. */
 struct doc_source *exec_source(struct exec *x);
 void exec_stats(const struct exec *x, struct exec_stats *out);
-bool exec_is_point(const struct exec *x); /* at most one row, by a unique key */
+const struct match *exec_match(const struct exec *x); /* NULL: everything */
+bool exec_is_point(const struct exec *x);             /* at most one row, by a unique key */
 
 /* exec_explain(): the winning plan as a document of stages. with_stats: each stage with its counters (executionStages). */
 void exec_explain(const struct exec *x, struct bw *w, const char *name, bool with_stats);
 
 /* exec_env(): an agg_env that spills to s and opens collections of db in cat. Lives in q->arena. */
-struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use, size_t memory_limit);
+struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use,
+                         size_t memory_limit);
 
 #endif

@@ -26,21 +26,22 @@ struct index_field {
 struct index_def {
     uint64_t ident;
     const char *name;
-    struct bdoc spec;             /* as listIndexes shows it */
-    struct bdoc pattern;          /* {a: 1, b: -1} as given */
+    struct bdoc spec;    /* as listIndexes shows it */
+    struct bdoc pattern; /* {a: 1, b: -1} as given */
     struct index_field *fields;
     int n_fields;
     bool is_id, unique, sparse, hidden;
     bool ttl;
     int64_t ttl_s;
-    const struct match *partial;  /* NULL: every document */
+    const struct match *partial; /* NULL: every document */
     struct bdoc partial_doc;
     /* A bit for each field along whose path an array was ever met. Set before the write that needs it becomes visible;
      * never cleared. multikey_durable: the bits that are known to be in the catalogue. */
     atomic_uint multikey, multikey_durable;
     atomic_int refs;
     atomic_bool dropped;
-    void (*on_last)(struct index_def *d, void *arg); /* runs before the last reference frees d; NULL for none */
+    /* runs before the last reference frees d; NULL for none */
+    void (*on_last)(struct index_def *d, void *arg);
     void *on_last_arg;
     struct arena *arena;
 };
@@ -71,14 +72,15 @@ struct index_keys {
     uint32_t multikey; /* fields along which this document has arrays */
 };
 /* index_extract(): sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS. */
-RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a, struct index_keys *out, struct err *e);
+RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
+                 struct index_keys *out, struct err *e);
 
 /* Encoding of one value. tags may be NULL (bounds). desc inverts. */
 void index_encode(struct buf *key, struct buf *tags, struct bval v, bool desc);
 /* index_decode(): the values of the n fields of a key, as they were; missing ones are BVAL_MISSING. They live in a.
  * rest: what follows the fields in key. ERR_CORRUPT. */
-RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a, struct bval *out, struct slice *rest,
-                struct err *e);
+RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a,
+                struct bval *out, struct slice *rest, struct err *e);
 
 /* Intervals over one field, in the ascending encoding: lo inclusive, hi exclusive, both taken as prefixes. */
 /* index_rank_range(): every value of v's type class; for numbers without NaN. */
