@@ -1,0 +1,253 @@
+/* cmd_diagnostics.c - what the server says about itself: buildInfo, hostInfo, getCmdLineOpts, getLog, getParameter, listCommands (compatibility 20). */
+#include "cmd_priv.h"
+
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd_version.h"
+#include "crypto/aead.h"
+#include "identity/scram.h"
+
+RC cmd__buildInfo(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    static const int parts[] = { CMD_VERSION_PARTS };
+
+    TRY(cmd_no_args(r, e));
+    bw_str(w, "version", CMD_VERSION);
+    bw_str(w, "gitVersion", "CofferDB " COFFER_VERSION);
+    bw_array_begin(w, "modules");
+    bw_array_end(w);
+    bw_str(w, "allocator", "system");
+    bw_str(w, "javascriptEngine", "none");
+    bw_str(w, "sysInfo", "deprecated");
+    bw_array_begin(w, "versionArray");
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        bw_i32(w, NULL, parts[i]);
+    bw_array_end(w);
+    bw_doc_begin(w, "openssl");
+    bw_str(w, "running", crypto_engine());
+    bw_doc_end(w);
+    bw_doc_begin(w, "buildEnvironment");
+    bw_str(w, "target_os", "linux");
+    bw_doc_end(w);
+    bw_i32(w, "bits", 64);
+    bw_bool(w, "debug", false);
+    bw_i32(w, "maxBsonObjectSize", 16777216);
+    bw_array_begin(w, "storageEngines");
+    bw_str(w, NULL, "rocksdb");
+    bw_array_end(w);
+    return RC_OK;
+}
+
+RC cmd__hostInfo(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct utsname u;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE),
+         cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t mem_mb = pages > 0 && page > 0 ? (int64_t)pages * page >> 20 : 0;
+
+    TRY(cmd_no_args(r, e));
+    if (uname(&u) != 0)
+        FAIL(e, ERR_INTERNAL, "could not ask for the system's name");
+    bw_doc_begin(w, "system");
+    bw_date(w, "currentTime", clock_real_ms());
+    bw_str(w, "hostname", u.nodename);
+    bw_i32(w, "cpuAddrSize", 64);
+    bw_i64(w, "memSizeMB", mem_mb);
+    bw_i64(w, "memLimitMB", mem_mb);
+    bw_i32(w, "numCores", (int32_t)cores);
+    bw_str(w, "cpuArch", u.machine);
+    bw_bool(w, "numaEnabled", false);
+    bw_doc_end(w);
+    bw_doc_begin(w, "os");
+    bw_str(w, "type", u.sysname);
+    bw_str(w, "name", u.sysname);
+    bw_str(w, "version", u.release);
+    bw_doc_end(w);
+    bw_doc_begin(w, "extra");
+    bw_str(w, "versionString", u.version);
+    bw_i64(w, "pageSize", page);
+    bw_doc_end(w);
+    return RC_OK;
+}
+
+/* Settings that differ from their defaults; secret ones are left out. */
+static void write_settings(const struct settings *s, struct bw *w)
+{
+    for (int i = 0; s && i < settings_count(s); i++) {
+        const struct setting_def *d = settings_def(s, i);
+
+        if (settings_is_default(s, i) || (d->flags & SET_SECRET))
+            continue;
+        switch (d->type) {
+        case SET_T_BOOL: bw_bool(w, d->name, settings_bool(s, i)); break;
+        case SET_T_STR: bw_str(w, d->name, settings_str(s, i)); break;
+        case SET_T_DURATION_MS: bw_i64(w, d->name, (int64_t)(settings_us(s, i) / 1000)); break;
+        default: bw_i64(w, d->name, settings_i64(s, i)); break;
+        }
+    }
+}
+
+RC cmd__getCmdLineOpts(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    TRY(cmd_no_args(r, e));
+    bw_array_begin(w, "argv");
+    for (int i = 0; i < r->node->argc; i++)
+        bw_str(w, NULL, r->node->argv[i]);
+    bw_array_end(w);
+    bw_doc_begin(w, "parsed");
+    write_settings(r->node->settings, w);
+    bw_doc_end(w);
+    return RC_OK;
+}
+
+/* ---- getLog ---- */
+
+struct log_lines {
+    struct bw *w;
+    int n;
+};
+
+static void put_line(const char *line, void *arg)
+{
+    struct log_lines *l = arg;
+
+    bw_str(l->w, NULL, line);
+    l->n++;
+}
+
+RC cmd__getLog(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct bval which = cmd_first(r);
+    struct log_lines l = { .w = w };
+    struct slice name;
+
+    TRY(cmd_no_args(r, e));
+    if (which.type != BT_STRING)
+        FAIL(e, ERR_TYPE_MISMATCH, "Argument to getLog must be of type String; found type %s",
+             btype_name(which.type));
+    name = bval_str(which);
+    if (slice_eq_str(name, "*")) {
+        bw_array_begin(w, "names");
+        bw_str(w, NULL, "global");
+        bw_str(w, NULL, "startupWarnings");
+        bw_array_end(w);
+        return RC_OK;
+    }
+    if (!slice_eq_str(name, "global") && !slice_eq_str(name, "startupWarnings"))
+        FAIL(e, ERR_OPERATION_FAILED, "No log named '%.*s'", (int)MIN(name.len, (size_t)60),
+             (const char *)name.p);
+    bw_array_begin(w, "log");
+    if (slice_eq_str(name, "global"))
+        log_recent(put_line, &l);
+    bw_array_end(w);
+    bw_i32(w, "totalLinesWritten", l.n);
+    return RC_OK;
+}
+
+/* ---- getParameter ---- */
+
+static void put_fcv(struct cmd_req *r, const char *name, struct bw *w)
+{
+    (void)r;
+    bw_doc_begin(w, name);
+    bw_str(w, "version", CMD_FEATURE_VERSION);
+    bw_doc_end(w);
+}
+
+static void put_mechanisms(struct cmd_req *r, const char *name, struct bw *w)
+{
+    (void)r;
+    bw_array_begin(w, name);
+    bw_str(w, NULL, "SCRAM-SHA-256");
+    bw_array_end(w);
+}
+
+static void put_test_commands(struct cmd_req *r, const char *name, struct bw *w)
+{
+    bw_bool(w, name, r->node->test_commands);
+}
+
+static void put_iterations(struct cmd_req *r, const char *name, struct bw *w)
+{
+    (void)r;
+    bw_i32(w, name, SCRAM_ITERATIONS);
+}
+
+static void put_session_minutes(struct cmd_req *r, const char *name, struct bw *w)
+{
+    bw_i32(w, name, (int32_t)(r->node->limits.session_timeout_ms / 60000));
+}
+
+static void put_cursor_timeout(struct cmd_req *r, const char *name, struct bw *w)
+{
+    bw_i64(w, name, r->node->limits.cursor_timeout_ms);
+}
+
+static void put_ttl_sleep(struct cmd_req *r, const char *name, struct bw *w)
+{
+    bw_i32(w, name, (int32_t)(r->node->limits.ttl_sleep_ms / 1000));
+}
+
+static const struct parameter {
+    const char *name;
+    void (*put)(struct cmd_req *r, const char *name, struct bw *w);
+} parameters[] = {
+    { "authenticationMechanisms", put_mechanisms },
+    { "cursorTimeoutMillis", put_cursor_timeout },
+    { "enableTestCommands", put_test_commands },
+    { "featureCompatibilityVersion", put_fcv },
+    { "localLogicalSessionTimeoutMinutes", put_session_minutes },
+    { "scramSHA256IterationCount", put_iterations },
+    { "ttlMonitorSleepSecs", put_ttl_sleep },
+};
+
+static bool wants_all(struct bval first)
+{
+    if (first.type == BT_STRING)
+        return slice_eq_str(bval_str(first), "*");
+    return first.type == BT_DOCUMENT && bval_truthy(bdoc_get(bval_doc(first), "allParameters"));
+}
+
+RC cmd__getParameter(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    bool all = wants_all(cmd_first(r)), any = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(parameters); i++) {
+        if (!all && bdoc_get(r->body, parameters[i].name).type == BT_MISSING)
+            continue;
+        parameters[i].put(r, parameters[i].name, w);
+        any = true;
+    }
+    if (!any)
+        FAIL(e, ERR_INVALID_OPTIONS, "no option found to get");
+    return RC_OK;
+}
+
+/* ---- listCommands ---- */
+
+RC cmd__listCommands(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    (void)e;
+    bw_doc_begin(w, "commands");
+    for (int i = 0; i < cmd_count(); i++) {
+        const struct cmd_def *d = cmd_at(i);
+
+        if ((d->flags & CMD_TEST_ONLY) && !r->node->test_commands)
+            continue;
+        bw_doc_begin(w, d->name);
+        bw_str(w, "help", d->help);
+        bw_bool(w, "requiresAuth", !(d->flags & CMD_NO_AUTH));
+        bw_bool(w, "secondaryOk", !(d->flags & CMD_WRITES));
+        bw_bool(w, "adminOnly", (d->flags & CMD_ADMIN_ONLY) != 0);
+        bw_array_begin(w, "apiVersions");
+        if (d->flags & CMD_API_V1)
+            bw_str(w, NULL, "1");
+        bw_array_end(w);
+        bw_doc_end(w);
+    }
+    bw_doc_end(w);
+    return RC_OK;
+}
