@@ -1,0 +1,22 @@
+/* backup.h - a backup is a data directory that no process has open: the store's checkpoint and the key envelope. Encrypted as it is.
+ *
+ * It opens under the same keys as the node it came from, and only there: no key is in it.
+ */
+#ifndef COFFERD_BACKUP_H
+#define COFFERD_BACKUP_H
+
+#include "process.h"
+
+struct store;
+
+/* backup_make(): into dir, which does not exist yet; its parent does. Complete when the envelope, written last, is there. [long]
+ * Errors: ERR_CONFIG (the path), ERR_DISK_FULL, ERR_IO. */
+RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e);
+/* restore_envelope(): first half of an offline restore: the envelope of the backup into an empty data directory. */
+RC restore_envelope(struct process *p, const char *from, struct err *e);
+/* restore_store(): second half: copy the backup's store, byte for byte, synced. Opening it then authenticates every file. [long] */
+RC restore_store(struct process *p, const char *from, struct err *e);
+/* restore_verify(): last: read every record of the opened store, so that every byte of it was authenticated before a client sees it. [long] */
+RC restore_verify(struct store *store, struct err *e);
+
+#endif

@@ -1,0 +1,283 @@
+/* keyloop.c - see keyloop.h.
+ *
+ * The machine decides, this thread does: it sleeps until the machine wants a probe (or somebody revalidates), probes without holding the lock, and carries out
+ * what the machine answers. A probe never waits for a rotation: the canary's target is a copy.
+ */
+#include "keyloop.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/thread.h"
+#include "crypto/kdf.h"
+#include "provider.h"
+
+struct keyloop {
+    struct keyloop_config c;
+    struct key_provider *prober; /* the thread's alone */
+    pthread_t thread;
+    uint8_t boot_id[16];
+    uint64_t follow_due_boot_us; /* the thread's alone */
+
+    struct mutex lock;
+    struct cond wake;
+    struct key_machine m; /* guarded by lock */
+    bool stopping;        /* guarded by lock */
+    struct err last_err;  /* guarded by lock: of the last probe that was not OK */
+    int64_t expires_s;    /* guarded by lock: of the version in use */
+};
+
+static void save_machine(struct keyloop *k)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    struct err e = { 0 };
+    mutex_lock(&k->lock);
+    ks_save(&k->m, k->boot_id, &text);
+    mutex_unlock(&k->lock);
+    if (file_write_atomic(k->c.process->machine_path, 0600, buf_view(&text), &e).failed)
+        log_err(EV_KEY_STATE_NOT_SAVED, &e, NULL, 0);
+}
+
+/* A state file that cannot be read must not keep the node down; it only means that the grace period starts anew, and is said. */
+static void restore_machine(struct keyloop *k)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    struct err e = { 0 };
+    if (file_read(k->c.process->machine_path, 4096, &text, &e).failed) {
+        if (e.code != ERR_NOT_FOUND)
+            log_err(EV_KEY_STATE_NOT_READ, &e, NULL, 0);
+        return;
+    }
+    if (ks_restore(&k->m, k->boot_id, buf_view(&text), ks_now(), &e).failed)
+        log_err(EV_KEY_STATE_NOT_READ, &e, NULL, 0);
+}
+
+static RC read_target(struct keyloop *k, struct probe_target *out, struct err *e)
+{
+    if (k->c.custody) {
+        custody_probe_target(k->c.custody, out);
+        return RC_OK;
+    }
+    struct custody_config cc = { .dir = k->c.process->data_dir,
+                                 .pin_path = k->c.process->pin_path,
+                                 .mode = k->c.process->mode,
+                                 .adopt = settings_bool(k->c.process->set, SET_ADOPT) };
+    return custody_read_target(&cc, out, e);
+}
+
+static void probe(struct keyloop *k, bool fresh, struct probe_result *out)
+{
+    struct probe_target target;
+    struct err e = { 0 };
+    struct settings *s = k->c.process->set;
+    *out = (struct probe_result){ .cls = PROBE_BAD, .grace_ms = -1 };
+    if (read_target(k, &target, &e).failed ||
+        (!k->prober && provider_for_probe(k->c.process, &k->prober, &e).failed)) {
+        out->err = e;
+        return;
+    }
+    uint64_t now = clock_boot_us();
+    struct probe_options o = { .fresh = fresh,
+                               .timeout_us = settings_us(s, SET_PROBE_TIMEOUT),
+                               .look_newer = k->c.custody && now >= k->follow_due_boot_us };
+    if (o.look_newer)
+        k->follow_due_boot_us = now + settings_us(s, SET_KEY_FOLLOW_INTERVAL);
+    probe_run(k->prober, &target, &o, out);
+}
+
+static void report_probe(const struct probe_result *r, unsigned actions)
+{
+    metric_set(M_KEY_PROBE_US, (int64_t)r->took_us);
+    metric_add(r->cls == PROBE_OK ? M_KEY_PROBES_OK : M_KEY_PROBES_FAILED, 1);
+    if (r->cls == PROBE_OK) {
+        log_event(EV_KEY_PROBED, KV_STR("class", probe_class_name(r->cls)),
+                  KV_U64("us", r->took_us));
+        return;
+    }
+    struct kv kv[] = { KV_STR("class", probe_class_name(r->cls)), KV_U64("us", r->took_us) };
+    log_err(actions & KS_ALARM ? EV_KEY_ALARM : EV_KEY_PROBE_FAILED, &r->err, kv, ARRAY_LEN(kv));
+}
+
+/* The key has a newer version: wrap the SMKs to it, in the helper. A failure changes nothing and is tried again. */
+static void follow(struct keyloop *k, const struct probe_result *r)
+{
+    AUTO(provider_freep) struct key_provider *helper = NULL;
+    struct custody_status st;
+    struct err e = { 0 };
+    if (provider_for_smk(k->c.process, &helper, &e).failed)
+        goto failed;
+    custody_set_provider(k->c.custody, helper);
+    rc_t rc = custody_rewrap(k->c.custody, r->newest, &e);
+    custody_set_provider(k->c.custody, NULL);
+    if (rc.failed)
+        goto failed;
+    custody_status(k->c.custody, &st);
+    metric_add(M_KEY_REWRAPS, 1);
+    log_event(EV_KEY_REWRAPPED, KV_STR("version", st.version), KV_U64("envelope", st.sequence));
+    k->c.on_rewrapped(k->c.arg, st.sequence);
+    return;
+failed:
+    log_err(EV_KEY_REWRAP_FAILED, &e, NULL, 0);
+}
+
+static void handoff_of(struct keyloop *k, const struct probe_result *r, struct handoff *out)
+{
+    *out = (struct handoff){ .mode = HANDOFF_SEALED,
+                             .since_ms = clock_real_ms(),
+                             .cause = r->err.code ? r->err.code : ERR_KEY_UNREACHABLE };
+    mutex_lock(&k->lock);
+    const char *cause = ks_cause_name(k->m.cause);
+    mutex_unlock(&k->lock);
+    snprintf(out->cause_text, sizeof(out->cause_text), "%s: %s", cause, r->err.msg);
+}
+
+/* One probe, and what follows from it. */
+static void round_of(struct keyloop *k, bool fresh)
+{
+    struct probe_result r;
+    probe(k, fresh, &r);
+    mutex_lock(&k->lock);
+    unsigned actions = ks_probed(&k->m, r.cls, fresh, r.grace_ms, ks_now());
+    k->last_err = r.err;
+    k->expires_s = r.expires_s;
+    metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(ks_grace_left_us(&k->m, ks_now()) / 1000));
+    mutex_unlock(&k->lock);
+    report_probe(&r, actions);
+    if (actions & KS_SAVE)
+        save_machine(k);
+    if (actions & KS_SEAL) {
+        struct handoff why;
+        handoff_of(k, &r, &why);
+        k->c.on_seal(k->c.arg, &why);
+    } else if (actions & KS_RETURN) {
+        k->c.on_return(k->c.arg);
+    } else if (r.cls == PROBE_OK && r.newer && k->c.custody) {
+        follow(k, &r);
+    }
+}
+
+static void *loop(void *arg)
+{
+    struct keyloop *k = arg;
+    mutex_lock(&k->lock);
+    while (!k->stopping) {
+        struct ks_plan plan = ks_next(&k->m);
+        uint64_t now = clock_boot_us();
+        if (plan.due_boot_us > now) {
+            /* In short steps, since the condition's clock stands still while the machine sleeps and the plan's does not. */
+            uint64_t step = MIN(plan.due_boot_us - now, (uint64_t)1000000);
+            cond_wait_until(&k->wake, &k->lock, clock_mono_us() + step);
+            continue;
+        }
+        ks_began(&k->m, ks_now());
+        mutex_unlock(&k->lock);
+        round_of(k, plan.fresh);
+        mutex_lock(&k->lock);
+    }
+    mutex_unlock(&k->lock);
+    return NULL;
+}
+
+RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct err *e)
+{
+    *out = NULL;
+    struct settings *s = c->process->set;
+    uint64_t seed;
+    TRY(random_bytes(&seed, sizeof(seed), e));
+    struct ks_config cfg = KS_CONFIG_DEFAULT;
+    cfg.interval_us = settings_us(s, SET_PROBE_INTERVAL);
+    cfg.sealed_interval_us = settings_us(s, SET_PROBE_SEALED_INTERVAL);
+    cfg.confirm_us = settings_us(s, SET_CONFIRM_DELAY);
+    cfg.grace_us = settings_us(s, SET_GRACE_PERIOD);
+    cfg.overdue_us = settings_us(s, SET_PROBE_TIMEOUT) * 2;
+    struct keyloop *k = NEW(struct keyloop);
+    k->c = *c;
+    mutex_init(&k->lock);
+    cond_init(&k->wake);
+    ks_boot_id(k->boot_id);
+    ks_init(&k->m, &cfg, c->state, ks_now(), seed);
+    if (c->state == KEY_INACCESSIBLE) {
+        restore_machine(k);
+        k->m.since.real_ms = c->why->since_ms;
+    }
+    k->thread = thread_start("key-loop", loop, k);
+    save_machine(k);
+    *out = k;
+    return RC_OK;
+}
+
+void keyloop_stop(struct keyloop *k)
+{
+    if (!k)
+        return;
+    mutex_lock(&k->lock);
+    k->stopping = true;
+    cond_broadcast(&k->wake);
+    mutex_unlock(&k->lock);
+    thread_join(k->thread);
+    provider_freep(&k->prober);
+    cond_fini(&k->wake);
+    mutex_fini(&k->lock);
+    mem_free(k);
+}
+
+void keyloop_revalidate(struct keyloop *k)
+{
+    mutex_lock(&k->lock);
+    ks_revalidate(&k->m, ks_now());
+    cond_broadcast(&k->wake);
+    mutex_unlock(&k->lock);
+}
+
+static int64_t real_of_boot(uint64_t boot_us)
+{
+    return clock_real_ms() + ((int64_t)boot_us - (int64_t)clock_boot_us()) / 1000;
+}
+
+void keyloop_times(struct keyloop *k, int64_t *since_ms, int64_t *next_probe_ms)
+{
+    mutex_lock(&k->lock);
+    *since_ms = k->m.since.real_ms;
+    *next_probe_ms = real_of_boot(ks_next(&k->m).due_boot_us);
+    mutex_unlock(&k->lock);
+}
+
+bool keyloop_is_ready(struct keyloop *k)
+{
+    mutex_lock(&k->lock);
+    bool ready = k->m.state == KEY_READY;
+    mutex_unlock(&k->lock);
+    return ready;
+}
+
+void keyloop_status(struct keyloop *k, struct bw *w)
+{
+    mutex_lock(&k->lock);
+    struct ks_time now = ks_now();
+    bw_str(w, "state", key_state_name(k->m.state));
+    bw_date(w, "since", k->m.since.real_ms);
+    if (k->m.cause != KS_CAUSE_NONE)
+        bw_str(w, "cause", ks_cause_name(k->m.cause));
+    bw_doc_begin(w, "lastProbe");
+    if (k->m.last_probe.real_ms) {
+        bw_date(w, "at", k->m.last_probe.real_ms);
+        bw_str(w, "class", probe_class_name(k->m.last_class));
+        if (k->m.last_class != PROBE_OK)
+            bw_str(w, "error", k->last_err.msg);
+    }
+    bw_doc_end(w);
+    bw_date(w, "nextProbe", real_of_boot(ks_next(&k->m).due_boot_us));
+    bw_doc_begin(w, "gracePeriod");
+    bw_i64(w, "totalMillis", (int64_t)(ks_grace_us(&k->m) / 1000));
+    bw_i64(w, "leftMillis", (int64_t)(ks_grace_left_us(&k->m, now) / 1000));
+    bw_doc_end(w);
+    if (k->expires_s)
+        bw_date(w, "keyExpires", k->expires_s * 1000);
+    mutex_unlock(&k->lock);
+}

@@ -1,0 +1,149 @@
+/* main.c - cofferd: settings, the log, and which run this image is for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "crypto/aead.h"
+#include "crypto/secret.h"
+#include "harden.h"
+#include "keys/helper.h"
+#include "kms/kms.h"
+#include "process.h"
+#include "provider.h"
+
+static const struct setting_def defs[SETTING_NR] = {
+#define SETTING(id, type, name, def, min, max, flags, doc)                                         \
+    [id] = { name, type, def, min, max, flags, doc },
+#include "settings.def"
+#undef SETTING
+};
+
+static RC parse_level(const char *text, enum log_level *out, struct err *e)
+{
+    static const char *const names[LOG_LEVEL_NR] = { "debug", "info", "warn", "error" };
+    for (int i = 0; i < LOG_LEVEL_NR; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum log_level)i;
+            return RC_OK;
+        }
+    }
+    FAIL(e, ERR_CONFIG, "setting \"log-level\" takes debug, info, warn or error, not \"%.100s\"",
+         text);
+}
+
+static RC start_log(struct settings *s, struct err *e)
+{
+    struct log_config c = { .fd = STDERR_FILENO, .program = "cofferd" };
+    const char *format = settings_str(s, SET_LOG_FORMAT), *path = settings_str(s, SET_LOG_FILE);
+    TRY(parse_level(settings_str(s, SET_LOG_LEVEL), &c.min_level, e));
+    c.json = strcmp(format, "json") == 0;
+    if (!c.json && strcmp(format, "text") != 0)
+        FAIL(e, ERR_CONFIG, "setting \"log-format\" takes text or json, not \"%.100s\"", format);
+    if (*path) {
+        c.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+        if (c.fd < 0)
+            return file_err(e, errno, "open the log", path);
+    }
+    log_init(&c);
+    return RC_OK;
+}
+
+/* The first lines of a log say what runs: all settings that differ from their defaults, secrets by name only. */
+static void log_settings(const struct settings *s)
+{
+    for (int i = 0; i < settings_count(s); i++) {
+        const struct setting_def *d = settings_def(s, i);
+        if (!settings_is_default(s, i))
+            log_event(EV_SETTING, KV_STR("name", d->name),
+                      KV_STR("value", d->flags & SET_SECRET ? "(not shown)" : settings_str(s, i)));
+    }
+}
+
+/* The main thread takes these with sigwaitinfo(); every other thread inherits the mask. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    INVARIANT(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+}
+
+static RC prepare(struct process *p, struct err *e)
+{
+    TRY(harden_process(e));
+    block_signals();
+    p->self_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (p->self_fd < 0)
+        return file_err(e, errno, "open", "the program itself");
+    TRY(start_log(p->set, e));
+    log_event(EV_STARTING, KV_STR("version", COFFER_VERSION));
+    log_settings(p->set);
+    harden_warn_swap();
+    TRY(handoff_take(&p->handoff, e));
+    TRY(process_places(p, e));
+    TRY(process_lock(p, e));
+    TRY(kms_init(/* wiping= */ true, e));
+    TRY(secret_arena_init((size_t)settings_i64(p->set, SET_KEY_MEMORY), e));
+    return crypto_init(e);
+}
+
+static int run(struct process *p)
+{
+    struct err e = { 0 };
+    fault_init_from_env();
+    if (prepare(p, &e).failed) {
+        log_err(EV_START_FAILED, &e, NULL, 0);
+        fprintf(stderr, "cofferd: %s\n", e.msg);
+        return RUN_FAILED;
+    }
+    return p->handoff.mode == HANDOFF_SEALED ? sealed_run(p, &p->handoff) : ready_run(p);
+}
+
+static int print_help(const struct settings *s)
+{
+    printf("cofferd: one database node, always encrypted at rest\n\n");
+    settings_print_help(s, stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], HELPER_ARG) == 0)
+        return key_helper_main();
+    struct process p = { .set = settings_new(defs, SETTING_NR),
+                         .argc = argc,
+                         .argv = argv,
+                         .self_fd = -1,
+                         .lock_fd = -1 };
+    struct err e = { 0 };
+    int rest, rc;
+    bool help, version;
+    if (settings_parse_args(p.set, argc, argv, &rest, &help, &version, &e).failed) {
+        fprintf(stderr, "cofferd: %s\n", e.msg);
+        rc = 2;
+    } else if (help) {
+        rc = print_help(p.set);
+    } else if (version) {
+        rc = printf("cofferd %s\n", COFFER_VERSION) < 0;
+    } else if (rest < argc) {
+        if (strcmp(argv[rest], "settings-doc") == 0) {
+            settings_print_markdown(p.set, stdout);
+            rc = 0;
+        } else {
+            fprintf(stderr, "cofferd: \"%s\" is not a flag; see --help\n", argv[rest]);
+            rc = 2;
+        }
+    } else {
+        rc = run(&p);
+    }
+    process_fini(&p);
+    return rc;
+}

@@ -1,0 +1,21 @@
+/* provider.h - which key provider this node uses, and which process it works in.
+ *
+ * SMK mode works in the server: the service root key is a file, there is no HTTP or JSON that could keep a copy. In CMK mode whatever sees the SMK
+ * works in the unwrap helper, and the prober, which only ever sees the canary, works in the server.
+ */
+#ifndef COFFERD_PROVIDER_H
+#define COFFERD_PROVIDER_H
+
+#include "keys/provider.h"
+#include "process.h"
+
+/* provider_for_smk(): the provider that may see SMKs. SMK mode: the service root key's, made at first start, with a warning when it lies on the data's device. */
+RC provider_for_smk(struct process *p, struct key_provider **out, struct err *e);
+/* provider_for_probe(): CMK mode: a provider in this process, for the canary only. */
+RC provider_for_probe(struct process *p, struct key_provider **out, struct err *e);
+void provider_freep(struct key_provider **p);
+
+/* key_helper_main(): main() of the unwrap helper; argv[1] is HELPER_ARG. Returns the exit code. */
+int key_helper_main(void);
+
+#endif

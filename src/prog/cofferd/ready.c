@@ -1,0 +1,367 @@
+/* ready.c - the image that serves: keys in memory, the store open, clients answered.
+ *
+ * Start    keys, store, catalogue, users, server, prober, administration: each needs the one before. A key that cannot be reached is no failure of the
+ *          start: the node waits for it, sealed.
+ * Stop     the other way round.
+ * Seal     The prober asks for it, the main thread does it, and a watchdog makes sure of it: whatever hangs, the keys are wiped when the
+ *          deadline passes, and a process that could not replace itself soon after kills itself.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "cmd/client.h"
+#include "cmd/node.h"
+#include "crypto/secret.h"
+#include "frontdoor.h"
+#include "identity/identity.h"
+#include "keyloop.h"
+#include "node_secret.h"
+#include "ops.h"
+#include "provider.h"
+#include "store/store.h"
+#include "unlock.h"
+#include "user_store.h"
+
+struct ready {
+    struct process *p;
+    struct custody *custody;
+    struct store *store;
+    struct node node;
+    struct secret *salt_key;
+    struct identity_store users;
+    struct identity *identity;
+    struct frontdoor *door;
+    struct keyloop *loop;
+    struct admin_server *admin;
+    struct ops_ctx ops;
+    pthread_t main_thread, ticker;
+    bool ticking;
+
+    atomic_bool stop, seal; /* asked for; the main thread looks after SIGUSR1 */
+    atomic_bool sealing;    /* requests are refused from now on */
+    struct handoff why;     /* written before seal is set */
+};
+
+static void wake_main(struct ready *r)
+{
+    pthread_kill(r->main_thread, SIGUSR1);
+}
+
+static void ask_stop(void *arg)
+{
+    struct ready *r = arg;
+    atomic_store(&r->stop, true);
+    wake_main(r);
+}
+
+/* ---- what the prober asks for ------------------------------------------------------------------------------------ */
+
+static void on_seal(void *arg, const struct handoff *why)
+{
+    struct ready *r = arg;
+    r->why = *why;
+    atomic_store(&r->sealing, true);
+    atomic_store(&r->seal, true);
+    wake_main(r);
+}
+
+static void on_return(void *arg)
+{
+    /* The machine of a Ready image never returns: it would have to be sealed first. */
+    (void)arg;
+    INVARIANT(!"a ready node cannot return");
+}
+
+static void on_rewrapped(void *arg, uint64_t sequence)
+{
+    struct ready *r = arg;
+    struct err e = { 0 };
+    if (store_pin_envelope(r->store, sequence, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+}
+
+/* ---- tables that commands see ------------------------------------------------------------------------------------ */
+
+static RC key_check(void *ctx, struct err *e)
+{
+    struct ready *r = ctx;
+    if (atomic_load_explicit(&r->sealing, memory_order_relaxed))
+        FAIL(e, ERR_CLUSTER_INACCESSIBLE,
+             "the cluster is Inaccessible: its customer-managed key cannot be used");
+    return RC_OK;
+}
+
+static void key_status(void *ctx, struct bw *w)
+{
+    struct ready *r = ctx;
+    status_write(&r->ops.source, w);
+}
+
+static RC key_revalidate(void *ctx, struct err *e)
+{
+    struct ready *r = ctx;
+    if (!r->loop)
+        FAIL(e, ERR_ILLEGAL_OPERATION,
+             "this cluster is in smk mode: there is no customer's key to look at");
+    keyloop_revalidate(r->loop);
+    return RC_OK;
+}
+
+static const struct node_key_ops key_ops = { .check = key_check,
+                                             .status = key_status,
+                                             .revalidate = key_revalidate };
+
+/* ---- start ------------------------------------------------------------------------------------------------------- */
+
+static void on_store_event(void *arg, enum store_event ev, const char *text)
+{
+    static const enum event events[STORE_EV_NR] = {
+        [STORE_EV_TORN_TAIL] = EV_STORE_TORN_TAIL,
+        [STORE_EV_LEFTOVER] = EV_STORE_LEFTOVER,
+        [STORE_EV_READ_ONLY] = EV_STORE_READ_ONLY,
+        [STORE_EV_WRITABLE] = EV_STORE_WRITABLE,
+        [STORE_EV_FATAL] = EV_STORE_FATAL,
+        [STORE_EV_ANCHOR_FAILED] = EV_STORE_ANCHOR_FAILED,
+        [STORE_EV_ENGINE] = EV_STORE_ENGINE,
+    };
+    (void)arg;
+    INVARIANT(ev < STORE_EV_NR);
+    log_event(events[ev], KV_STR("what", text));
+}
+
+static RC open_store(struct ready *r, bool created, struct err *e)
+{
+    struct settings *s = r->p->set;
+    struct custody_status *st = NEW(struct custody_status);
+    custody_status(r->custody, st);
+    struct store_config c = {
+        .dir = r->p->store_dir,
+        .keyring = custody_keyring(r->custody),
+        .cache_bytes = settings_i64(s, SET_CACHE_SIZE),
+        .memtable_bytes = settings_i64(s, SET_MEMTABLE_SIZE),
+        .max_txn_bytes = settings_i64(s, SET_MAX_TXN_SIZE),
+        .anchor_interval_us = (int64_t)settings_us(s, SET_ANCHOR_INTERVAL),
+        .anchor_bytes = settings_i64(s, SET_ANCHOR_BYTES),
+        .reserve_bytes = settings_i64(s, SET_RESERVE_SIZE),
+        .envelope_seq = st->sequence,
+        .create = created,
+        .on_event = on_store_event,
+    };
+    mem_free(st);
+    return store_open(&c, &r->store, e);
+}
+
+/* The envelope is written before the store is made; a stop in between leaves an envelope without a store, which no client ever saw: it is made now. */
+static bool store_is_missing(struct ready *r)
+{
+    return !path_exists(r->p->store_dir);
+}
+
+static RC open_node(struct ready *r, struct err *e)
+{
+    struct settings *s = r->p->set;
+    struct node *n = &r->node;
+    node_init(n);
+    n->store = r->store;
+    n->settings = s;
+    n->key = &key_ops;
+    n->key_ctx = r;
+    n->auth_enabled = settings_bool(s, SET_AUTH);
+    n->test_commands = settings_bool(s, SET_TEST_COMMANDS);
+    n->argc = r->p->argc;
+    n->argv = r->p->argv;
+    n->limits.cursor_timeout_ms = settings_i64(s, SET_CURSOR_TIMEOUT);
+    n->limits.max_cursors = settings_i64(s, SET_MAX_CURSORS);
+    n->limits.max_sessions = settings_i64(s, SET_MAX_SESSIONS);
+    n->limits.query_memory_bytes = settings_i64(s, SET_QUERY_MEMORY);
+    n->limits.request_memory_bytes = settings_i64(s, SET_REQUEST_MEMORY);
+    n->limits.ttl_sleep_ms = settings_i64(s, SET_TTL_INTERVAL);
+    TRY(node_open(n, e));
+    user_store_init(&r->users, r->store);
+    TRY(node_secret_get(r->store, NODE_SECRET_FAKE_SALT, &r->salt_key, e));
+    struct identity_config ic = { .store = &r->users,
+                                  .fake_salt_key = r->salt_key,
+                                  .auth = n->auth_enabled };
+    r->identity = identity_new(&ic);
+    n->identity = r->identity;
+    return RC_OK;
+}
+
+static void *tick(void *arg)
+{
+    struct ready *r = arg;
+    while (!atomic_load(&r->node.stopping)) {
+        node_tick(&r->node);
+        clock_sleep_us(200000);
+    }
+    return NULL;
+}
+
+static RC start_prober(struct ready *r, struct err *e)
+{
+    if (r->p->mode != KEY_MODE_CMK)
+        return RC_OK;
+    struct keyloop_config c = { .process = r->p,
+                                .custody = r->custody,
+                                .state = KEY_READY,
+                                .on_seal = on_seal,
+                                .on_return = on_return,
+                                .on_rewrapped = on_rewrapped,
+                                .arg = r };
+    TRY(keyloop_start(&c, &r->loop, e));
+    r->ops.source.loop = r->loop;
+    return RC_OK;
+}
+
+/* *restored: a backup was copied into the empty data directory, and is to be verified once it is open. */
+static RC unlock(struct ready *r, bool *created, bool *restored, struct err *e)
+{
+    const char *restore = settings_str(r->p->set, SET_RESTORE_FROM);
+    if (*restore && !custody_exists(r->p->data_dir))
+        TRY(restore_envelope(r->p, restore, e));
+    else
+        restore = "";
+    TRY(unlock_keys(r->p, *restore != '\0', &r->custody, created, e));
+    *restored = *restore != '\0';
+    return *restored ? restore_store(r->p, restore, e) : RC_OK;
+}
+
+static RC start(struct ready *r, struct err *e)
+{
+    bool created, restored;
+    TRY(unlock(r, &created, &restored, e));
+    TRY(open_store(r, created || store_is_missing(r), e));
+    if (restored)
+        TRY(restore_verify(r->store, e));
+    TRY(open_node(r, e));
+    r->ops =
+        (struct ops_ctx){ .source = { .process = r->p, .custody = r->custody, .store = r->store },
+                          .stop = ask_stop,
+                          .stop_arg = r };
+    struct frontdoor_config fc = { .process = r->p,
+                                   .node = &r->node,
+                                   .identity = r->identity,
+                                   .shutdown = ask_stop,
+                                   .shutdown_arg = r };
+    TRY(frontdoor_open(&fc, &r->door, e));
+    TRY(start_prober(r, e));
+    TRY(ops_listen(&r->ops, &r->admin, e));
+    r->ticker = thread_start("ticker", tick, r);
+    r->ticking = true;
+    return frontdoor_start(r->door, e);
+}
+
+/* ---- end --------------------------------------------------------------------------------------------------------- */
+
+static RC stop(struct ready *r, struct err *e)
+{
+    atomic_store(&r->node.stopping, true);
+    frontdoor_stop(r->door);
+    keyloop_stop(r->loop);
+    r->loop = NULL;
+    admin_close(r->admin);
+    if (r->ticking)
+        thread_join(r->ticker);
+    frontdoor_free(r->door);
+    node_close(&r->node);
+    identity_free(r->identity);
+    secret_free(r->salt_key);
+    rc_t rc = store_close(r->store, e);
+    custody_free(r->custody);
+    return rc;
+}
+
+static void *seal_watchdog(void *arg)
+{
+    struct ready *r = arg;
+    clock_sleep_us(settings_us(r->p->set, SET_WIPE_DEADLINE));
+    secret_arena_wipe();
+    /* The main thread had its time; an image that cannot replace itself must not live on with decrypted pages. */
+    clock_sleep_us(2000000);
+    raise(SIGKILL);
+    return NULL;
+}
+
+static void seal(struct ready *r)
+{
+    pthread_detach(thread_start("seal-watchdog", seal_watchdog, r));
+    struct kv kv[] = { KV_STR("cause", r->why.cause_text) };
+    log_write(EV_KEY_SEALING, kv, 1);
+    struct cmd_seal what = { .state = key_state_name(KEY_INACCESSIBLE),
+                             .since_ms = r->why.since_ms };
+    frontdoor_seal(r->door, &what);
+    struct err e = { 0 };
+    if (store_sync(r->store, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    secret_arena_wipe();
+    frontdoor_fds(r->door, &r->why);
+    err_reset(&e);
+    if (handoff_exec(r->p->self_fd, r->p->argv, &r->why, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    raise(SIGKILL);
+}
+
+static void wait_for_end(struct ready *r)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    for (;;) {
+        int sig = sigwaitinfo(&set, NULL);
+        if (sig == SIGTERM || sig == SIGINT || atomic_load(&r->stop))
+            return;
+        if (atomic_load(&r->seal))
+            seal(r);
+    }
+}
+
+/* The key cannot be reached at start: nothing secret is in this image, so it can wait as it is. */
+static enum run_end wait_sealed(struct ready *r, const struct err *e)
+{
+    struct handoff why = { .mode = HANDOFF_SEALED, .since_ms = clock_real_ms(), .cause = e->code };
+    if (r->p->handoff.mode == HANDOFF_READY && r->p->handoff.since_ms)
+        why.since_ms = r->p->handoff.since_ms;
+    snprintf(why.cause_text, sizeof(why.cause_text), "%s", e->msg);
+    return sealed_run(r->p, &why);
+}
+
+enum run_end ready_run(struct process *p)
+{
+    struct ready *r = NEW(struct ready);
+    struct err e = { 0 }, e2 = { 0 };
+    r->p = p;
+    r->main_thread = pthread_self();
+    rc_t rc = start(r, &e);
+    if (rc.failed && !r->custody && unlock_may_wait(&e) && custody_exists(p->data_dir)) {
+        enum run_end end = wait_sealed(r, &e);
+        mem_free(r);
+        return end;
+    }
+    if (rc.failed) {
+        log_err(EV_START_FAILED, &e, NULL, 0);
+        fprintf(stderr, "cofferd: %s\n", e.msg);
+    } else {
+        log_event(EV_READY, KV_I64("port", frontdoor_port(r->door)),
+                  KV_STR("mode", key_mode_name(p->mode)));
+        wait_for_end(r);
+        log_event0(EV_STOPPING);
+    }
+    rc_t closed = stop(r, &e2);
+    if (closed.failed)
+        log_err(EV_BACKGROUND_ERROR, &e2, NULL, 0);
+    log_event0(EV_STOPPED);
+    mem_free(r);
+    return rc.failed || closed.failed ? RUN_FAILED : RUN_STOPPED;
+}

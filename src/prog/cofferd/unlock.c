@@ -1,0 +1,120 @@
+/* unlock.c - see unlock.h. */
+#include "unlock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keys/probe.h"
+#include "provider.h"
+
+/* A directory without an envelope is a new cluster only if nothing else is in it: an envelope that was lost must not be replaced by a new one. */
+static RC check_empty(struct process *p, struct err *e)
+{
+    DIR *d = opendir(p->data_dir);
+    if (!d)
+        return file_err(e, errno, "open", p->data_dir);
+    struct dirent *entry;
+    char found[256] = "";
+    while (!*found && (entry = readdir(d))) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            memcpy(found, entry->d_name, strlen(entry->d_name) + 1);
+    }
+    closedir(d);
+    if (*found)
+        FAIL(
+            e, ERR_FOREIGN_FILE,
+            "the data directory \"%s\" has no key envelope but holds \"%s\": it is no new cluster, and no CofferDB data that can be opened",
+            p->data_dir, found);
+    return RC_OK;
+}
+
+static void report_open(const struct custody_report *r)
+{
+    if (r->repaired)
+        log_event0(EV_ENVELOPE_REPAIRED);
+    if (r->degraded)
+        log_err(EV_ENVELOPE_DEGRADED, &r->degraded_err, NULL, 0);
+    if (r->adopted)
+        log_event0(EV_ENVELOPE_ADOPTED);
+    if (r->resumed)
+        log_event(EV_ENVELOPE_ROTATION, KV_BOOL("finished", true));
+    if (r->pending)
+        log_err(EV_ENVELOPE_ROTATION, &r->pending_err, NULL, 0);
+}
+
+static RC open_or_create(struct process *p, const struct custody_config *cc, struct custody **out,
+                         bool *created, struct err *e)
+{
+    if (custody_exists(p->data_dir)) {
+        struct custody_report report = { 0 };
+        TRY(custody_open(cc, out, &report, e));
+        report_open(&report);
+        return RC_OK;
+    }
+    TRY(check_empty(p, e));
+    TRY(custody_create(cc, out, e));
+    *created = true;
+    return RC_OK;
+}
+
+/* A key that is disabled, or whose dates are over, counts as refused even where the vault would still unwrap with it: so it is asked first. */
+static RC check_not_denied(struct process *p, const struct custody_config *cc, struct err *e)
+{
+    AUTO(provider_freep) struct key_provider *prober = NULL;
+    struct probe_target target;
+    struct probe_result r;
+    struct probe_options o = { .fresh = true, .timeout_us = cc->timeout_us, .look_newer = true };
+    TRY(custody_read_target(cc, &target, e));
+    TRY(provider_for_probe(p, &prober, e));
+    probe_run(prober, &target, &o, &r);
+    if (r.cls == PROBE_DENIED) {
+        *e = r.err;
+        return RC_FAILED;
+    }
+    return RC_OK;
+}
+
+RC unlock_keys(struct process *p, bool restored, struct custody **out, bool *created, struct err *e)
+{
+    *out = NULL;
+    *created = false;
+    AUTO(provider_freep) struct key_provider *provider = NULL;
+    TRY(provider_for_smk(p, &provider, e));
+    struct custody_config cc = {
+        .dir = p->data_dir,
+        .pin_path = p->pin_path,
+        .mode = p->mode,
+        .provider = provider,
+        .timeout_us = settings_us(p->set, SET_PROBE_TIMEOUT) * 2,
+        .adopt = restored || settings_bool(p->set, SET_ADOPT),
+    };
+    if (p->mode == KEY_MODE_CMK && custody_exists(p->data_dir))
+        TRY(check_not_denied(p, &cc, e));
+    struct custody *k = NULL;
+    TRY(open_or_create(p, &cc, &k, created, e));
+    custody_set_provider(k, NULL); /* the helper ends here; a rotation starts another */
+    struct custody_status st;
+    custody_status(k, &st);
+    log_event(*created ? EV_KEY_CREATED : EV_KEY_UNSEALED, KV_STR("mode", key_mode_name(st.mode)),
+              KV_U64("generation", st.current), KV_STR("version", st.version),
+              KV_U64("envelope", st.sequence), KV_HEX("lineage", st.lineage, LINEAGE_LEN));
+    *out = k;
+    return RC_OK;
+}
+
+bool unlock_may_wait(const struct err *e)
+{
+    switch (e->code) {
+    case ERR_KEY_UNREACHABLE:
+    case ERR_KEY_THROTTLED:
+    case ERR_KEY_DENIED:
+    case ERR_KEY_NOT_FOUND:
+    case ERR_KEY_BAD_ANSWER:
+    case ERR_TIMEOUT: return true;
+    default: return false;
+    }
+}
