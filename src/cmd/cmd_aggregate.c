@@ -112,16 +112,16 @@ static struct slice first_stage(struct bdoc pipeline)
 RC cmd_aggregate_ns(struct cmd_req *r, struct bdoc pipeline, struct cmd_ns *ns, struct err *e)
 {
     struct bval v = cmd_first(r);
+    struct slice stage = first_stage(pipeline);
     int64_t one;
 
+    if (slice_eq_str(stage, "$changeStream"))
+        FAIL(e, ERR_LOC(40573), "The $changeStream stage is only supported on replica sets");
     if (!bval_is_number(v))
         return cmd_ns(r, ns, e);
     if (!bval_to_i64(v, &one) || one != 1)
         FAIL(e, ERR_FAILED_TO_PARSE,
              "Invalid command format: the 'aggregate' field must specify a collection name or 1");
-    struct slice stage = first_stage(pipeline);
-    if (slice_eq_str(stage, "$changeStream"))
-        FAIL(e, ERR_LOC(40573), "The $changeStream stage is only supported on replica sets");
     if (!slice_eq_str(stage, "$documents"))
         FAIL(e, ERR_INVALID_NAMESPACE,
              "{aggregate: 1} is not valid for '%.*s'; a collection is required.",

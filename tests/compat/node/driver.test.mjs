@@ -117,7 +117,7 @@ test('what a standalone node has not is refused with its code', async () => {
   const session = client.startSession();
   try {
     session.startTransaction();
-    await assert.rejects(db.collection('txn').insertOne({ a: 1 }, { session }), (e) => e.code === 20);
+    await assert.rejects(db.collection('txn').findOne({ a: 1 }, { session }), (e) => e.code === 20);
   } finally {
     await session.endSession();
   }
