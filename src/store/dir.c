@@ -449,6 +449,42 @@ static RC apply(struct exam *x, struct err *e)
     return x->n_repairs ? store__io_dir_sync(x->c->dir, e) : RC_OK;
 }
 
+/* The anchor's header seems to be under another key. If another file is under ours, it is the header that is damaged. */
+static bool another_file_opens(const struct exam *x)
+{
+    for (size_t i = 0; i < x->names.n; i++) {
+        AUTO(mem_freep) char *path = mem_printf("%s/%s", x->c->dir, x->names.names[i]);
+        uint8_t raw[STORE__HEADER_LEN];
+        struct store__header h;
+        struct store__name n;
+        struct err ignored = { 0 };
+        bool unfinished;
+        uint64_t size;
+
+        store__name_parse(x->names.names[i], &n);
+        if (n.kind == STORE__K_SEALED && n.role != STORE__ANCHOR &&
+            !read_head(path, n.role, raw, &size, &unfinished, &ignored).failed && !unfinished &&
+            !store__header_verify(x->c->seal->keys, x->c->seal->alg, NULL, SLICE(raw, sizeof(raw)),
+                                  path, &h, &ignored)
+                 .failed)
+            return true;
+    }
+    return false;
+}
+
+static RC load_anchor(struct exam *x, struct err *e)
+{
+    struct err mine = { 0 };
+
+    if (!store__anchor_load(x->c->seal->keys, x->c->seal->alg, x->c->dir, x->c->seal->id, x->d,
+                            &mine)
+             .failed)
+        return RC_OK;
+    if (mine.code == ERR_WRONG_KEY && another_file_opens(x))
+        FAIL(e, ERR_CORRUPT, "the header of the anchor is damaged");
+    FAIL(e, mine.code, "%s", mine.msg);
+}
+
 static RC examine(struct exam *x, struct err *e)
 {
     TRY(list_dir(x->c->dir, &x->names, e));
@@ -467,7 +503,7 @@ static RC examine(struct exam *x, struct err *e)
         }
         return RC_OK;
     }
-    TRY(store__anchor_load(x->c->seal->keys, x->c->seal->alg, x->c->dir, x->c->seal->id, x->d, e));
+    TRY(load_anchor(x, e));
     if (x->c->envelope_seq && x->c->envelope_seq < x->d->envelope_seq)
         FAIL(e, ERR_ENVELOPE_STALE,
              "the key envelope is at %" PRIu64 ", the anchor remembers %" PRIu64,

@@ -88,7 +88,7 @@ class SealedFileSystem : public rocksdb::FileSystem {
 
         out->reset();
         if (!sealed_name(path, &n))
-            return unknown(path);
+            return refused("a file of this name");
         if (n.role == STORE__TABLE) {
             struct store__block_writer *w;
 
@@ -414,6 +414,9 @@ class SealedFileSystem : public rocksdb::FileSystem {
 
     static IOStatus unknown(const std::string &path)
     {
+        if (access(path.c_str(), F_OK) != 0) /* the engine asks for .ldb when an .sst is missing */
+            return IOStatus::PathNotFound("E" + std::to_string(static_cast<int>(ERR_NOT_FOUND)),
+                                          "\"" + path + "\" is missing");
         return IOStatus::NotSupported("a file of this name is never used", path);
     }
 

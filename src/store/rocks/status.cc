@@ -82,6 +82,9 @@ rc_t from_status(const rocksdb::Status &st, const char *what, struct err *e)
     if (st.severity() >= rocksdb::Status::Severity::kFatalError &&
         (own == ERR_NONE || own == ERR_IO || own == ERR_DISK_FULL))
         code = ERR_ENGINE_FATAL;
+    if (own ==
+        ERR_NOT_FOUND) /* a file that the manifest names; that a key is not there carries no code */
+        code = ERR_CORRUPT;
     if (code == ERR_WRITE_CONFLICT)
         FAIL(
             e, code,

@@ -287,7 +287,8 @@ static void check_thread(struct store *st, unsigned t, unsigned acked)
 static void nothing_acknowledged_is_lost(void **state)
 {
     const char *loops_text = getenv("COFFER_CRASH_LOOPS"), *seed_text = getenv("COFFER_SEED");
-    unsigned loops = loops_text ? (unsigned)atoi(loops_text) : 6, acked[WRITERS] = { 0 }, sum = 0;
+    unsigned loops = loops_text ? (unsigned)strtoul(loops_text, NULL, 10) : 6,
+             acked[WRITERS] = { 0 }, sum = 0;
     struct keyring *k = key_ring(3);
     const char *dir = tmp_path();
 
@@ -372,7 +373,7 @@ int main(int argc, char **argv)
     support_init();
     fault_init_from_env();
     if (argc == 4 && strcmp(argv[1], "write") == 0)
-        rc = child_write(argv[2], atoi(argv[3]));
+        rc = child_write(argv[2], (int)strtol(argv[3], NULL, 10));
     else if (argc == 4 && strcmp(argv[1], "make") == 0)
         rc = child_make(argv[2], strcmp(argv[3], "clean") == 0);
     else {
