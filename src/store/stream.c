@@ -267,7 +267,7 @@ bool store__stream_unsynced(struct store__stream_writer *w)
     bool is;
 
     mutex_lock(&w->mu);
-    is = w->data_unsynced && !w->broken;
+    is = w->data_unsynced && !w->sync_failed;
     mutex_unlock(&w->mu);
     return is;
 }

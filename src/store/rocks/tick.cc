@@ -100,7 +100,7 @@ extern "C" RC store_resume(struct store *s, struct err *e)
     TRY(store__writable(s, e)); /* resuming into a full disk would make the error fatal */
     if (!s->shared->read_only)
         return RC_OK;
-    st = s->db->Resume();
+    st = s->db->GetRootDB()->Resume(); /* TransactionDB does not forward it */
     if (!st.ok())
         return store_rocks::from_status(st, "resume writing", e);
     if (s->shared->read_only.exchange(false))
