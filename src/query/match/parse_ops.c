@@ -507,7 +507,7 @@ static RC op_geo(const struct op_ctx *c, struct bval v, struct err *e)
 {
     (void)v;
     if ((c->p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR)) &&
-        (slice_eq_str(c->name, "$near") || slice_eq_str(c->name, "$nearSphere")))
+        (slice_has_prefix(c->name, SLICE_LIT("$near")) || slice_eq_str(c->name, "$geoNear")))
         FAIL(e, ERR_LOC(5626500), "%.*s is not allowed in this context", (int)c->name.len,
              c->name.p);
     FAIL(e, ERR_BAD_VALUE, "geospatial query operators are not supported: %.*s", (int)c->name.len,
@@ -543,6 +543,7 @@ static const struct {
     { "$geoIntersects", op_geo },
     { "$near", op_geo },
     { "$nearSphere", op_geo },
+    { "$geoNear", op_geo },
 };
 
 static RC parse_op(const struct op_ctx *c, struct bval v, struct err *e)

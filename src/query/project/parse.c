@@ -86,11 +86,12 @@ static RC leaf(struct parser *ps, enum project__leaf kind, struct project__node 
         int at = project__find(n, ps->path[i]);
 
         if (i + 1 == ps->depth && at >= 0)
-            FAIL(e, ERR_LOC(31250), "path collision at %.*s", (int)ps->path[i].len, ps->path[i].p);
+            FAIL(e, ERR_LOC(ps->kind == PROJECT_ADD_FIELDS ? 40176 : 31250),
+                 "path collision at %.*s", (int)ps->path[i].len, ps->path[i].p);
         n = at >= 0 ? n->children[at] : add_child(ps->q->arena, n, ps->path[i]);
         if (i + 1 < ps->depth && n->leaf != LEAF_NONE)
-            FAIL(e, ERR_LOC(31249), "path collision at %.*s", (int)ps->path[i + 1].len,
-                 ps->path[i + 1].p);
+            FAIL(e, ERR_LOC(ps->kind == PROJECT_ADD_FIELDS ? 40176 : 31249),
+                 "path collision at %.*s", (int)ps->path[i + 1].len, ps->path[i + 1].p);
         if (kind == LEAF_EXPR)
             n->computed = true;
     }
@@ -269,6 +270,8 @@ static RC parse_fields(struct parser *ps, struct bdoc d, struct err *e)
     while (biter_next(&it)) {
         int n;
 
+        if (ps->kind == PROJECT_ADD_FIELDS && memchr(it.name.p, '.', it.name.len))
+            FAIL(e, ERR_LOC(40183), "FieldPath field names may not contain '.' in a sub-object");
         TRY(push_path(ps, it.name, &n, e));
         ps->depth += n;
         TRY(parse_value(ps, it.val, e));
@@ -295,6 +298,8 @@ static RC parse_value(struct parser *ps, struct bval v, struct err *e)
     }
     if (it.name.len > 0 && it.name.p[0] == '$' && it.at == it.end)
         return parse_operator(ps, v, it.name, it.val, e);
+    if (ps->kind == PROJECT_ADD_FIELDS && it.name.len > 0 && it.name.p[0] == '$')
+        FAIL(e, ERR_LOC(40181), "an object representing an expression must have exactly one field");
     return parse_fields(ps, bval_doc(v), e);
 }
 

@@ -79,6 +79,10 @@ static const struct row rows[] = {
     { A, "{'a.b':1}", "{_id:1,a:5}", "{_id:1,a:{b:1}}", 0, NULL },
     { A, "{a:'$$REMOVE'}", "{_id:1,a:5,b:1}", "{_id:1,b:1}", 0, NULL },
     { A, "{a:{}}", "{_id:1,a:5}", "{_id:1,a:{}}", 0, NULL },
+    { A, "{a:1,'a.b':2}", "{}", NULL, 40176, NULL },
+    { A, "{'a.b':1,a:2}", "{}", NULL, 40176, NULL },
+    { A, "{a:{'x.y':1}}", "{}", NULL, 40183, NULL },
+    { A, "{a:{$add:[1,2],$multiply:[3,4]}}", "{}", NULL, 40181, NULL },
     { U, "{a:0,'b.c':0}", "{_id:1,a:5,b:{c:1,d:2}}", "{_id:1,b:{d:2}}", 0, NULL },
 };
 
