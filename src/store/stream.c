@@ -185,7 +185,8 @@ static RC sync_upto_now(struct store__stream_writer *w, bool mark, struct err *e
     mutex_lock(&w->mu);
     if (rc.failed) {
         w->broken = w->sync_failed =
-            true; /* the kernel may have dropped the pages: a later sync would promise what is gone */
+            /* the kernel may have dropped the pages: a later sync would promise what is gone */
+            true;
     } else if (frames > w->synced) {
         w->synced = frames;
         memcpy(w->synced_tag, tag, sizeof(tag));
@@ -194,7 +195,8 @@ static RC sync_upto_now(struct store__stream_writer *w, bool mark, struct err *e
             struct err ignored = { 0 };
 
             (void)emit(w, STORE__FRAME_MARK, &ignored)
-                .failed; /* a mark is a help for the reader, not a promise; the writer is broken now */
+                /* a mark is a help for the reader, not a promise; the writer is broken now */
+                .failed;
         }
     }
     mutex_unlock(&w->mu);
@@ -226,7 +228,8 @@ RC store__stream_close(struct store__stream_writer *w, struct err *e)
 RC store__stream_sync(struct store__stream_writer *w, struct err *e)
 {
     if (is_small(
-            w->role)) /* the engine syncs them once, when they are complete, and does not always close them */
+            /* the engine syncs them once, when they are complete, and does not always close them */
+            w->role))
         return store__stream_close(w, e);
     return sync_upto_now(w, /* mark= */ true, e);
 }

@@ -50,7 +50,8 @@ DBOptions db_options(const struct store_config *c, struct store *s)
     o.wal_recovery_mode = WALRecoveryMode::kTolerateCorruptedTailRecords;
     o.track_and_verify_wals_in_manifest = true;
     o.verify_sst_unique_id_in_manifest = true;
-    o.fail_if_options_file_error = false; /* nothing reads that file; failing after the handles exist is an assertion in 7.8 */
+    /* nothing reads that file; failing after the handles exist is an assertion in 7.8 */
+    o.fail_if_options_file_error = false;
     o.write_dbid_to_manifest = true;
     o.recycle_log_file_num = 0;
     o.manual_wal_flush = false;
@@ -211,7 +212,8 @@ rc_t open_engine(const struct store_config *c, struct store *s, struct err *e)
     if (st.IsInvalidArgument() && st.ToString().find("Direct I/O") != std::string::npos)
         FAIL(
             e, ERR_IO,
-            "could not read CURRENT at first"); /* read again, it worked: the engine takes that for direct I/O, which is never asked for */
+            /* read again, it worked: the engine takes that for direct I/O, which is never asked for */
+            "could not read CURRENT at first");
     if (!st.ok())
         return store_rocks::from_status(st, "open the store", e);
     for (size_t i = 0; i < handles.size(); i++)
