@@ -15,12 +15,16 @@ int64_t cmd_i64(struct bval v)
 
     if (bval_to_i64(v, &n))
         return n;
-    if (v.type == BT_DECIMAL128) { /* half to even; beyond int64 it clamps below */
-        double d = bval_to_double(v);
-        if (!isnan(d) && fabs(d) < 0x1p63)
-            return (int64_t)nearbyint(d);
-    }
     double d = bval_to_double(v);
+    /* half to even, decided on the decimal itself */
+    if (v.type == BT_DECIMAL128 && !isnan(d) && fabs(d) < 0x1p52) {
+        uint8_t bits[8];
+        double half = floor(d) + 0.5;
+        memcpy(bits, &half, sizeof(bits));
+        int c = bval_cmp(v, (struct bval){ .type = BT_DOUBLE, .len = 8, .p = bits });
+        int64_t low = (int64_t)floor(d);
+        return c < 0 ? low : c > 0 ? low + 1 : low + (low & 1);
+    }
     if (isnan(d))
         return 0;
     if (d >= 0x1p63)

@@ -75,6 +75,23 @@ static RC check_refused(const struct create_args *a, struct err *e)
     return RC_OK;
 }
 
+struct images_args {
+    bool enabled;
+};
+
+static RC check_images(const struct create_args *a, struct err *e)
+{
+    static const struct arg table[] = {
+        ARG(struct images_args, enabled, "enabled", ARG_BOOL, ARG_REQUIRED),
+    };
+    struct images_args i = { 0 };
+
+    if (a->images.type != BT_DOCUMENT)
+        return RC_OK;
+    return cmd_fields(bval_doc(a->images), "create.changeStreamPreAndPostImages", table,
+                      ARRAY_LEN(table), &i, e);
+}
+
 static RC check_capped(const struct create_args *a, int64_t *size, int64_t *max, struct err *e)
 {
     *size = *max = 0;
@@ -116,8 +133,8 @@ static RC check_view(struct cmd_req *r, const struct create_args *a, struct err 
     if (bval_str(a->view_on).len == 0)
         FAIL(e, ERR_BAD_VALUE, "'viewOn' cannot be empty");
     TRY(cmd_ns_of(r, a->view_on, &on, e));
-    if (a->capped || !bval_is_missing(a->validator) || !bval_is_missing(a->id_index) ||
-        a->level.p || a->action.p)
+    if (!bval_is_missing(a->validator) || !bval_is_missing(a->id_index) || a->level.p ||
+        a->action.p)
         FAIL(e, ERR_INVALID_OPTIONS, "the option is not allowed on a view");
     struct qctx q;
     struct pipeline *p;
@@ -157,7 +174,7 @@ static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, in
     struct bw w;
 
     bw_init(&w, &b);
-    if (a->capped) {
+    if (a->capped && a->view_on.type != BT_STRING) { /* ignored on a view */
         bw_bool(&w, "capped", true);
         bw_i64(&w, "size", size);
         if (max)
@@ -204,6 +221,7 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_args(r, create_table, ARRAY_LEN(create_table), &a, e));
     TRY(check_enums(&a, e));
     TRY(check_refused(&a, e));
+    TRY(check_images(&a, e));
     TRY(check_capped(&a, &size, &max, e));
     TRY(cmd_collation(a.collation, e));
     TRY(check_view(r, &a, e));
@@ -274,11 +292,16 @@ RC cmd__dropDatabase(struct cmd_req *r, struct bw *w, struct err *e)
     struct bval one = cmd_first(r);
     rc_t rc = RC_OK;
 
+    if (one.type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field 'dropDatabase.dropDatabase' is missing but a required field");
     if (!bval_is_number(one))
         FAIL(
             e, ERR_TYPE_MISMATCH,
             "BSON field 'dropDatabase.dropDatabase' is the wrong type '%s', expected type 'number'",
             btype_name(one.type));
+    if (cmd_i64(one) != 1)
+        FAIL(e, ERR_BAD_VALUE, "BSON field 'dropDatabase' must be 1");
     TRY(cmd_no_args(r, e));
     if (slice_eq_str(r->db, "admin") || slice_eq_str(r->db, "local") ||
         slice_eq_str(r->db, "config"))

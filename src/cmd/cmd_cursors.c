@@ -47,7 +47,7 @@ static RC more(struct cmd_req *r, struct cursor *c, int64_t n, const char *ns, s
                struct err *e)
 {
     TRY(check_owner(r, c, ns, e));
-    if (r->g.has_max_time)
+    if (!bval_is_nullish(bdoc_get(r->body, "maxTimeMS")))
         FAIL(e, ERR_BAD_VALUE,
              "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
     c->q.now_ms = clock_real_ms();
@@ -67,6 +67,9 @@ RC cmd__getMore(struct cmd_req *r, struct bw *w, struct err *e)
     struct bval id = cmd_first(r);
     struct cursor *c;
 
+    if (id.type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field 'getMore.getMore' is missing but a required field");
     if (id.type != BT_INT64)
         FAIL(e, ERR_TYPE_MISMATCH,
              "BSON field 'getMore.getMore' is the wrong type '%s', expected type 'long'",
@@ -115,8 +118,6 @@ RC cmd__killCursors(struct cmd_req *r, struct bw *w, struct err *e)
              r->db.p);
     TRY(cmd_args(r, kill_table, ARRAY_LEN(kill_table), &a, e));
     int n = (int)bdoc_count(bval_doc(a.cursors));
-    if (n == 0)
-        FAIL(e, ERR_BAD_VALUE, "Must specify at least one cursor id in: killCursors");
     int64_t *ids = ARENA_ARRAY(r->arena, int64_t, (size_t)n);
     enum cursor_kill *how = ARENA_ARRAY(r->arena, enum cursor_kill, (size_t)n);
     biter_init(&it, bval_doc(a.cursors));

@@ -41,6 +41,8 @@ RC cmd_find_parse(struct cmd_req *r, struct find_args *a, struct err *e)
         return cmd_wrong_type("find", "allowPartialResults", partial, "bool", e);
     if (!bval_is_missing(replay) && replay.type != BT_NULL && replay.type != BT_BOOL)
         return cmd_wrong_type("find", "oplogReplay", replay, "bool", e);
+    if (bdoc_get(r->body, "filter").type == BT_NULL)
+        return cmd_wrong_type("find", "filter", bval_new_null(), "object", e);
     TRY(cmd_collation(a->collation, e));
     TRY(cmd_hint(a->hint, e));
     if (a->await_data && !a->tailable)

@@ -121,8 +121,7 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
 }
 
 struct write_concern {
-    struct bval w, j, fsync, provenance;
-    int64_t wtimeout;
+    struct bval w, j, fsync, provenance, wtimeout; /* MongoDB takes any wtimeout */
 };
 
 static RC parse_w(struct cmd_req *r, struct bval w, struct err *e)
@@ -146,8 +145,7 @@ static RC parse_w(struct cmd_req *r, struct bval w, struct err *e)
         return RC_OK;
     }
     if (w.type == BT_DOCUMENT)
-        FAIL(e, ERR_BAD_VALUE,
-             "cannot use tagged 'w' when a host is not a member of a replica set");
+        return RC_OK; /* tags: one node has them all */
     FAIL(e, ERR_FAILED_TO_PARSE, "w has to be a number, string, or object; found: %s",
          btype_name(w.type));
 }
@@ -158,7 +156,7 @@ static RC parse_write_concern(struct cmd_req *r, struct bval v, struct err *e)
         ARG(struct write_concern, w, "w", ARG_ANY, 0),
         ARG(struct write_concern, j, "j", ARG_ANY, 0),
         ARG(struct write_concern, fsync, "fsync", ARG_ANY, 0),
-        ARG(struct write_concern, wtimeout, "wtimeout", ARG_I64, 0),
+        ARG(struct write_concern, wtimeout, "wtimeout", ARG_ANY, 0),
         ARG(struct write_concern, provenance, "provenance", ARG_ANY, 0),
         ARG_SKIP("getLastError"),
         ARG_SKIP("wElectionId"),
@@ -171,18 +169,18 @@ static RC parse_write_concern(struct cmd_req *r, struct bval v, struct err *e)
     if (v.type != BT_DOCUMENT)
         return cmd_wrong_type(r->def->name, "writeConcern", v, "object", e);
     TRY(cmd_fields(bval_doc(v), "writeConcern", args, ARRAY_LEN(args), &c, e));
-    if (!bval_is_missing(c.j) && c.j.type != BT_BOOL && !bval_is_number(c.j))
+    if (!bval_is_nullish(c.j) && c.j.type != BT_BOOL && !bval_is_number(c.j))
         return cmd_wrong_type("writeConcern", "j", c.j, "bool", e);
-    if (!bval_is_missing(c.fsync) && c.fsync.type != BT_BOOL && !bval_is_number(c.fsync))
+    if (!bval_is_nullish(c.fsync) && c.fsync.type != BT_BOOL && !bval_is_number(c.fsync))
         return cmd_wrong_type("writeConcern", "fsync", c.fsync, "bool", e);
     if (!(r->def->flags & CMD_WRITE_CONCERN))
         FAIL(e, ERR_INVALID_OPTIONS, "Command does not support writeConcern");
     if (!bval_is_missing(c.w) && c.w.type != BT_NULL)
         TRY(parse_w(r, c.w, e));
-    bool journal = !bval_is_missing(c.j) && bval_truthy(c.j);
+    bool journal = !bval_is_nullish(c.j) && bval_truthy(c.j);
     if (r->w0 && journal)
         r->w0 = false;
-    r->g.no_journal = r->w0 || (!bval_is_missing(c.j) && !journal &&
+    r->g.no_journal = r->w0 || (!bval_is_nullish(c.j) && !journal &&
                                 (bval_is_missing(c.w) || bval_is_number(c.w)));
     return RC_OK;
 }

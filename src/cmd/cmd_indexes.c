@@ -130,8 +130,13 @@ static RC wanted_names(struct cmd_req *r, const struct coll_indexes *l, struct b
         while (biter_next(&it)) {
             if (it.val.type != BT_STRING)
                 FAIL(e, ERR_TYPE_MISMATCH, "dropIndexes.index must be an array of strings");
-            if (slice_eq_str(bval_str(it.val), "*"))
-                FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [*]");
+            if (slice_eq_str(bval_str(it.val), "*")) {
+                *n = -1;
+                return RC_OK;
+            }
+            for (int k = 0; k < *n; k++)
+                if (slice_eq((*out)[k], bval_str(it.val)))
+                    FAIL(e, ERR_INDEX_NOT_FOUND, "an index is named twice");
             (*out)[(*n)++] = bval_str(it.val);
         }
         return RC_OK;
@@ -180,13 +185,14 @@ RC cmd__dropIndexes(struct cmd_req *r, struct bw *w, struct err *e)
 
 struct list_args {
     struct bval cursor, uuid;
+    bool ignored; /* there are no builds that a client could watch */
 };
 
 static const struct arg list_table[] = {
     ARG(struct list_args, cursor, "cursor", ARG_DOC, 0),
     ARG(struct list_args, uuid, "collectionUUID", ARG_ANY, 0),
-    ARG_SKIP("includeBuildUUIDs"),
-    ARG_SKIP("includeIndexBuildInfo"),
+    ARG(struct list_args, ignored, "includeBuildUUIDs", ARG_SAFE_BOOL, 0),
+    ARG(struct list_args, ignored, "includeIndexBuildInfo", ARG_SAFE_BOOL, 0),
     ARG_SKIP("isTimeseriesNamespace"),
 };
 

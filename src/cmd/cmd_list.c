@@ -76,15 +76,10 @@ RC cmd__listCollections(struct cmd_req *r, struct bw *w, struct err *e)
         if (!may_see(r, l.v[i], a.authorized))
             continue;
         buf_clear(&one);
-        put_collection(l.v[i], false, &one);
+        put_collection(l.v[i], a.name_only, &one);
         struct bdoc d = { .p = one.p, .len = (uint32_t)one.len };
         if (m)
             rc = match_eval(m, &q, d, NULL, &ok, e);
-        if (!rc.failed && ok && a.name_only) {
-            buf_clear(&one);
-            put_collection(l.v[i], true, &one);
-            d = (struct bdoc){ .p = one.p, .len = (uint32_t)one.len };
-        }
         if (!rc.failed && ok)
             bw_doc(&docs, NULL, d);
     }
@@ -159,6 +154,25 @@ static RC put_db(struct dbs *x, struct slice db, int64_t bytes, struct err *e)
     return RC_OK;
 }
 
+/* admin is always there: users and roles are kept for it. */
+static RC put_admin(struct dbs *x, const struct catalog_list *l, bool only_authorized,
+                    struct err *e)
+{
+    struct slice admin = SLICE_LIT("admin");
+    uint8_t lower[8], upper[8];
+    uint64_t bytes;
+
+    for (int i = 0; i < l->n; i++)
+        if (slice_eq(l->v[i]->db, admin))
+            return RC_OK;
+    if (only_authorized && !identity_allows_any(x->r->client->identity, admin, ACT_FIND))
+        return RC_OK;
+    put_be64(lower, META_USERS);
+    put_be64(upper, META_USERS + 1);
+    store_range_size(x->r->node->store, STORE_META, SLICE(lower, 8), SLICE(upper, 8), &bytes);
+    return put_db(x, admin, (int64_t)bytes, e);
+}
+
 static RC put_dbs(struct dbs *x, const struct catalog_list *l, bool only_authorized, struct err *e)
 {
     for (int i = 0; i < l->n;) {
@@ -196,7 +210,9 @@ RC cmd__listDatabases(struct cmd_req *r, struct bw *w, struct err *e)
     x.name_only = a.name_only;
     bw_array_begin(w, "databases");
     catalog_list(r->node->catalog, SLICE_EMPTY, &l);
-    rc_t rc = put_dbs(&x, &l, only_authorized, e);
+    rc_t rc = put_admin(&x, &l, only_authorized, e);
+    if (!rc.failed)
+        rc = put_dbs(&x, &l, only_authorized, e);
     catalog_list_free(&l);
     TRY(rc);
     bw_array_end(w);

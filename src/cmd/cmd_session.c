@@ -38,6 +38,9 @@ static RC each(struct cmd_req *r, enum verb verb, struct err *e)
     struct bval list = cmd_first(r);
     struct biter it;
 
+    if (list.type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s' is missing but a required field",
+             r->def->name);
     if (list.type != BT_ARRAY)
         FAIL(e, ERR_TYPE_MISMATCH, "BSON field '%s' is the wrong type '%s', expected type 'array'",
              r->def->name, btype_name(list.type));
@@ -45,6 +48,8 @@ static RC each(struct cmd_req *r, enum verb verb, struct err *e)
         biter_init(&it, bval_doc(list));
         while (biter_next(&it)) {
             struct lsid l = { 0 };
+            if (it.val.type == BT_NULL && verb == KILL)
+                continue;
             if (it.val.type != BT_DOCUMENT)
                 FAIL(e, ERR_TYPE_MISMATCH,
                      "BSON field '%s' is the wrong type '%s', expected type 'object'", r->def->name,
@@ -83,4 +88,49 @@ RC cmd__killSessions(struct cmd_req *r, struct bw *w, struct err *e)
     (void)w;
     TRY(cmd_no_args(r, e));
     return each(r, KILL, e);
+}
+
+struct pattern {
+    struct slice user, db;
+};
+
+static const struct arg user_table[] = {
+    ARG(struct pattern, user, "user", ARG_STR, ARG_REQUIRED),
+    ARG(struct pattern, db, "db", ARG_STR, ARG_REQUIRED),
+};
+
+/* killAllSessions(): of the named users, or of everybody when none is named. Without users in the sessions themselves, a cursor's maker decides. */
+RC cmd__killAllSessions(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct bval list = cmd_first(r);
+    struct biter it;
+
+    (void)w;
+    TRY(cmd_no_args(r, e));
+    if (list.type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field 'killAllSessions' is missing but a required field");
+    if (list.type != BT_ARRAY)
+        FAIL(e, ERR_TYPE_MISMATCH,
+             "BSON field 'killAllSessions' is the wrong type '%s', expected type 'array'",
+             btype_name(list.type));
+    if (bdoc_is_empty(bval_doc(list)))
+        cursors_kill_user(r->node->cursors, NULL);
+    for (int pass = 0; pass < 2; pass++) {
+        biter_init(&it, bval_doc(list));
+        while (biter_next(&it)) {
+            struct pattern p = { 0 };
+            if (it.val.type != BT_DOCUMENT)
+                FAIL(e, ERR_TYPE_MISMATCH,
+                     "BSON field 'killAllSessions' is the wrong type '%s', expected type 'object'",
+                     btype_name(it.val.type));
+            TRY(cmd_fields(bval_doc(it.val), "killAllSessions", user_table, ARRAY_LEN(user_table),
+                           &p, e));
+            if (pass == 1)
+                cursors_kill_user(r->node->cursors,
+                                  arena_printf(r->arena, "%.*s.%.*s", (int)p.db.len, p.db.p,
+                                               (int)p.user.len, p.user.p));
+        }
+    }
+    return RC_OK;
 }

@@ -79,7 +79,9 @@ RC cmd_uuid_check(struct cmd_req *r, struct bval uuid, const struct cmd_ns *ns, 
     if (uuid.type != BT_BINARY)
         return cmd_wrong_type(r->def->name, "collectionUUID", uuid, "binData", e);
     struct slice id = bval_bin(uuid, &subtype);
-    if (subtype != 4 || id.len != CATALOG_UUID_LEN)
+    if (subtype == 4 && id.len != CATALOG_UUID_LEN)
+        FAIL(e, ERR_INVALID_UUID, "collectionUUID must have 16 bytes");
+    if (subtype != 4)
         return cmd_wrong_type(r->def->name, "collectionUUID", uuid, "UUID", e);
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, ns);
     if (x && memcmp(x->uuid, id.p, CATALOG_UUID_LEN) == 0)
@@ -310,7 +312,7 @@ RC cmd_list_cursor(struct cmd_req *r, struct bw *w, const char *ns, struct bdoc 
                (struct bdoc){ .p = arena_dup(c->arena, docs.p, docs.len), .len = docs.len });
     c->source = &l->base;
     c->ns = arena_strdup(c->arena, ns);
-    if (b.batch_size < 0)
+    if (b.batch_size < 0 || (b.batch_size > 0 && b.batch_size >= (int64_t)bdoc_count(docs)))
         b.batch_size = INT64_MAX; /* lists are given whole unless asked otherwise */
     return cmd_cursor_reply(r, w, c, &b, e);
 }

@@ -236,6 +236,16 @@ void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN]
     sweep(r, of_session, lsid, NULL);
 }
 
+static bool of_user(const struct cursor *c, const void *user)
+{
+    return c->has_lsid && (!user || strcmp(c->user, user) == 0);
+}
+
+void cursors_kill_user(struct cursors *r, const char *user)
+{
+    sweep(r, of_user, user, NULL);
+}
+
 struct idle {
     uint64_t now_us, timeout_us;
 };

@@ -155,6 +155,7 @@ void exec_close(struct exec *x)
         store_snapshot_release(x->snap);
     catalog_coll_unref(x->s.coll);
     buf_fini(&x->row_buf);
+    buf_fini(&x->key_doc);
     arena_free(x->scratch);
     mem_free(x);
 }
@@ -192,6 +193,10 @@ static RC project_row(struct exec *x, struct exec_row *row, struct err *e)
         }
         TRY(project_apply(x->s.project, &x->q, row->doc, &hit, &row->doc, e));
     }
+    if (x->s.return_key)
+        row->doc = x->key_doc.len && !x->sorted
+                       ? (struct bdoc){ .p = x->key_doc.p, .len = (uint32_t)x->key_doc.len }
+                       : BDOC_EMPTY;
     if (x->s.show_record_id) {
         struct buf b = BUF_INIT;
         struct bdoc d = with_rid(&b, row->doc, row->rid);

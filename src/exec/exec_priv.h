@@ -97,6 +97,8 @@ struct exec {
     int64_t skipped, returned;
     struct exec_stats stats;
     struct buf row_buf;
+    /* return_key: the last entry's key as a document; empty when there is none */
+    struct buf key_doc;
     struct store_pin pin;
     bool done;
 };

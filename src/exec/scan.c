@@ -173,19 +173,18 @@ static RC advance_entry(struct scan *s, bool *valid, struct err *e)
     return RC_OK;
 }
 
-/* A document made of the key's fields, _id first; {index key} as it is for returnKey. */
-static RC document_of_key(struct scan *s, struct slice fields, struct slice tags, struct bdoc *out,
-                          struct err *e)
+/* A document made of the key's fields; a covered plan's has _id first. */
+static RC document_of_key(struct scan *s, struct slice fields, struct slice tags, struct buf *to,
+                          struct bdoc *out, struct err *e)
 {
     const struct index_def *d = s->p->index;
-    struct exec *x = s->x;
     struct bval v[INDEX_FIELDS_MAX];
     struct slice rest;
     struct bw w;
 
-    TRY(index_decode(d, fields, tags, x->scratch, v, &rest, e));
-    buf_clear(&x->row_buf);
-    bw_init(&w, &x->row_buf);
+    TRY(index_decode(d, fields, tags, s->x->scratch, v, &rest, e));
+    buf_clear(to);
+    bw_init(&w, to);
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < d->n_fields; i++)
             if (slice_eq_str(d->fields[i].path, "_id") == (pass == 0))
@@ -209,10 +208,14 @@ static RC next_entry(struct scan *s, struct exec_row *row, bool *valid, struct e
             TRY(qctx_check(&s->x->q, e));
             continue;
         }
+        if (s->x->s.return_key) {
+            struct bdoc key;
+            TRY(document_of_key(s, fields, tags, &s->x->key_doc, &key, e));
+        }
         if (!s->p->covered)
             return fetch(s, rid, row, e);
         row->rid = rid;
-        return document_of_key(s, fields, tags, &row->doc, e);
+        return document_of_key(s, fields, tags, &s->x->row_buf, &row->doc, e);
     }
 }
 
@@ -240,8 +243,8 @@ RC exec__scan_next(struct scan *s, struct exec_row *row, bool *valid, struct err
     case PLAN_COLLSCAN: return next_record(s, row, valid, e);
     case PLAN_IDHACK: return next_point(s, row, valid, e);
     case PLAN_IXSCAN:
-        return s->p->point && !s->p->covered ? next_point(s, row, valid, e)
-                                             : next_entry(s, row, valid, e);
+        return s->p->point && !s->p->covered && !s->x->s.return_key ? next_point(s, row, valid, e)
+                                                                    : next_entry(s, row, valid, e);
     case PLAN_OR: return next_branch(s, row, valid, e);
     }
     base_panic(__FILE__, __LINE__, "a plan without a scan");

@@ -60,6 +60,8 @@ void cursors_finish(struct cursors *r, struct cursor *c);
 enum cursor_kill { CURSOR_KILLED, CURSOR_NOT_FOUND, CURSOR_REFUSED };
 enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, const char *user);
 void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN]);
+/* cursors_kill_user(): those of the user's (NULL: anybody's) sessions. */
+void cursors_kill_user(struct cursors *r, const char *user);
 void cursors_reap(struct cursors *r, uint64_t now_us);
 struct cursors_stats {
     int64_t open, pinned, timed_out, total_opened;
