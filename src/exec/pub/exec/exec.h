@@ -9,6 +9,7 @@
 #ifndef EXEC_EXEC_H
 #define EXEC_EXEC_H
 
+#include "bsonx/bw.h"
 #include "coll/coll.h"
 #include "query/agg.h"
 
