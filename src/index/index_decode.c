@@ -137,7 +137,11 @@ static RC take_number(struct reader *r, uint8_t rank, struct bval *out, struct e
         *out = bval_new_i32(r->a, (int32_t)d);
         return RC_OK;
     case TAG_INT64: {
+        if (!(fabs(d) <= 0x1p63))
+            return corrupt(e);
         uint64_t u = more ? digits : (uint64_t)fabs(d);
+        if (u > (uint64_t)INT64_MAX + (flip != 0))
+            return corrupt(e);
         *out = bval_new_i64(r->a, (int64_t)(flip ? 0 - u : u));
         return RC_OK;
     }
@@ -306,9 +310,11 @@ static RC take_value(struct reader *r, int depth, struct bval *out, struct err *
 RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a,
                 struct bval *out, struct slice *rest, struct err *e)
 {
-    struct reader r = {
-        .p = key.p, .end = key.p + key.len, .tags = tags.p, .tags_end = tags.p + tags.len, .a = a
-    };
+    static const uint8_t none[1];
+    struct reader r = { .p = key.len ? key.p : none, .tags = tags.len ? tags.p : none, .a = a };
+
+    r.end = r.p + key.len;
+    r.tags_end = r.tags + tags.len;
 
     for (int i = 0; i < d->n_fields; i++) {
         r.flip = d->fields[i].desc ? 0xff : 0;
