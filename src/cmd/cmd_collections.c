@@ -144,28 +144,6 @@ static RC check_view(struct cmd_req *r, const struct create_args *a, struct err 
                           env, &p, e);
 }
 
-static RC check_view_cycle(struct cmd_req *r, const struct cmd_ns *ns, const struct create_args *a,
-                           struct err *e)
-{
-    struct cmd_ns at;
-    struct bdoc stages;
-
-    if (a->view_on.type != BT_STRING)
-        return RC_OK;
-    TRY(cmd_ns_of(r, a->view_on, &at, e));
-    if (strcmp(at.ns, ns->ns) == 0)
-        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE,
-             "View cycle detected: a view cannot be defined on itself");
-    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, &at);
-    if (!x || !x->is_view)
-        return RC_OK;
-    struct cmd_ns base;
-    TRY(cmd_view_resolve(r, x, r->arena, &base, &stages, e));
-    if (strcmp(base.ns, ns->ns) == 0)
-        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE, "View cycle detected");
-    return RC_OK;
-}
-
 /* The options as listCollections shows them: those given, numbers normalised. */
 static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, int64_t size,
                               int64_t max)
@@ -225,7 +203,7 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_capped(&a, &size, &max, e));
     TRY(cmd_collation(a.collation, e));
     TRY(check_view(r, &a, e));
-    TRY(check_view_cycle(r, &ns, &a, e));
+    TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
     TRY(cmd_check_writable_ns(&ns, e));
     if (!a.auto_index_id)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "collections without an _id index are not available");

@@ -55,6 +55,28 @@ RC cmd_view_resolve(struct cmd_req *r, struct catalog_coll *view, struct arena *
     return RC_OK;
 }
 
+RC cmd_view_check_cycle(struct cmd_req *r, const struct cmd_ns *ns, struct bval view_on,
+                        struct err *e)
+{
+    struct cmd_ns at;
+    struct bdoc stages;
+
+    if (view_on.type != BT_STRING)
+        return RC_OK;
+    TRY(cmd_ns_of(r, view_on, &at, e));
+    if (strcmp(at.ns, ns->ns) == 0)
+        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE,
+             "View cycle detected: a view cannot be defined on itself");
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, &at);
+    if (!x || !x->is_view)
+        return RC_OK;
+    struct cmd_ns base;
+    TRY(cmd_view_resolve(r, x, r->arena, &base, &stages, e));
+    if (strcmp(base.ns, ns->ns) == 0)
+        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE, "View cycle detected");
+    return RC_OK;
+}
+
 static RC scan_for(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_request *a,
                    struct cursor *c, struct agg_env *env, const struct pipeline *p, int *skip,
                    struct exec **out, struct err *e)

@@ -21,5 +21,8 @@ RC cmd_find_view(struct cmd_req *r, const struct find_args *a, const struct cmd_
 /* cmd_view_resolve(): the collection below a view and the stages of all views between, in a. ERR_VIEW_DEPTH_LIMIT_EXCEEDED, ERR_GRAPH_CONTAINS_CYCLE. */
 RC cmd_view_resolve(struct cmd_req *r, struct catalog_coll *view, struct arena *a,
                     struct cmd_ns *base, struct bdoc *pipeline, struct err *e);
+/* cmd_view_check_cycle(): may ns become a view on view_on (a string; anything else is fine)? ERR_GRAPH_CONTAINS_CYCLE. */
+RC cmd_view_check_cycle(struct cmd_req *r, const struct cmd_ns *ns, struct bval view_on,
+                        struct err *e);
 
 #endif

@@ -104,6 +104,7 @@ static RC set_options_locked(struct catalog_coll *x, struct bdoc options, struct
         return catalog_set_options(x, options, e);
     TRY(coll__rt(x, &rt, e));
     TRY(catalog_set_options(x, options, e));
+    coll__load_capped(rt);
     return coll__load_validator(rt, e);
 }
 

@@ -24,7 +24,7 @@ struct rt {
     struct bdoc validator_doc;
     enum validation_level level;
     bool warn_only;
-    bool capped;                       /* does not change */
+    bool capped;                       /* guarded by x->lock, as the next two */
     int64_t capped_bytes, capped_docs; /* 0 = no bound */
     atomic_uint_least64_t next_rid;
     atomic_int_least64_t n_docs, n_bytes;
@@ -51,6 +51,7 @@ struct coll_txn {
 /* coll_rt.c; the caller holds x->lock */
 RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e);
 struct coll_indexes *coll__indexes_new(int n);
+void coll__load_capped(struct rt *rt);
 RC coll__load_validator(struct rt *rt, struct err *e);
 void coll__count_key(uint8_t out[18], uint64_t ident, uint16_t number);
 RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t ident,

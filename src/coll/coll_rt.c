@@ -153,6 +153,16 @@ static int64_t option_i64(struct bdoc options, const char *name)
     return bval_is_number(o) && bval_to_i64(o, &v) ? v : 0;
 }
 
+void coll__load_capped(struct rt *rt)
+{
+    struct bdoc o = rt->x->options;
+    struct bval capped = bdoc_get(o, "capped");
+
+    rt->capped = !bval_is_missing(capped) && bval_truthy(capped);
+    rt->capped_bytes = option_i64(o, "size");
+    rt->capped_docs = option_i64(o, "max");
+}
+
 RC coll__load_validator(struct rt *rt, struct err *e)
 {
     struct bdoc o = rt->x->options;
@@ -201,12 +211,7 @@ static void rt_free(void *p)
 
 static RC load(struct rt *rt, struct store_snapshot *snap, struct err *e)
 {
-    struct bdoc o = rt->x->options;
-    struct bval capped = bdoc_get(o, "capped");
-
-    rt->capped = !bval_is_missing(capped) && bval_truthy(capped);
-    rt->capped_bytes = option_i64(o, "size");
-    rt->capped_docs = option_i64(o, "max");
+    coll__load_capped(rt);
     TRY(coll__read_counts(catalog_store(rt->x->cat), snap, rt->x->ident, add_stripe, rt, e));
     TRY(load_next_rid(rt, snap, e));
     TRY(load_indexes(rt, snap, e));
