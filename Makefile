@@ -7,6 +7,7 @@
 #   make fuzz T=wire [TIME=60]
 #   make bench         measured figures, RATIO lines at the end
 #   make crash [N=500] kill -9 under load, over and over
+#   make faults        fail each fallible call of a store's life, one after the other
 #   make stop          end what ./run started
 #   make clean
 
@@ -60,3 +61,7 @@ N ?= 500
 .PHONY: crash
 crash: all
 	@COFFER_CRASH_LOOPS=$(N) $(BUILD)/src/store/store_test_crash
+
+.PHONY: faults
+faults: all
+	@COFFER_FAULT_STEP=1 $(BUILD)/src/store/store_test_fault
