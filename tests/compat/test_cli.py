@@ -9,7 +9,7 @@ import subprocess
 import pymongo
 import pytest
 
-from processes import binary
+from processes import binary, wait_until
 
 PORTS = ("--smk-port=0", "--cmk-port=0", "--vault-port=0", "--token-port=0", "--cache-size=32MB")
 
@@ -101,8 +101,10 @@ def test_what_was_killed_comes_back_with_its_data(installation):
     installation.coffer("up", *ports)
     with pymongo.MongoClient(installation.env()["MONGODB_URI"]) as client:
         client.first.notes.insert_one({"_id": 1})
-    for program in ("cmk", "vault"):
-        os.kill(installation.pid(program), signal.SIGKILL)
+    killed = [installation.pid(program) for program in ("cmk", "vault")]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(runs(pid) for pid in killed), "the killed programs are gone")
     installation.coffer("up", *ports)
     with pymongo.MongoClient(installation.env()["MONGODB_URI"], serverSelectionTimeoutMS=20000) as client:
         assert client.first.notes.count_documents({"_id": 1}) == 1
