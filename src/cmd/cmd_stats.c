@@ -170,6 +170,8 @@ struct validate_args {
 };
 
 static const struct arg validate_table[] = {
+    /* of older clients, PyMongo among them: what it asked for is always done */
+    ARG_SKIP("scandata"),
     ARG(struct validate_args, full, "full", ARG_ANY, 0),
     ARG(struct validate_args, repair, "repair", ARG_ANY, 0),
     ARG(struct validate_args, metadata, "metadata", ARG_ANY, 0),

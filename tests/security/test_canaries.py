@@ -1,0 +1,90 @@
+"""Canaries: what a client stores or asks for stands in no file, no log and no core; the same search finds it in the live memory."""
+import os
+import resource
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+
+import pymongo.errors
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from memory import all_files, files_hold, memory_holds  # noqa: E402
+
+
+def canary(where):
+    return f"canary{where}{secrets.token_hex(8)}"
+
+
+def plant(node):
+    """One canary in each kind of place; the set of them, as bytes."""
+    c = {where: canary(where) for where in ("value", "field", "key", "coll", "db", "index", "query", "password", "error", "sort")}
+    with node.client() as client:
+        coll = client[c["db"]][c["coll"]]
+        coll.create_index([(c["field"], 1)], name=c["index"])
+        coll.insert_many([{"_id": f"{c['key']}{i}", c["field"]: c["value"] + str(i), "pad": "p" * 400} for i in range(2000)])
+        list(coll.find({"pad": {"$ne": c["query"]}}).limit(5))
+        assert coll.count_documents({c["field"]: {"$regex": c["value"]}}) == 2000
+        list(coll.aggregate([{"$group": {"_id": f"${c['field']}", "n": {"$sum": 1}}}, {"$sort": {"_id": 1, c["sort"]: 1}}]))
+        coll.update_many({}, {"$set": {"also": c["value"]}})
+        try:
+            coll.find_one({"$" + c["error"]: 1})
+            raise AssertionError("an unknown operator was accepted")
+        except pymongo.errors.OperationFailure:
+            pass
+        client.admin.command("createUser", "somebody", pwd=c["password"], roles=[])
+    return {name.encode() for where, name in c.items()}, c
+
+
+def places(node):
+    """Everything that the node wrote: data, state, log, output."""
+    return [p for p in all_files(node.dir) if not p.endswith("admin.sock")]
+
+
+def test_canaries_reach_no_disk(make_node):
+    node = make_node({"memtable-size": "256KB", "log-level": "debug"})
+    needles, names = plant(node)
+    expected = {n.encode() for where, n in names.items() if where in ("value", "field", "key", "coll", "db", "index")}
+    assert expected <= memory_holds(node.pid, needles), "the search does not find what is there: it proves nothing"
+    assert files_hold(places(node), needles) == {}
+    node.stop()
+    assert files_hold(places(node), needles) == {}
+    node.start()
+    assert files_hold(places(node), needles) == {}
+    with node.client() as client:
+        assert client[names["db"]][names["coll"]].count_documents({}) == 2000
+
+
+def test_spilled_sorts_are_sealed(make_node):
+    """A sort over its memory budget writes a temporary file: unnamed, and sealed."""
+    node = make_node({"query-memory": "64KB"})
+    word = canary("spill")
+    with node.client() as client:
+        client.s.c.insert_many([{"_id": i, "k": f"{word}{(i * 7919) % 20000:06d}", "pad": "p" * 200} for i in range(20000)])
+        seen = [d["k"] for d in client.s.c.aggregate([{"$sort": {"k": 1}}], allowDiskUse=True)]
+        assert seen == sorted(seen) and len(seen) == 20000
+    assert files_hold(places(node), {word.encode()}) == {}
+    for folder in ("/tmp", node.dir):
+        assert not [p for p in os.listdir(folder) if "spill" in p.lower()]
+
+
+def test_a_core_holds_nothing(make_node, tmp_path):
+    """Dumps enabled, as root: no core is written, and one that root takes by force holds no memory."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # what the node inherits, and gives up
+    node = make_node()
+    needles, _ = plant(node)
+    gcore = shutil.which("gcore")
+    assert gcore, "gcore (package gdb) is missing"
+    out = tmp_path / "forced"
+    subprocess.run([gcore, "-o", str(out), str(node.pid)], capture_output=True, timeout=240, check=False)
+    cores = [str(p) for p in tmp_path.glob("forced*")]
+    assert files_hold(cores, needles) == {}
+    assert memory_holds(node.pid, needles), "the search does not find what is there: it proves nothing"
+    os.kill(node.pid, signal.SIGSEGV)
+    node.process.wait(30)
+    assert node.process.returncode == -signal.SIGSEGV
+    left = [p for p in all_files(node.dir) + [os.path.join("/tmp", n) for n in os.listdir("/tmp")] if os.path.basename(p).startswith("core")]
+    assert files_hold(left, needles) == {}
