@@ -21,27 +21,30 @@ WRITERS = 12
 class Writer(threading.Thread):
     """Inserts documents of its own and counts one document up, remembering what was acknowledged."""
 
-    def __init__(self, number, uri, stop, acked, counter):
+    def __init__(self, number, uri, stop, acked, counter, tried):
         super().__init__(daemon=True)
         self.number, self.uri, self.stop_event = number, uri, stop
         self.acked = acked        # ids of inserts that were acknowledged
+        self.failure = None
         self.counter = counter    # [last value that was acknowledged]
-        self.round = max(acked) + 1 if acked else 0
+        self.tried = tried        # [next id]: one that was tried may be there without having been acknowledged
 
     def run(self):
         with pymongo.MongoClient(self.uri, directConnection=True, retryWrites=False, serverSelectionTimeoutMS=5000) as client:
             c = client.crash.c
             try:
                 while not self.stop_event.is_set():
-                    n = self.round
-                    self.round += 1
+                    n = self.tried[0]
+                    self.tried[0] += 1
                     c.insert_one({"_id": f"{self.number}-{n}", "writer": self.number, "n": n, "tags": [n, n + 1], "pad": "x" * random.randint(0, 900)})
                     self.acked.append(n)
                     want = self.counter[0] + 1
                     c.update_one({"_id": f"counter-{self.number}"}, {"$set": {"value": want, "writer": self.number}}, upsert=True)
                     self.counter[0] = want
-            except pymongo.errors.PyMongoError:
+            except pymongo.errors.ConnectionFailure:
                 pass  # the kill; whether the last write got through is what the check allows for
+            except Exception as e:  # kept, and looked at by the test
+                self.failure = e
 
 
 def check(client, acked, counters):
@@ -71,10 +74,11 @@ def test_kill_under_load(make_node):
         client.crash.c.create_index("tags")
     acked = [[] for _ in range(WRITERS)]
     counters = [[0] for _ in range(WRITERS)]
+    tried = [[0] for _ in range(WRITERS)]
     total = 0
     for _ in range(LOOPS):
         stop = threading.Event()
-        writers = [Writer(i, node.uri(), stop, acked[i], counters[i]) for i in range(WRITERS)]
+        writers = [Writer(i, node.uri(), stop, acked[i], counters[i], tried[i]) for i in range(WRITERS)]
         for w in writers:
             w.start()
         wait_until(lambda: sum(len(a) for a in acked) > total, "the writers begin")
@@ -84,6 +88,7 @@ def test_kill_under_load(make_node):
         for w in writers:
             w.join(30)
             assert not w.is_alive()
+            assert w.failure is None, repr(w.failure)
         node.start()
         with node.client() as client:
             check(client, acked, counters)
