@@ -44,7 +44,8 @@ fuzz:
 	@.venv/bin/python tools/fuzz --time $(TIME) $(T)
 
 bench: all
-	@$(BUILD)/bin/coffer-bench
+	@ninja -C $(BUILD) -j $(JOBS) cofferd-null
+	@.venv/bin/python tests/bench/run.py
 
 stop:
 	@$(BUILD)/bin/coffer down

@@ -21,6 +21,7 @@
 #include "base/thread.h"
 #include "cmd/client.h"
 #include "cmd/node.h"
+#include "crypto/aead.h"
 #include "crypto/secret.h"
 #include "frontdoor.h"
 #include "identity/identity.h"
@@ -155,6 +156,7 @@ static RC open_store(struct ready *r, bool created, struct err *e)
         .reserve_bytes = settings_i64(s, SET_RESERVE_SIZE),
         .envelope_seq = st->sequence,
         .create = created,
+        .null_cipher = aead_algorithm() == AEAD_ALG_NULL,
         .on_event = on_store_event,
     };
     mem_free(st);
