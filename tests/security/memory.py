@@ -1,6 +1,7 @@
 """Reading the memory of a process as root would: the positive control of every search for what must not be found."""
 import os
 import re
+import struct
 
 
 def memory_holds(pid, needles):
@@ -51,3 +52,26 @@ def files_hold(paths, needles):
 
 def all_files(folder):
     return sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+
+
+PT_LOAD = 1
+
+
+def core_memory_holds(path, needles):
+    """The needles that stand in the memory which a core (ELF64, little endian) holds: its PT_LOAD segments.
+
+    The notes are left out: they carry the registers of each thread, where the last few bytes that a thread moved may stand. Nothing that a
+    process does keeps root from reading registers (docs/threat-model.md)."""
+    found = set()
+    with open(path, "rb") as f:
+        head = f.read(64)
+        assert head[:4] == b"\x7fELF" and head[4] == 2, "no 64-bit core"
+        at, size, n = *struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54)
+        for i in range(n):
+            f.seek(at + i * size)
+            kind, _, offset, _, _, filesz = struct.unpack("<IIQQQQ", f.read(40))
+            if kind == PT_LOAD and filesz:
+                f.seek(offset)
+                text = f.read(filesz)
+                found |= {x for x in needles if x in text}
+    return found

@@ -11,7 +11,7 @@ import pymongo.errors
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from memory import all_files, files_hold, memory_holds  # noqa: E402
+from memory import all_files, core_memory_holds, files_hold, memory_holds  # noqa: E402
 
 
 def canary(where):
@@ -70,19 +70,28 @@ def test_spilled_sorts_are_sealed(make_node):
         assert not [p for p in os.listdir(folder) if "spill" in p.lower()]
 
 
+def force_core(node, out):
+    """A core of the running node, as root takes it with gcore."""
+    gcore = shutil.which("gcore")
+    assert gcore, "gcore (package gdb) is missing"
+    done = subprocess.run([gcore, "-o", str(out), str(node.pid)], capture_output=True, text=True, timeout=240, check=False)
+    path = f"{out}.{node.pid}"
+    assert os.path.exists(path), done.stdout + done.stderr
+    return path
+
+
 def test_a_core_holds_nothing(make_node, tmp_path):
     """Dumps enabled, as root: no core is written, and one that root takes by force holds no memory."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # what the node inherits, and gives up
     node = make_node()
     needles, _ = plant(node)
-    gcore = shutil.which("gcore")
-    assert gcore, "gcore (package gdb) is missing"
-    out = tmp_path / "forced"
-    subprocess.run([gcore, "-o", str(out), str(node.pid)], capture_output=True, timeout=240, check=False)
-    cores = [str(p) for p in tmp_path.glob("forced*")]
-    assert files_hold(cores, needles) == {}
+    assert core_memory_holds(force_core(node, tmp_path / "forced"), needles) == set()
     assert memory_holds(node.pid, needles), "the search does not find what is there: it proves nothing"
+    # The same again with the filter that the node emptied: then the search finds what is there.
+    with open(f"/proc/{node.pid}/coredump_filter", "w", encoding="ascii") as f:
+        f.write("0x33")
+    assert core_memory_holds(force_core(node, tmp_path / "unfiltered"), needles)
     os.kill(node.pid, signal.SIGSEGV)
     node.process.wait(30)
     assert node.process.returncode == -signal.SIGSEGV
