@@ -2,9 +2,12 @@
 #include "user_store.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "store/store.h"
+
+enum { TRIES_MAX = 20 };
 
 static void key_of(struct slice id, struct buf *out)
 {
@@ -51,12 +54,22 @@ static RC exists(struct store_txn *t, struct slice id, bool *out, struct err *e)
     return RC_OK;
 }
 
+/* From a snapshot: logins read at the same time and must not lock each other out. */
 static RC load(void *ctx, struct slice id, struct arena *a, struct bdoc *out, struct err *e)
 {
-    AUTO(store_abort) struct store_txn *t = NULL;
+    AUTO(buf_fini) struct buf key = BUF_INIT;
+    struct store_pin pin = { 0 };
+    struct slice value;
     struct err why = { 0 };
-    TRY(store_begin(ctx, &t, e));
-    if (!get(t, id, a, out, &why).failed)
+
+    key_of(id, &key);
+    struct store_snapshot *snap = store_snapshot(ctx);
+    rc_t rc = store_snapshot_get(ctx, snap, STORE_META, buf_view(&key), &pin, &value, &why);
+    if (!rc.failed)
+        rc = document(value, a, out, &why);
+    store_pin_release(&pin);
+    store_snapshot_release(snap);
+    if (!rc.failed)
         return RC_OK;
     if (why.code == ERR_NOT_FOUND)
         FAIL(e, ERR_USER_NOT_FOUND, "Could not find user \"%.*s\"", (int)id.len,
@@ -66,8 +79,8 @@ static RC load(void *ctx, struct slice id, struct arena *a, struct bdoc *out, st
 }
 
 /* want: whether the user must be there before. */
-static RC write_user(struct store *store, struct slice id, const struct bdoc *user, bool want,
-                     struct err *e)
+static RC try_write(struct store *store, struct slice id, const struct bdoc *user, bool want,
+                    struct err *e)
 {
     AUTO(buf_fini) struct buf key = BUF_INIT;
     AUTO(store_abort) struct store_txn *t = NULL;
@@ -85,6 +98,23 @@ static RC write_user(struct store *store, struct slice id, const struct bdoc *us
     else
         TRY(store_del(t, STORE_META, buf_view(&key), e));
     return store_commit(&t, STORE_SYNC, e);
+}
+
+/* Two administrators at once: the later one tries again, on what the earlier one left. */
+static RC write_user(struct store *store, struct slice id, const struct bdoc *user, bool want,
+                     struct err *e)
+{
+    for (int tries = 1;; tries++) {
+        struct err why = { 0 };
+
+        if (!try_write(store, id, user, want, &why).failed)
+            return RC_OK;
+        if (why.code != ERR_WRITE_CONFLICT || tries == TRIES_MAX) {
+            *e = why;
+            return RC_FAILED;
+        }
+        clock_sleep_us((uint64_t)tries * 1000);
+    }
 }
 
 static RC insert(void *ctx, struct slice id, struct bdoc user, struct err *e)
