@@ -138,7 +138,8 @@ void cmd_qctx(struct cmd_req *r, struct arena *a, struct arena *scratch, struct 
                           .scratch = scratch,
                           .let = BDOC_EMPTY,
                           .now_ms = clock_real_ms(),
-                          .deadline_us = r->deadline_us };
+                          .deadline_us = r->deadline_us,
+                          .interrupt = r->client ? &r->client->interrupt : NULL };
 }
 
 static void note_path(struct slice path, void *arg)

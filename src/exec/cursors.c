@@ -117,7 +117,7 @@ RC cursors_add(struct cursors *r, struct cursor *c, struct err *e)
         } while (c->id == 0 || map_get(r->by_id, id_key(&c->id)));
         c->last_used_us = clock_mono_us();
         c->q.deadline_us = 0;
-        c->q.interrupted = NULL;
+        c->q.interrupt = NULL;
         map_put(r->by_id, id_key(&c->id), c);
         r->n_total++;
     }
@@ -150,7 +150,7 @@ RC cursors_checkout(struct cursors *r, int64_t id, struct cursor **out, struct e
 void cursors_checkin(struct cursors *r, struct cursor *c)
 {
     c->q.deadline_us = 0;
-    c->q.interrupted = NULL;
+    c->q.interrupt = NULL;
     mutex_lock(&r->lock);
     c->busy = false;
     c->last_used_us = clock_mono_us();

@@ -213,7 +213,7 @@ RC exec_next(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
     if (x->done)
         return RC_OK;
     x->q.deadline_us = x->s.q->deadline_us;
-    x->q.interrupted = x->s.q->interrupted;
+    x->q.interrupt = x->s.q->interrupt;
     if (x->s.coll && atomic_load(&x->s.coll->dropped))
         FAIL(e, ERR_QUERY_PLAN_KILLED, "collection dropped");
     do {

@@ -5,8 +5,10 @@
 
 RC qctx_check(const struct qctx *q, struct err *e)
 {
-    if (q->interrupted && __atomic_load_n(q->interrupted, __ATOMIC_RELAXED))
-        FAIL(e, ERR_INTERRUPTED, "operation was interrupted");
+    int code = q->interrupt ? atomic_load_explicit(q->interrupt, memory_order_relaxed) : 0;
+
+    if (code)
+        FAIL(e, (enum err_code)code, "operation was interrupted");
     if (q->deadline_us && clock_mono_us() >= q->deadline_us)
         FAIL(e, ERR_MAX_TIME_MS_EXPIRED, "operation exceeded time limit");
     if (arena_over(q->arena))

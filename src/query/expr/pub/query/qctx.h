@@ -2,6 +2,8 @@
 #ifndef QUERY_QCTX_H
 #define QUERY_QCTX_H
 
+#include <stdatomic.h>
+
 #include "bsonx/bval.h"
 
 enum { QUERY_DEPTH_MAX = 200 };
@@ -13,11 +15,12 @@ struct qctx {
     struct bdoc let;
     int64_t now_ms;       /* $$NOW */
     uint64_t deadline_us; /* monotonic; 0 = none: long evaluations call qctx_check() */
-    bool *interrupted;    /* set by killOp or a closing connection; may be NULL */
-    int depth;            /* parser's nesting guard */
+    /* an enum err_code that ends the query, set by other threads (sealing, shutdown); 0: go on. May be NULL. */
+    const atomic_int *interrupt;
+    int depth; /* parser's nesting guard */
 };
 
-/* qctx_check(): ERR_MAX_TIME_MS_EXPIRED, ERR_INTERRUPTED or ERR_EXCEEDED_MEMORY_LIMIT. Cheap: call it in every loop that input can lengthen. */
+/* qctx_check(): what *interrupt says, ERR_MAX_TIME_MS_EXPIRED or ERR_EXCEEDED_MEMORY_LIMIT. Cheap: call it in every loop that input can lengthen. */
 RC qctx_check(const struct qctx *q, struct err *e);
 
 #endif
