@@ -78,7 +78,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 uint8_t *buf_extend(struct buf *b, size_t len)
 {
-    buf_reserve(b, len);
+    buf_reserve(b, len ? len : 1); /* a pointer comes back even when nothing is asked for */
     uint8_t *at = b->p + b->len;
     b->len += len;
     return at;

@@ -126,7 +126,9 @@ static RC emit(struct store__block_writer *w, bool last, struct err *e)
     for (size_t i = 0; i < full; i++)
         TRY(seal_chunk(w, w->plain.p + i * STORE__CHUNK, STORE__CHUNK, false, e));
     if (last) {
-        TRY(seal_chunk(w, w->plain.p + used, w->plain.len - used, true, e));
+        const uint8_t *rest = w->plain.len ? w->plain.p + used : NULL;
+
+        TRY(seal_chunk(w, rest, w->plain.len - used, true, e));
         used = w->plain.len;
         w->sealed = true;
     }

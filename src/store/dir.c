@@ -20,16 +20,17 @@
 #include "keys/keyring.h"
 #include "store_priv.h"
 
-enum { SMALL_MAX = 16 << 20 };
+enum { SMALL_MAX = 16 << 20, DIGITS_MIN = 6 };
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* "PREFIXdigitsSUFFIX" and nothing else. */
+/* "PREFIXdigitsSUFFIX" and nothing else, the digits as the engine writes them: at least six, no zero in front of more. A number has one name. */
 static bool numbered(const char *base, const char *prefix, const char *suffix, uint64_t *number)
 {
     size_t n = strlen(base), np = strlen(prefix), ns = strlen(suffix);
 
-    if (n <= np + ns || strncmp(base, prefix, np) != 0 || strcmp(base + n - ns, suffix) != 0)
+    if (n < np + DIGITS_MIN + ns || strncmp(base, prefix, np) != 0 ||
+        strcmp(base + n - ns, suffix) != 0 || (n > np + DIGITS_MIN + ns && base[np] == '0'))
         return false;
     for (size_t i = np; i < n - ns; i++)
         if (base[i] < '0' || base[i] > '9')
@@ -81,8 +82,6 @@ void store__name_parse(const char *base, struct store__name *n)
             return;
         }
     }
-    if (strncmp(base, "ENVELOPE", 8) == 0)
-        n->kind = STORE__K_ENVELOPE;
 }
 
 void store__path_parse(const char *path, struct store__name *n)
@@ -411,8 +410,7 @@ static RC check_names(struct exam *x, struct err *e)
             return file_err(e, errno, "examine", path);
         if (n.kind == STORE__K_FOREIGN)
             FAIL(e, ERR_FOREIGN_FILE, "\"%s\" does not belong into a data directory", path);
-        if (n.kind == STORE__K_ARCHIVE ? !S_ISDIR(st.st_mode)
-                                       : n.kind != STORE__K_ENVELOPE && !S_ISREG(st.st_mode))
+        if (n.kind == STORE__K_ARCHIVE ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
             FAIL(e, ERR_FOREIGN_FILE, "\"%s\" is not a regular file", path);
         if (n.kind == STORE__K_LOCK && st.st_size != 0)
             FAIL(e, ERR_FOREIGN_FILE, "file \"%s\" should be empty", path);

@@ -262,8 +262,7 @@ enum store__kind {
     STORE__K_SEALED, /* carries a header: role and number are set */
     STORE__K_TEMP,   /* a leftover of ours: carries a header if it carries anything */
     STORE__K_LOCK,
-    STORE__K_ARCHIVE,  /* the directory of closed journals */
-    STORE__K_ENVELOPE, /* belongs to module keys */
+    STORE__K_ARCHIVE, /* the directory of closed journals */
     STORE__K_FOREIGN,
 };
 struct store__name {

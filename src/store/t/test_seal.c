@@ -585,9 +585,37 @@ static void a_failed_sync_is_final(void **state)
     store__stream_writer_free(w);
 }
 
+static void a_file_has_one_name(void **state)
+{
+    static const struct {
+        const char *name;
+        enum store__kind kind;
+        uint64_t number;
+    } cases[] = {
+        { "000012.sst", STORE__K_SEALED, 12 },
+        { "MANIFEST-1000000", STORE__K_SEALED, 1000000 },
+        { "OPTIONS-000007.dbtmp", STORE__K_TEMP, 7 },
+        { "12.sst", STORE__K_FOREIGN, 0 },
+        { "0000012.sst", STORE__K_FOREIGN, 0 },
+        { "MANIFEST-5", STORE__K_FOREIGN, 0 },
+        { "ENVELOPE", STORE__K_FOREIGN, 0 },
+        { "CURRENT.bak", STORE__K_FOREIGN, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct store__name n;
+
+        store__name_parse(cases[i].name, &n);
+        assert_int_equal(n.kind, cases[i].kind);
+        assert_int_equal(n.number, cases[i].number);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_has_one_name),
         cmocka_unit_test(every_byte_of_a_header_counts),
         cmocka_unit_test(a_header_says_whose_it_is),
         cmocka_unit_test(blocks_come_back),
