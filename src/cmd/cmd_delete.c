@@ -17,36 +17,38 @@ static const struct arg args[] = {
     ARG_SKIP("encryptionInformation"),
 };
 
-struct delete_stmt {
+struct delete_arg {
     struct bval q, limit, collation, hint;
 };
 
 static const struct arg stmt_args[] = {
-    ARG(struct delete_stmt, q, "q", ARG_DOC, ARG_REQUIRED),
-    ARG(struct delete_stmt, limit, "limit", ARG_ANY, ARG_REQUIRED),
-    ARG(struct delete_stmt, collation, "collation", ARG_ANY, 0),
-    ARG(struct delete_stmt, hint, "hint", ARG_ANY, 0),
+    ARG(struct delete_arg, q, "q", ARG_DOC, ARG_REQUIRED),
+    ARG(struct delete_arg, limit, "limit", ARG_ANY, ARG_REQUIRED),
+    ARG(struct delete_arg, collation, "collation", ARG_ANY, 0),
+    ARG(struct delete_arg, hint, "hint", ARG_ANY, 0),
     ARG_SKIP("sampleId"),
 };
 
 static RC parse_stmt(struct bval v, int i, struct delete_stmt *out, struct err *e)
 {
-    *out = (struct delete_stmt){ 0 };
+    struct delete_arg a = { 0 };
+
     if (v.type != BT_DOCUMENT)
         FAIL(e, ERR_TYPE_MISMATCH,
              "BSON field 'delete.deletes.%d' is the wrong type '%s', expected type 'object'", i,
              btype_name(v.type));
-    TRY(cmd_fields(bval_doc(v), "delete.deletes", stmt_args, ARRAY_LEN(stmt_args), out, e));
+    TRY(cmd_fields(bval_doc(v), "delete.deletes", stmt_args, ARRAY_LEN(stmt_args), &a, e));
     int64_t n = -1;
-    if (!bval_is_number(out->limit))
+    if (!bval_is_number(a.limit))
         FAIL(
             e, ERR_TYPE_MISMATCH,
             "BSON field 'delete.deletes.limit' is the wrong type '%s', expected types '[long, int, decimal, double]'",
-            btype_name(out->limit.type));
-    if (!bval_to_i64(out->limit, &n) || (n != 0 && n != 1))
+            btype_name(a.limit.type));
+    if (!bval_to_i64(a.limit, &n) || (n != 0 && n != 1))
         FAIL(e, ERR_FAILED_TO_PARSE, "The limit field in delete objects must be 0 or 1");
-    TRY(cmd_hint(out->hint, e));
-    return cmd_collation(out->collation, e);
+    TRY(cmd_hint(a.hint, e));
+    *out = (struct delete_stmt){ .q = a.q, .hint = a.hint, .multi = n == 0 };
+    return cmd_collation(a.collation, e);
 }
 
 static RC apply_delete(struct stmt *s, struct coll_txn *w, uint64_t rid, struct bdoc old,
@@ -57,19 +59,21 @@ static RC apply_delete(struct stmt *s, struct coll_txn *w, uint64_t rid, struct 
     return coll_delete(w, rid, old, s->q.scratch, e);
 }
 
-static RC run_stmt(struct cmd_req *r, const struct cmd_ns *ns, const struct delete_stmt *st,
-                   struct bdoc let, bool sync, int64_t *n, bool *unsynced, struct err *e)
+RC cmd_delete_one(const struct write_run *x, const struct delete_stmt *st, struct write_result *out,
+                  struct err *e)
 {
-    AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(r, ns);
-    struct stmt s = { .multi = cmd_i64(st->limit) == 0, .apply = apply_delete, .hint = st->hint };
+    AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(x->r, x->ns);
+    struct stmt s = { .multi = st->multi, .apply = apply_delete, .hint = st->hint };
 
+    *out = (struct write_result){ 0 };
     TRY(cmd_not_view(coll, e));
-    TRY(stmt_init(&s, r, ns, bval_doc(st->q), let, e));
-    s.sync = sync && !s.multi;
+    TRY(stmt_init(&s, x->r, x->ns, bval_doc(st->q), x->let, e));
+    s.sync = x->sync && !s.multi;
     s.coll = coll;
     rc_t rc = stmt_run(&s, e);
-    *n += s.n_changed;
-    *unsynced |= s.unsynced;
+    out->n_matched = s.n_matched;
+    out->n_changed = s.n_changed;
+    out->unsynced = s.unsynced;
     return rc;
 }
 
@@ -95,9 +99,14 @@ RC cmd__delete(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     cmd_qctx(r, r->arena, r->scratch, &q);
     TRY(cmd_let(&q, a.let, e));
+    struct write_run run = { .r = r, .ns = &ns, .let = q.let, .sync = docs.n == 1 };
     for (int i = 0; !rc.failed && i < docs.n; i++) {
         struct err why = { 0 };
-        if (!run_stmt(r, &ns, &stmts[i], q.let, docs.n == 1, &n, &unsynced, &why).failed)
+        struct write_result one;
+        rc_t rc_one = cmd_delete_one(&run, &stmts[i], &one, &why);
+        n += one.n_changed;
+        unsynced |= one.unsynced;
+        if (!rc_one.failed)
             continue;
         if (cmd_is_fatal(&why)) {
             *e = why;

@@ -3,7 +3,7 @@
  * Documents are written in transactions of many; a failing document is rolled back to its savepoint and reported, the others of its batch stay.
  * After a write conflict the work done so far is committed and the document is tried again on a new snapshot.
  */
-#include "cmd_write.h"
+#include "cmd_stmt.h"
 
 enum { INSERT_BATCH_DOCS = 1000, INSERT_BATCH_BYTES = 4 << 20, DOC_BYTES_MAX = 16 << 20 };
 
@@ -76,19 +76,7 @@ RC cmd_prepare_insert(struct arena *a, struct bdoc doc, struct bdoc *out, struct
     return RC_OK;
 }
 
-struct inserter {
-    struct cmd_req *r;
-    const struct insert_args *a;
-    struct cmd_ns ns;
-    struct catalog_coll *coll;
-    struct coll_txn *w;
-    int in_txn; /* documents in the open transaction */
-    struct write_errors errors;
-    int64_t n;
-    bool unsynced; /* a transaction was committed without waiting for the journal */
-};
-
-static RC commit(struct inserter *x, enum store_durability d, struct err *e)
+RC cmd_inserter_commit(struct inserter *x, enum store_durability d, struct err *e)
 {
     if (!x->w)
         return RC_OK;
@@ -98,7 +86,7 @@ static RC commit(struct inserter *x, enum store_durability d, struct err *e)
 }
 
 /* One document: again after a write conflict, or when the collection was dropped meanwhile. */
-static RC insert_one(struct inserter *x, struct bdoc doc, struct err *e)
+RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e)
 {
     struct arena *a = x->r->scratch;
 
@@ -107,12 +95,12 @@ static RC insert_one(struct inserter *x, struct bdoc doc, struct err *e)
         rc_t rc = RC_OK;
         TRY(cmd_check(x->r, e));
         if (!x->coll)
-            TRY(coll_open(x->r->node->catalog, slice_str(x->ns.ns), true, &x->coll, e));
+            TRY(coll_open(x->r->node->catalog, slice_str(x->ns->ns), true, &x->coll, e));
         TRY(cmd_not_view(x->coll, e));
         if (!x->w) {
             rc = coll_begin(x->coll, &x->w, &why);
             if (!rc.failed)
-                coll_set_bypass(x->w, x->a->bypass);
+                coll_set_bypass(x->w, x->bypass);
         }
         if (!rc.failed) {
             coll_savepoint(x->w);
@@ -133,7 +121,7 @@ static RC insert_one(struct inserter *x, struct bdoc doc, struct err *e)
                 err_reset(&undo);
                 if (conflict)
                     /* what was done before stays; the end of the command syncs */
-                    TRY(commit(x, STORE_NOSYNC, e));
+                    TRY(cmd_inserter_commit(x, STORE_NOSYNC, e));
                 else
                     coll_abort(&x->w);
             }
@@ -151,7 +139,20 @@ static RC insert_one(struct inserter *x, struct bdoc doc, struct err *e)
     }
 }
 
-static RC insert_all(struct inserter *x, struct cmd_docs *docs, struct err *e)
+bool cmd_inserter_full(const struct inserter *x)
+{
+    return x->in_txn >= INSERT_BATCH_DOCS || (x->w && coll_txn_bytes(x->w) >= INSERT_BATCH_BYTES);
+}
+
+void cmd_inserter_fini(struct inserter *x)
+{
+    coll_abort(&x->w);
+    catalog_coll_unref(x->coll);
+    x->coll = NULL;
+}
+
+static RC insert_all(struct inserter *x, const struct insert_args *a, struct cmd_docs *docs,
+                     struct write_errors *errors, int64_t *n, struct err *e)
 {
     struct bval v;
 
@@ -160,20 +161,22 @@ static RC insert_all(struct inserter *x, struct cmd_docs *docs, struct err *e)
         struct bdoc doc;
         rc_t rc = cmd_prepare_insert(x->r->arena, bval_doc(v), &doc, &why);
         if (!rc.failed)
-            rc = insert_one(x, doc, &why);
+            rc = cmd_inserter_add(x, doc, &why);
         if (!rc.failed) {
-            x->n++;
-            if (x->in_txn >= INSERT_BATCH_DOCS || coll_txn_bytes(x->w) >= INSERT_BATCH_BYTES)
-                TRY(commit(x, docs->at == docs->n ? cmd_durability(x->r) : STORE_NOSYNC, e));
+            ++*n;
+            if (cmd_inserter_full(x))
+                TRY(cmd_inserter_commit(x,
+                                        docs->at == docs->n ? cmd_durability(x->r) : STORE_NOSYNC,
+                                        e));
             continue;
         }
         if (cmd_is_fatal(&why)) {
             *e = why;
             return RC_FAILED;
         }
-        write_errors_add(&x->errors, i, &why);
+        write_errors_add(errors, i, &why);
         err_reset(&why);
-        if (x->a->ordered)
+        if (a->ordered)
             break;
     }
     return RC_OK;
@@ -182,11 +185,13 @@ static RC insert_all(struct inserter *x, struct cmd_docs *docs, struct err *e)
 RC cmd__insert(struct cmd_req *r, struct bw *w, struct err *e)
 {
     struct insert_args a = { .ordered = true };
-    struct inserter x = { .r = r, .a = &a };
+    struct write_errors errors = { 0 };
+    struct cmd_ns ns;
     struct cmd_docs docs;
     struct bval v;
+    int64_t n = 0;
 
-    TRY(cmd_ns(r, &x.ns, e));
+    TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
     TRY(cmd_docs(r, "documents", a.documents, &docs, e));
     while (cmd_docs_next(&docs, &v))
@@ -195,25 +200,23 @@ RC cmd__insert(struct cmd_req *r, struct bw *w, struct err *e)
                  "BSON field 'insert.documents.%d' is the wrong type '%s', expected type 'object'",
                  docs.at - 1, btype_name(v.type));
     cmd_docs_rewind(&docs);
-    TRY(cmd_check_writable_ns(&x.ns, e));
-    TRY(cmd_uuid_check(r, a.uuid, &x.ns, e));
-    x.coll = cmd_coll(r, &x.ns);
+    TRY(cmd_check_writable_ns(&ns, e));
+    TRY(cmd_uuid_check(r, a.uuid, &ns, e));
+    struct inserter x = { .r = r, .ns = &ns, .bypass = a.bypass, .coll = cmd_coll(r, &ns) };
     rc_t rc = cmd_not_view(x.coll, e);
     if (!rc.failed)
-        rc = insert_all(&x, &docs, e);
+        rc = insert_all(&x, &a, &docs, &errors, &n, e);
     bool open = x.w != NULL;
     if (!rc.failed && open)
-        rc = commit(&x, cmd_durability(r), e);
+        rc = cmd_inserter_commit(&x, cmd_durability(r), e);
     else if (!rc.failed && x.unsynced && cmd_durability(r) == STORE_SYNC)
         rc = store_sync(r->node->store, e);
-    coll_abort(&x.w);
-    catalog_coll_unref(x.coll);
-    atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_INSERT], x.n,
-                              memory_order_relaxed);
+    cmd_inserter_fini(&x);
+    atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_INSERT], n, memory_order_relaxed);
     if (!rc.failed) {
-        bw_i32(w, "n", (int32_t)x.n);
-        write_errors_put(&x.errors, w);
+        bw_i32(w, "n", (int32_t)n);
+        write_errors_put(&errors, w);
     }
-    write_errors_fini(&x.errors);
+    write_errors_fini(&errors);
     return rc;
 }

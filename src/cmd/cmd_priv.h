@@ -20,6 +20,7 @@
 
 /* Authorization that one action does not say. */
 RC cmd__aggregate_auth(struct cmd_req *r, struct err *e);
+RC cmd__bulk_write_auth(struct cmd_req *r, struct err *e);
 RC cmd__update_auth(struct cmd_req *r, struct err *e);
 RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e);
 RC cmd__get_more_auth(struct cmd_req *r, struct err *e);
@@ -82,8 +83,10 @@ struct cmd_docs {
     struct biter it;
     int at;
 };
+/* cmd_docs(): 16 when there is none, or too many of them. cmd_docs_any(): as many as there are. */
 RC cmd_docs(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out,
             struct err *e);
+void cmd_docs_any(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out);
 /* out may be of any type when it came in the body */
 bool cmd_docs_next(struct cmd_docs *d, struct bval *out);
 void cmd_docs_rewind(struct cmd_docs *d);

@@ -33,6 +33,54 @@ RC stmt_run(struct stmt *s, struct err *e);
 /* stmt_insert(): an upsert's document. ERR_DUPLICATE_KEY is the caller's to retry once. */
 RC stmt_insert(struct stmt *s, struct bdoc doc, struct err *e);
 
+/* ---- One statement of a write command, also for bulkWrite ---- */
+struct write_run {
+    struct cmd_req *r;
+    const struct cmd_ns *ns;
+    struct bdoc let; /* evaluated */
+    bool bypass;     /* bypassDocumentValidation */
+    bool sync;       /* the statement is the command's only one: it commits durably itself */
+};
+/* What was done, also when the statement failed half-way. */
+struct write_result {
+    int64_t n_matched, n_changed;
+    struct bval upserted_id; /* in the request's arena; missing: no upsert */
+    bool unsynced;           /* the caller owes a store_sync() */
+};
+
+struct update_stmt {
+    struct bval q, u, c, array_filters, collation, hint, sort;
+    bool multi, upsert;
+};
+/* cmd_update_check(): what the argument parser cannot say of one statement. */
+RC cmd_update_check(const struct update_stmt *st, struct err *e);
+RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struct write_result *out,
+                  struct err *e);
+
+struct delete_stmt {
+    struct bval q, hint;
+    bool multi;
+};
+RC cmd_delete_one(const struct write_run *x, const struct delete_stmt *st, struct write_result *out,
+                  struct err *e);
+
+/* Inserts into one namespace, in transactions of many. */
+struct inserter {
+    struct cmd_req *r;
+    const struct cmd_ns *ns;
+    bool bypass;
+    struct catalog_coll *coll; /* a reference, or NULL: found or made when it is needed */
+    struct coll_txn *w;
+    int in_txn;    /* documents in the open transaction */
+    bool unsynced; /* a transaction was committed without waiting for the journal */
+};
+/* cmd_inserter_add(): doc is prepared already. On failure nothing of doc stays. */
+RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e);
+/* cmd_inserter_full(): time to commit. */
+bool cmd_inserter_full(const struct inserter *x);
+RC cmd_inserter_commit(struct inserter *x, enum store_durability d, struct err *e);
+void cmd_inserter_fini(struct inserter *x); /* what is not committed is undone */
+
 /* The pipeline form of updates, through agg. */
 struct update_spec;
 void stmt_update_spec(struct update_spec *spec);

@@ -20,11 +20,6 @@ static const struct arg args[] = {
     ARG_SKIP("encryptionInformation"),
 };
 
-struct update_stmt {
-    struct bval q, u, c, array_filters, collation, hint, sort;
-    bool multi, upsert;
-};
-
 static const struct arg stmt_args[] = {
     ARG(struct update_stmt, q, "q", ARG_DOC, ARG_REQUIRED),
     ARG(struct update_stmt, u, "u", ARG_ANY, ARG_REQUIRED),
@@ -72,6 +67,11 @@ static RC parse_stmt(struct bval v, int i, struct update_stmt *out, struct err *
              "BSON field 'update.updates.%d' is the wrong type '%s', expected type 'object'", i,
              btype_name(v.type));
     TRY(cmd_fields(bval_doc(v), "update.updates", stmt_args, ARRAY_LEN(stmt_args), out, e));
+    return cmd_update_check(out, e);
+}
+
+RC cmd_update_check(const struct update_stmt *out, struct err *e)
+{
     if (out->u.type != BT_DOCUMENT && out->u.type != BT_ARRAY)
         FAIL(e, ERR_FAILED_TO_PARSE, "Update argument must be either an object or an array");
     TRY(cmd_hint(out->hint, e));
@@ -95,43 +95,26 @@ static RC apply_update(struct stmt *s, struct coll_txn *w, uint64_t rid, struct 
     return coll_update(w, rid, old, doc, s->q.scratch, e);
 }
 
-struct updater {
-    struct cmd_req *r;
-    const struct update_args *a;
-    struct cmd_ns ns;
-    struct bdoc let;
-    struct write_errors errors;
-    struct buf upserted_buf;
-    struct bw upserted;
-    int n_upserted;
-    int64_t n, n_modified;
-    bool sync, unsynced;
-};
-
-static RC upsert(struct updater *x, struct stmt *s, struct update *u, int index, struct err *e)
+static RC upsert(struct cmd_req *r, struct stmt *s, struct update *u, struct write_result *out,
+                 struct err *e)
 {
     struct bdoc made, doc;
 
     TRY(update_upsert(u, &s->q, s->match, &made, e));
-    TRY(cmd_prepare_insert(x->r->arena, made, &doc, e));
+    TRY(cmd_prepare_insert(r->arena, made, &doc, e));
     TRY(stmt_insert(s, doc, e));
-    if (x->n_upserted++ == 0) {
-        bw_init(&x->upserted, &x->upserted_buf);
-        bw_array_begin(&x->upserted, "upserted");
-    }
-    bw_doc_begin(&x->upserted, NULL);
-    bw_i32(&x->upserted, "index", index);
-    bw_val(&x->upserted, "_id", bdoc_get(doc, "_id"));
-    bw_doc_end(&x->upserted);
+    out->upserted_id = bdoc_get(doc, "_id");
     return RC_OK;
 }
 
-static RC run_stmt(struct updater *x, const struct update_stmt *st, int index, struct err *e)
+RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struct write_result *out,
+                  struct err *e)
 {
+    *out = (struct write_result){ 0 };
     for (int attempt = 0;; attempt++) {
-        AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(x->r, &x->ns);
+        AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(x->r, x->ns);
         struct stmt s = { .multi = st->multi,
-                          .bypass = x->a->bypass,
+                          .bypass = x->bypass,
                           .sync = x->sync && !st->multi,
                           .apply = apply_update,
                           .hint = st->hint };
@@ -144,7 +127,7 @@ static RC run_stmt(struct updater *x, const struct update_stmt *st, int index, s
         struct err why = { 0 };
 
         TRY(cmd_not_view(coll, e));
-        TRY(stmt_init(&s, x->r, &x->ns, bval_doc(st->q), x->let, e));
+        TRY(stmt_init(&s, x->r, x->ns, bval_doc(st->q), x->let, e));
         stmt_update_spec(&spec);
         TRY(update_parse(&s.q, &spec, &u, e));
         s.coll = coll;
@@ -154,10 +137,10 @@ static RC run_stmt(struct updater *x, const struct update_stmt *st, int index, s
         rc_t rc = stmt_run(&s, &why);
         bool inserting = !rc.failed && s.n_matched == 0 && st->upsert;
         if (inserting)
-            rc = upsert(x, &s, u, index, &why);
-        x->unsynced |= s.unsynced;
-        x->n += s.n_matched + (inserting && !rc.failed);
-        x->n_modified += s.n_changed;
+            rc = upsert(x->r, &s, u, out, &why);
+        out->unsynced |= s.unsynced;
+        out->n_matched += s.n_matched;
+        out->n_changed += s.n_changed;
         if (!rc.failed)
             return RC_OK;
         if (!inserting || why.code != ERR_DUPLICATE_KEY || attempt > 0) {
@@ -169,12 +152,46 @@ static RC run_stmt(struct updater *x, const struct update_stmt *st, int index, s
     }
 }
 
+/* A reply while it grows. */
+struct updater {
+    struct write_run run;
+    bool ordered;
+    struct write_errors errors;
+    struct buf upserted_buf;
+    struct bw upserted;
+    int n_upserted;
+    int64_t n, n_modified;
+    bool unsynced;
+};
+
+static void add_result(struct updater *x, int index, const struct write_result *w)
+{
+    bool upserted = !bval_is_missing(w->upserted_id);
+
+    x->unsynced |= w->unsynced;
+    x->n += w->n_matched + upserted;
+    x->n_modified += w->n_changed;
+    if (!upserted)
+        return;
+    if (x->n_upserted++ == 0) {
+        bw_init(&x->upserted, &x->upserted_buf);
+        bw_array_begin(&x->upserted, "upserted");
+    }
+    bw_doc_begin(&x->upserted, NULL);
+    bw_i32(&x->upserted, "index", index);
+    bw_val(&x->upserted, "_id", w->upserted_id);
+    bw_doc_end(&x->upserted);
+}
+
 static RC run_all(struct updater *x, struct cmd_docs *docs, const struct update_stmt *stmts,
                   struct err *e)
 {
     for (int i = 0; i < docs->n; i++) {
         struct err why = { 0 };
-        if (!run_stmt(x, &stmts[i], i, &why).failed)
+        struct write_result one;
+        rc_t rc = cmd_update_one(&x->run, &stmts[i], &one, &why);
+        add_result(x, i, &one);
+        if (!rc.failed)
             continue;
         if (cmd_is_fatal(&why)) {
             *e = why;
@@ -182,7 +199,7 @@ static RC run_all(struct updater *x, struct cmd_docs *docs, const struct update_
         }
         write_errors_add(&x->errors, i, &why);
         err_reset(&why);
-        if (x->a->ordered)
+        if (x->ordered)
             break;
     }
     return RC_OK;
@@ -202,23 +219,25 @@ static void put_reply(struct updater *x, struct bw *w)
 RC cmd__update(struct cmd_req *r, struct bw *w, struct err *e)
 {
     struct update_args a = { .ordered = true };
-    struct updater x = { .r = r, .a = &a };
+    struct cmd_ns ns;
     struct qctx q;
     struct cmd_docs docs;
     struct bval v;
 
-    TRY(cmd_ns(r, &x.ns, e));
+    TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
     TRY(cmd_docs(r, "updates", a.updates, &docs, e));
     struct update_stmt *stmts = ARENA_ARRAY(r->arena, struct update_stmt, (size_t)docs.n);
     for (int i = 0; cmd_docs_next(&docs, &v); i++)
         TRY(parse_stmt(v, i, &stmts[i], e));
-    TRY(cmd_check_writable_ns(&x.ns, e));
-    TRY(cmd_uuid_check(r, a.uuid, &x.ns, e));
+    TRY(cmd_check_writable_ns(&ns, e));
+    TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     cmd_qctx(r, r->arena, r->scratch, &q);
     TRY(cmd_let(&q, a.let, e));
-    x.let = q.let;
-    x.sync = docs.n == 1;
+    struct updater x = {
+        .run = { .r = r, .ns = &ns, .let = q.let, .bypass = a.bypass, .sync = docs.n == 1 },
+        .ordered = a.ordered,
+    };
     rc_t rc = run_all(&x, &docs, stmts, e);
     if (!rc.failed && x.unsynced && cmd_durability(r) == STORE_SYNC)
         rc = store_sync(r->node->store, e);

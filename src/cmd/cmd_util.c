@@ -89,8 +89,7 @@ RC cmd_uuid_check(struct cmd_req *r, struct bval uuid, const struct cmd_ns *ns, 
     FAIL(e, ERR_COLLECTION_UUID_MISMATCH, "Collection UUID does not match that specified");
 }
 
-RC cmd_docs(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out,
-            struct err *e)
+void cmd_docs_any(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out)
 {
     *out = (struct cmd_docs){ .array = BDOC_EMPTY };
     for (int i = 0; i < r->n_seqs; i++) {
@@ -103,10 +102,16 @@ RC cmd_docs(struct cmd_req *r, const char *name, struct bval body, struct cmd_do
         out->array = bval_doc(body);
         out->n = (int)bdoc_count(out->array);
     }
+    cmd_docs_rewind(out);
+}
+
+RC cmd_docs(struct cmd_req *r, const char *name, struct bval body, struct cmd_docs *out,
+            struct err *e)
+{
+    cmd_docs_any(r, name, body, out);
     if (out->n == 0 || out->n > 100000)
         FAIL(e, ERR_INVALID_LENGTH,
              "Write batch sizes must be between 1 and 100000. Got %d operations.", out->n);
-    cmd_docs_rewind(out);
     return RC_OK;
 }
 
