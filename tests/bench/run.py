@@ -61,6 +61,7 @@ class Bench:
         self.args = args
         self.rows = []
         self.ratios = []
+        self.first_id = 1_000_000_000
 
     def load(self, server, workload, connections=1, docs=DOCS, **more):
         """One slice of load: the generator's JSON, with the server's CPU per operation added."""
@@ -75,6 +76,11 @@ class Bench:
         figures = json.loads(run.stdout)
         figures["cpu_us"] = (server.cpu_s() - before) * 1e6 / max(figures["requests"], 1)
         return figures
+
+    def fresh_ids(self):
+        """A range of ids that no slice has used: connections count on from there + (their number << 40)."""
+        self.first_id += 10_000_000
+        return self.first_id
 
     def fill(self, server):
         self.load(server, "bulk", requests=DOCS // BATCH, first_id=0)
@@ -95,14 +101,11 @@ class Bench:
 
     def sealed(self, name, servers, workload, connections, **more):
         sealed, null = servers
-        ids = {}
 
         def of(x, i):
             extra = dict(more)
             if workload in ("bulk", "journal"):
-                # A fresh range of ids each time: connections count on from first-id + (their number << 40).
-                ids[x[1]] = ids.get(x[1], 1_000_000_000) + 10_000_000
-                extra["first_id"] = ids[x[1]]
+                extra["first_id"] = self.fresh_ids()
             return self.load(x[0], workload, connections, **extra)
 
         self.pair(name, (sealed, "sealed"), (null, "null"), of)
@@ -138,11 +141,9 @@ class Bench:
             server = Server(self.args.cofferd, "sealed", "256MB", faults)
             try:
                 self.fill(server)
-                ids = [0]
 
-                def of(x, i):
-                    ids[0] += 10_000_000
-                    return self.load(server, "journal", x[0], first_id=ids[0])
+                def of(x, i, server=server):
+                    return self.load(server, "journal", x[0], first_id=self.fresh_ids())
 
                 self.pair(name, (64, "64 writers"), (1, "1 writer"), of)
             finally:
