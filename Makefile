@@ -6,6 +6,7 @@
 #   make fmt | lint | lint-all
 #   make fuzz T=wire [TIME=60]
 #   make bench         measured figures, RATIO lines at the end
+#   make connections   10,000 idle connections beside 100 busy ones
 #   make crash [N=500] kill -9 under load, over and over
 #   make faults        fail each fallible call of a store's life, one after the other
 #   make stop          end what ./run started
@@ -66,3 +67,7 @@ crash: all
 .PHONY: faults
 faults: all
 	@COFFER_FAULT_STEP=1 $(BUILD)/src/store/store_test_fault
+
+.PHONY: connections
+connections: all
+	@.venv/bin/python tests/bench/connections.py
