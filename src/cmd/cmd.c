@@ -158,7 +158,7 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_database(r, e));
     TRY(check_privileges(r, e));
     if (r->g.has_lsid && r->node->sessions)
-        TRY(sessions_touch(r->node->sessions, r->g.lsid, e));
+        TRY(sessions_touch(r, r->g.lsid, e));
     return r->def->run(r, w, e);
 }
 

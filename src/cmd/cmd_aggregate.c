@@ -122,7 +122,8 @@ RC cmd_aggregate_ns(struct cmd_req *r, struct bdoc pipeline, struct cmd_ns *ns, 
     if (!bval_to_i64(v, &one) || one != 1)
         FAIL(e, ERR_FAILED_TO_PARSE,
              "Invalid command format: the 'aggregate' field must specify a collection name or 1");
-    if (!slice_eq_str(stage, "$documents"))
+    if (!slice_eq_str(stage, "$documents") && !slice_eq_str(stage, "$currentOp") &&
+        !slice_eq_str(stage, "$listLocalSessions"))
         FAIL(e, ERR_INVALID_NAMESPACE,
              "{aggregate: 1} is not valid for '%.*s'; a collection is required.",
              (int)MIN(stage.len, 64u), stage.p);
@@ -153,9 +154,11 @@ RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
     struct agg_request g = { .pipeline = bval_doc(a.pipeline),
                              .hint = a.hint,
                              .let = c->q.let,
-                             .allow_disk_use = a.allow_disk_use };
+                             .allow_disk_use = a.allow_disk_use,
+                             .bypass = a.bypass };
     c->ns = arena_strdup(c->arena, ns.ns);
     TRY(cmd_agg_open(r, &ns, &g, c, NULL, NULL, e));
+    cmd_note_use(r, c->coll, USE_READ);
     struct cmd_batch b = { .batch_size = a.batch_size };
     return cmd_cursor_reply(r, w, TAKE(c), &b, e);
 }

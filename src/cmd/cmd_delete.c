@@ -71,6 +71,7 @@ RC cmd_delete_one(const struct write_run *x, const struct delete_stmt *st, struc
     s.sync = x->sync && !s.multi;
     s.coll = coll;
     rc_t rc = stmt_run(&s, e);
+    cmd_note_use(x->r, coll, USE_WRITE);
     out->n_matched = s.n_matched;
     out->n_changed = s.n_changed;
     out->unsynced = s.unsynced;

@@ -153,7 +153,8 @@ RC cmd_explain_aggregate(struct cmd_req *r, const struct aggregate_args *a, cons
     struct agg_request g = { .pipeline = bval_doc(a->pipeline),
                              .hint = a->hint,
                              .let = c->q.let,
-                             .allow_disk_use = a->allow_disk_use };
+                             .allow_disk_use = a->allow_disk_use,
+                             .explain = true };
     TRY(cmd_agg_open(r, ns, &g, c, &x, &p, e));
     bw_str(w, "explainVersion", "1");
     bw_array_begin(w, "stages");

@@ -131,5 +131,6 @@ RC cmd__find(struct cmd_req *r, struct bw *w, struct err *e)
     c->source = exec_source(x);
     if (a.limit && b.batch_size < 0)
         b.batch_size = MIN(a.limit, (int64_t)CURSOR_FIRST_BATCH);
+    cmd_note_use(r, c->coll, USE_READ);
     return cmd_cursor_reply(r, w, TAKE(c), &b, e);
 }

@@ -211,6 +211,7 @@ RC cmd__insert(struct cmd_req *r, struct bw *w, struct err *e)
         rc = cmd_inserter_commit(&x, cmd_durability(r), e);
     else if (!rc.failed && x.unsynced && cmd_durability(r) == STORE_SYNC)
         rc = store_sync(r->node->store, e);
+    cmd_note_use(r, x.coll, USE_WRITE);
     cmd_inserter_fini(&x);
     atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_INSERT], n, memory_order_relaxed);
     if (!rc.failed) {

@@ -114,6 +114,8 @@ RC cmd_let(struct qctx *q, struct bval let, struct err *e);
 /* cmd_collation(): only the simple collation is known. */
 RC cmd_collation(struct bval v, struct err *e);
 RC cmd_check(void *req, struct err *e); /* interrupted, or out of time */
+/* cmd_note_use(): the command's time goes to the collection's figures; x may be NULL. */
+void cmd_note_use(const struct cmd_req *r, struct catalog_coll *x, enum catalog_use use);
 enum store_durability cmd_durability(const struct cmd_req *r);
 char *cmd_user(struct cmd_req *r, struct arena *a); /* "db.user" of the first user, "" without */
 RC cmd_hint(struct bval hint, struct err *e);       /* string or document, else 9 */
@@ -141,7 +143,11 @@ void node__ttl_pass(struct node *n, uint64_t now_us);
 /* ---- Sessions (sessions.c) ---- */
 struct sessions *sessions_new(int64_t max, int64_t timeout_ms);
 void sessions_free(struct sessions *s);
-RC sessions_touch(struct sessions *s, const uint8_t lsid[16], struct err *e);
+/* sessions_touch(): the request uses this session. */
+RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e);
+/* sessions_each(): fn is called for each, under the lock: it does not call back. */
+typedef void (*sessions_fn)(void *arg, const uint8_t lsid[16], const char *user, uint64_t idle_us);
+void sessions_each(struct sessions *s, sessions_fn fn, void *arg);
 bool sessions_end(struct sessions *s, const uint8_t lsid[16]);
 /* sessions_reap(): forget idle ones; fn is called for each. */
 void sessions_reap(struct sessions *s, uint64_t now_us,

@@ -12,7 +12,7 @@ RC cmd__startSession(struct cmd_req *r, struct bw *w, struct err *e)
         base_panic(__FILE__, __LINE__, "getrandom");
     id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
     id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-    TRY(sessions_touch(r->node->sessions, id, e));
+    TRY(sessions_touch(r, id, e));
     bw_doc_begin(w, "id");
     bw_bin(w, "id", 4, SLICE(id, sizeof(id)));
     bw_doc_end(w);
@@ -59,7 +59,7 @@ static RC each(struct cmd_req *r, enum verb verb, struct err *e)
             if (pass == 0)
                 continue;
             if (verb == REFRESH) {
-                TRY(sessions_touch(r->node->sessions, l.id.p, e));
+                TRY(sessions_touch(r, l.id.p, e));
             } else {
                 cursors_kill_session(r->node->cursors, l.id.p);
                 sessions_end(r->node->sessions, l.id.p);

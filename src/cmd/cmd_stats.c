@@ -1,5 +1,5 @@
 /* cmd_stats.c - collStats, dbStats, dataSize-like figures, validate. */
-#include "cmd_priv.h"
+#include "cmd_stages.h"
 
 #include <inttypes.h>
 
@@ -66,23 +66,25 @@ static RC put_index_sizes(struct catalog_coll *x, struct bw *w, int64_t scale, s
     return RC_OK;
 }
 
-RC cmd__collStats(struct cmd_req *r, struct bw *w, struct err *e)
+static void put_capped(struct catalog_coll *x, int64_t scale, struct bw *w)
 {
-    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
-    struct scale_args a = { 0 };
-    struct coll_info i = { 0 };
-    struct cmd_ns ns;
-    int64_t scale;
+    struct bval capped = bdoc_get(x->options, "capped"), max = bdoc_get(x->options, "max"),
+                size = bdoc_get(x->options, "size");
+    bool is = !bval_is_missing(capped) && bval_truthy(capped);
 
-    TRY(cmd_ns(r, &ns, e));
-    TRY(cmd_args(r, coll_stats_table, ARRAY_LEN(coll_stats_table), &a, e));
-    TRY(scale_of("collStats", a.scale, &scale, e));
-    x = cmd_coll(r, &ns);
-    TRY(cmd_not_view(x, e));
+    bw_bool(w, "capped", is);
+    if (!is)
+        return;
+    put_n(w, "max", bval_is_number(max) ? cmd_i64(max) : 0);
+    put_n(w, "maxSize", bval_is_number(size) ? cmd_i64(size) / scale : 0);
+}
+
+RC cmd_put_coll_stats(struct catalog_coll *x, int64_t scale, struct bw *w, struct err *e)
+{
+    struct coll_info i = { 0 };
+
     if (x)
         TRY(coll_info(x, &i, e));
-    struct bval capped = x ? bdoc_get(x->options, "capped") : BVAL_MISSING;
-    bw_str(w, "ns", ns.ns);
     put_n(w, "size", i.n_bytes / scale);
     put_n(w, "count", i.n_docs);
     if (i.n_docs)
@@ -97,13 +99,29 @@ RC cmd__collStats(struct cmd_req *r, struct bw *w, struct err *e)
     bw_array_end(w);
     if (x) {
         TRY(put_index_sizes(x, w, scale, e));
-        bw_bool(w, "capped", !bval_is_missing(capped) && bval_truthy(capped));
+        put_capped(x, scale, w);
     } else {
         bw_doc_begin(w, "indexSizes");
         bw_doc_end(w);
     }
     put_n(w, "scaleFactor", scale);
     return RC_OK;
+}
+
+RC cmd__collStats(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
+    struct scale_args a = { 0 };
+    struct cmd_ns ns;
+    int64_t scale;
+
+    TRY(cmd_ns(r, &ns, e));
+    TRY(cmd_args(r, coll_stats_table, ARRAY_LEN(coll_stats_table), &a, e));
+    TRY(scale_of("collStats", a.scale, &scale, e));
+    x = cmd_coll(r, &ns);
+    TRY(cmd_not_view(x, e));
+    bw_str(w, "ns", ns.ns);
+    return cmd_put_coll_stats(x, scale, w, e);
 }
 
 RC cmd__dbStats(struct cmd_req *r, struct bw *w, struct err *e)

@@ -141,6 +141,7 @@ RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struc
         out->unsynced |= s.unsynced;
         out->n_matched += s.n_matched;
         out->n_changed += s.n_changed;
+        cmd_note_use(x->r, coll, USE_WRITE);
         if (!rc.failed)
             return RC_OK;
         if (!inserting || why.code != ERR_DUPLICATE_KEY || attempt > 0) {

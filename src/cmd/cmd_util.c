@@ -225,6 +225,18 @@ RC cmd_check(void *req, struct err *e)
     return RC_OK;
 }
 
+void cmd_note_use(const struct cmd_req *r, struct catalog_coll *x, enum catalog_use use)
+{
+    if (!x)
+        return;
+    uint64_t us = clock_mono_us() - r->start_us;
+    int log = us ? 63 - __builtin_clzll(us) : 0;
+    atomic_fetch_add_explicit(&x->usage.latency[use].n, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&x->usage.latency[use].us, (int64_t)us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&x->usage.latency[use].histogram[MIN(log, CATALOG_HISTOGRAM - 1)], 1,
+                              memory_order_relaxed);
+}
+
 enum store_durability cmd_durability(const struct cmd_req *r)
 {
     return r->g.no_journal ? STORE_NOSYNC : STORE_SYNC;

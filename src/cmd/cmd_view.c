@@ -1,5 +1,5 @@
 /* cmd_view.c - views: finding the collection below, and running reads as pipelines (compatibility 17). */
-#include "cmd_view.h"
+#include "cmd_stages.h"
 
 enum { VIEW_DEPTH_MAX = 20 };
 
@@ -88,7 +88,7 @@ static RC scan_for(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_
     TRY(match_parse(&c->q, lead.filter, MATCH_IN_AGG, &m, e));
     struct exec_spec s = {
         .catalog = r->node->catalog,
-        .coll = c->coll,
+        .coll = pipeline_has_source(p) ? NULL : c->coll,
         .q = &c->q,
         .match = m,
         .sort = lead.sort.type == BT_DOCUMENT ? bval_doc(lead.sort) : BDOC_EMPTY,
@@ -104,6 +104,17 @@ static RC scan_for(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_
     return exec_open(&s, out, e);
 }
 
+static bool starts_with(struct bdoc pipeline, const char *stage)
+{
+    struct biter it, fields;
+
+    biter_init(&it, pipeline);
+    if (!biter_next(&it) || it.val.type != BT_DOCUMENT)
+        return false;
+    biter_init(&fields, bval_doc(it.val));
+    return biter_next(&fields) && slice_eq_str(fields.name, stage);
+}
+
 RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_request *a,
                 struct cursor *c, struct exec **plan, struct pipeline **stages, struct err *e)
 {
@@ -117,7 +128,11 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
 
     c->q.let = a->let;
     c->coll = cmd_coll(r, ns);
-    if (c->coll && c->coll->is_view) {
+    struct cmd_stages *own_stages = cmd_stages(r, &c->q, ns, c->coll);
+    own_stages->explain = a->explain;
+    own_stages->bypass = a->bypass;
+    exec_env_stages(env, &own_stages->hooks);
+    if (c->coll && c->coll->is_view && !starts_with(pipeline, "$collStats")) {
         struct bdoc own;
         /* its own mistakes are told before the view's */
         TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
@@ -125,6 +140,7 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
         pipeline = join(c->arena, own, pipeline);
         catalog_coll_unref(TAKE(c->coll));
         c->coll = cmd_coll(r, &base);
+        own_stages->coll = c->coll;
     }
     TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
     TRY(scan_for(r, &base, a, c, env, p, &skip, &x, e));

@@ -8,7 +8,8 @@ struct agg_request {
     struct bdoc pipeline; /* the command's array */
     struct bval hint;
     struct bdoc let; /* evaluated already */
-    bool allow_disk_use;
+    bool allow_disk_use, bypass;
+    bool explain; /* stages that write do not */
 };
 
 /* cmd_agg_open(): the pipeline over ns as c's source (views resolved). c->q is set up by the caller. *plan: the scan's exec, owned by c's source; for

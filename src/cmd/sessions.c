@@ -5,7 +5,16 @@
 
 struct session {
     uint64_t last_used_us;
+    char *user; /* "db.user" of who used it first, "" without authentication */
 };
+
+static void session_free(struct session *x)
+{
+    if (!x)
+        return;
+    mem_free(x->user);
+    mem_free(x);
+}
 
 struct sessions {
     struct mutex lock;
@@ -33,14 +42,15 @@ void sessions_free(struct sessions *s)
     struct slice key;
     void *v;
     while (map_next(s->by_id, &it, &key, &v))
-        mem_free(v);
+        session_free(v);
     map_free(s->by_id);
     mutex_fini(&s->lock);
     mem_free(s);
 }
 
-RC sessions_touch(struct sessions *s, const uint8_t lsid[16], struct err *e)
+RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e)
 {
+    struct sessions *s = r->node->sessions;
     rc_t rc = RC_OK;
 
     mutex_lock(&s->lock);
@@ -50,6 +60,7 @@ RC sessions_touch(struct sessions *s, const uint8_t lsid[16], struct err *e)
                      "cannot add a session: there are too many active ones");
     } else if (!x) {
         x = NEW(struct session);
+        x->user = mem_strdup(cmd_user(r, r->arena));
         map_put(s->by_id, SLICE(lsid, 16), x);
     }
     if (x)
@@ -63,8 +74,9 @@ bool sessions_end(struct sessions *s, const uint8_t lsid[16])
     mutex_lock(&s->lock);
     void *x = map_del(s->by_id, SLICE(lsid, 16));
     mutex_unlock(&s->lock);
-    mem_free(x);
-    return x != NULL;
+    bool found = x != NULL;
+    session_free(x);
+    return found;
 }
 
 void sessions_reap(struct sessions *s, uint64_t now_us,
@@ -81,11 +93,26 @@ void sessions_reap(struct sessions *s, uint64_t now_us,
             continue;
         buf_push(&gone, key.p, key.len);
         map_del(s->by_id, SLICE(gone.p + gone.len - 16, 16));
-        mem_free(v);
+        session_free(v);
     }
     mutex_unlock(&s->lock);
     for (size_t i = 0; i < gone.len; i += 16)
         fn(arg, gone.p + i);
+}
+
+void sessions_each(struct sessions *s, sessions_fn fn, void *arg)
+{
+    uint64_t now = clock_mono_us();
+    struct slice key;
+    size_t it = 0;
+    void *v;
+
+    mutex_lock(&s->lock);
+    while (map_next(s->by_id, &it, &key, &v)) {
+        const struct session *x = v;
+        fn(arg, key.p, x->user, now - MIN(now, x->last_used_us));
+    }
+    mutex_unlock(&s->lock);
 }
 
 int64_t sessions_count(struct sessions *s)

@@ -4,6 +4,7 @@
 struct env {
     struct agg_env agg;
     struct catalog *cat;
+    const struct exec_stages *stages;
 };
 
 static RC spill_open(void *env, void **file, struct err *e)
@@ -73,6 +74,30 @@ static RC open_collection(void *arg, struct qctx *q, struct slice coll, struct b
     TRY(exec_open(&s, &ex, e));
     *out = exec_source(ex);
     return RC_OK;
+}
+
+static RC open_stage(void *arg, struct qctx *q, const char *name, struct bval spec,
+                     struct doc_source *in, struct doc_source **out, struct err *e)
+{
+    const struct exec_stages *s = ((struct env *)arg)->stages;
+
+    return s->open(s->arg, q, name, spec, in, out, e);
+}
+
+static RC check_stage(void *arg, struct qctx *q, const char *name, struct bval spec, struct err *e)
+{
+    const struct exec_stages *s = ((struct env *)arg)->stages;
+
+    return s->check(s->arg, q, name, spec, e);
+}
+
+void exec_env_stages(struct agg_env *env, const struct exec_stages *s)
+{
+    struct env *v = env->env;
+
+    v->stages = s;
+    v->agg.stage = open_stage;
+    v->agg.check_stage = check_stage;
 }
 
 struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use,

@@ -96,6 +96,16 @@ static bool is_natural(struct bdoc sort)
     return !bval_is_missing(bdoc_get(sort, "$natural"));
 }
 
+static void count_use(struct exec *x, const struct plan *p)
+{
+    if (p->kind == PLAN_COLLSCAN)
+        atomic_fetch_add_explicit(&x->s.coll->usage.n_scans, 1, memory_order_relaxed);
+    if (p->index)
+        atomic_fetch_add_explicit(&p->index->n_uses, 1, memory_order_relaxed);
+    for (int i = 0; i < p->n_sub; i++)
+        count_use(x, p->sub[i]);
+}
+
 static RC open_plan(struct exec *x, struct err *e)
 {
     struct planner p = { .s = &x->s, .a = x->s.q->arena };
@@ -109,6 +119,7 @@ static RC open_plan(struct exec *x, struct err *e)
     if (x->plan->kind == PLAN_IDHACK && !x->plan->match)
         x->check_filter = false;
     x->blocking_sort = !x->plan->gives_sort;
+    count_use(x, x->plan);
     x->scan = exec__scan_new(x, x->plan);
     return RC_OK;
 }

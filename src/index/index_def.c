@@ -1,6 +1,8 @@
 /* index_def.c - a compiled index definition and its references. */
 #include "index_priv.h"
 
+#include "base/clock.h"
+
 static void split_path(struct arena *a, struct index_field *f)
 {
     int n = 1;
@@ -44,6 +46,7 @@ static RC compile(struct index_def *d, struct bdoc spec, struct err *e)
         f->desc = bval_is_number(it.val) && bval_to_double(it.val) < 0;
         split_path(d->arena, f);
     }
+    d->since_ms = clock_real_ms();
     d->is_id = strcmp(d->name, "_id_") == 0;
     d->unique = d->is_id || flag(d->spec, "unique");
     d->sparse = flag(d->spec, "sparse");

@@ -39,6 +39,18 @@ struct catalog_index {
     struct bdoc spec; /* {v, key, name, ...} as listIndexes shows it */
 };
 
+/* What was done with a collection since it was opened, for $collStats and $indexStats. [any] */
+enum catalog_use { USE_READ, USE_WRITE, USE_COMMAND, USE_NR };
+enum { CATALOG_HISTOGRAM = 32 };
+struct catalog_usage {
+    atomic_int_least64_t n_scans, n_tailable_scans; /* of the whole collection */
+    struct {
+        atomic_int_least64_t n, us;
+        /* by the logarithm of the microseconds */
+        atomic_int_least64_t histogram[CATALOG_HISTOGRAM];
+    } latency[USE_NR];
+};
+
 struct catalog_coll {
     struct catalog *cat;
     uint64_t ident; /* its table in STORE_RECORDS */
@@ -53,6 +65,7 @@ struct catalog_coll {
     int n_indexes;
     struct arena *arena; /* of the guarded fields; replaced as a whole */
 
+    struct catalog_usage usage;
     atomic_bool dropped;
     atomic_int refs;
     struct mutex rt_lock; /* guards rt */

@@ -61,5 +61,13 @@ void exec_explain(const struct exec *x, struct bw *w, const char *name, bool wit
 /* exec_env(): an agg_env that spills to s and opens collections of db in cat. Lives in q->arena. */
 struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use,
                          size_t memory_limit);
+/* exec_env_stages(): who runs the stages that neither the pipeline nor this module knows ($collStats, $out, ...); see struct agg_env. *s outlives env. */
+struct exec_stages {
+    void *arg;
+    RC (*open)(void *arg, struct qctx *q, const char *name, struct bval spec, struct doc_source *in,
+               struct doc_source **out, struct err *e);
+    RC (*check)(void *arg, struct qctx *q, const char *name, struct bval spec, struct err *e);
+};
+void exec_env_stages(struct agg_env *env, const struct exec_stages *s);
 
 #endif

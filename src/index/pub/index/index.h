@@ -38,6 +38,8 @@ struct index_def {
     /* A bit for each field along whose path an array was ever met. Set before the write that needs it becomes visible;
      * never cleared. multikey_durable: the bits that are known to be in the catalogue. */
     atomic_uint multikey, multikey_durable;
+    atomic_int_least64_t n_uses; /* plans that read it */
+    int64_t since_ms;            /* Unix time from which n_uses counts */
     atomic_int refs;
     atomic_bool dropped;
     /* runs before the last reference frees d; NULL for none */
