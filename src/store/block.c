@@ -33,6 +33,7 @@ struct store__block_writer {
     struct buf plain; /* not sealed yet; at least one byte of it stays until the last seal */
     struct buf out;
     bool sealed, broken;
+    enum err_code why; /* of broken */
 };
 
 struct store__block {
@@ -123,6 +124,7 @@ static RC emit(struct store__block_writer *w, bool last, struct err *e)
     size_t full = w->plain.len ? (w->plain.len - 1) / STORE__CHUNK : 0, used = full * STORE__CHUNK;
 
     w->broken = true; /* until everything below has worked */
+    w->why = ERR_IO;
     for (size_t i = 0; i < full; i++)
         TRY(seal_chunk(w, w->plain.p + i * STORE__CHUNK, STORE__CHUNK, false, e));
     if (last) {
@@ -132,7 +134,10 @@ static RC emit(struct store__block_writer *w, bool last, struct err *e)
         used = w->plain.len;
         w->sealed = true;
     }
-    TRY(store__io_append(w->fd, w->path, STORE__TABLE, w->out.p, w->out.len, e));
+    if (store__io_append(w->fd, w->path, STORE__TABLE, w->out.p, w->out.len, e).failed) {
+        w->why = e->code == ERR_DISK_FULL ? ERR_DISK_FULL : ERR_IO;
+        return RC_FAILED;
+    }
     buf_clear(&w->out);
     if (used)
         memmove(w->plain.p, w->plain.p + used, w->plain.len - used);
@@ -144,7 +149,7 @@ static RC emit(struct store__block_writer *w, bool last, struct err *e)
 static RC usable(const struct store__block_writer *w, struct err *e)
 {
     if (w->broken)
-        FAIL(e, ERR_IO, "file \"%s\" could not be written before", w->path);
+        FAIL(e, w->why, "file \"%s\" could not be written before", w->path);
     return RC_OK;
 }
 

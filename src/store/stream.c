@@ -35,6 +35,8 @@ struct store__stream_writer {
     uint32_t frames, synced;    /* guarded by mu: emitted, and on disk for certain */
     uint64_t physical, logical; /* guarded by mu: bytes of whole frames; plaintext accepted */
     bool ended, broken, sync_failed, data_unsynced; /* guarded by mu */
+    /* guarded by mu: of broken; want of room stays want of room, or the engine would take it for a bad disk */
+    enum err_code why;
 };
 
 /* Small files get their names by a rename that follows their sync: nobody sees them unfinished, so they need no sync in between and no marks. */
@@ -70,20 +72,27 @@ RC store__stream_create(const struct store__seal *s, const char *path, enum stor
     return RC_OK;
 }
 
+static RC unusable(const struct store__stream_writer *w, struct err *e)
+{
+    FAIL(e, w->ended ? ERR_IO : w->why, "file \"%s\" %s", w->path,
+         w->ended                  ? "is closed"
+         : w->why == ERR_DISK_FULL ? "could not be written before: no room"
+                                   : "could not be written before");
+}
+
 /* The plaintext of w->frame becomes a frame in place and goes out in one write. */
 static RC emit(struct store__stream_writer *w, uint32_t flags, struct err *e)
 {
     size_t len = w->frame.len - STORE__FRAME_HEAD;
     uint8_t *p, mac[SHA256_LEN], nonce[AEAD_NONCE_LEN], aad[STORE__FRAME_AAD];
     struct slice parts[3];
-    bool was_broken = w->broken;
 
     if (w->broken || w->ended)
-        FAIL(e, ERR_IO, "file \"%s\" %s", w->path,
-             w->ended ? "is closed" : "could not be written before");
+        return unusable(w, e);
     if (w->frames == UINT32_MAX)
         FAIL(e, ERR_IO, "file \"%s\" is too long for one key", w->path);
     w->broken = true; /* until it is on its way */
+    w->why = ERR_IO;
     buf_extend(&w->frame, STORE__TAG_LEN);
     p = w->frame.p;
     memcpy(p, w->keys.mark, 4);
@@ -110,6 +119,7 @@ static RC emit(struct store__stream_writer *w, uint32_t flags, struct err *e)
     if (store__io_append(w->fd, w->path, w->role, p, w->frame.len, e).failed) {
         struct err ignored = { 0 };
 
+        w->why = e->code == ERR_DISK_FULL ? ERR_DISK_FULL : ERR_IO;
         (void)store__io_truncate(w->fd, w->path, w->role, w->physical, &ignored)
             .failed; /* what stays behind is a torn tail */
         w->frame.len = STORE__FRAME_HEAD;
@@ -121,7 +131,7 @@ static RC emit(struct store__stream_writer *w, uint32_t flags, struct err *e)
     w->frame.len = STORE__FRAME_HEAD;
     w->ended = flags & STORE__FRAME_END;
     w->data_unsynced |= !(flags & STORE__FRAME_MARK);
-    w->broken = was_broken;
+    w->broken = false;
     return RC_OK;
 }
 
@@ -136,8 +146,7 @@ RC store__stream_append(struct store__stream_writer *w, struct slice bytes, stru
 
     mutex_lock(&w->mu);
     if (w->broken || w->ended)
-        rc = err_set(e, ERR_IO, __FILE__, __LINE__, "file \"%s\" %s", w->path,
-                     w->ended ? "is closed" : "could not be written before");
+        rc = unusable(w, e);
     while (!rc.failed && bytes.len > 0) {
         size_t room = STORE__FRAME_MAX + STORE__FRAME_HEAD - w->frame.len, n = MIN(room, bytes.len);
 
@@ -184,6 +193,7 @@ static RC sync_upto_now(struct store__stream_writer *w, bool mark, struct err *e
     rc = store__io_sync(w->fd, w->path, w->role, e);
     mutex_lock(&w->mu);
     if (rc.failed) {
+        w->why = ERR_IO;
         w->broken = w->sync_failed =
             /* the kernel may have dropped the pages: a later sync would promise what is gone */
             true;

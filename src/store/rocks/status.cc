@@ -35,11 +35,11 @@ rocksdb::IOStatus to_io(const struct err &e, bool as_io)
 /* The code that to_io() put into a text, or ERR_NONE; *rest is what follows it. */
 static enum err_code carried(const std::string &text, std::string *rest)
 {
-    for (size_t at = text.find("E99"); at != std::string::npos; at = text.find("E99", at + 1)) {
+    for (size_t at = text.find('E'); at != std::string::npos; at = text.find('E', at + 1)) {
         char *end;
         long n = strtol(text.c_str() + at + 1, &end, 10);
 
-        if (n < ERR_COFFER_FIRST || n > ERR_COFFER_FIRST + 999 || end != text.c_str() + at + 8)
+        if (n != ERR_DISK_FULL && (n < ERR_COFFER_FIRST || n > ERR_COFFER_FIRST + 999))
             continue;
         *rest = *end == ':' ? std::string(end + 1) : std::string(end);
         if (!rest->empty() && (*rest)[0] == ' ')

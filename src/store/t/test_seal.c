@@ -556,13 +556,31 @@ static void a_failed_write_is_cut_off_and_the_rest_kept(void **state)
     OK(store__stream_append(w, SLICE_LIT("lost"), &err));
     FAILS(ERR_DISK_FULL, store__stream_flush(w, &err));
     fault_disarm_all();
-    FAILS(ERR_IO, store__stream_append(w, SLICE_LIT("more"), &err)); /* an index is sealed once */
+    /* An index is sealed once. That it was for want of room is remembered: after an I/O error the engine would stop. */
+    FAILS(ERR_DISK_FULL, store__stream_append(w, SLICE_LIT("more"), &err));
     OK(store__stream_sync(w, &err));
     OK(store__stream_close(w, &err));
     store__stream_writer_free(w);
     assert_int_equal(stream_read_all(path, &out, &end), ERR_NONE);
     assert_true(slice_eq_str(buf_view(&out), "kept"));
     buf_fini(&out);
+}
+
+static void a_mark_that_finds_no_room_says_so_later(void **state)
+{
+    struct store__stream_writer *w;
+    const char *path = tmp_path();
+
+    (void)state;
+    OK(store__stream_create(&seal, path, STORE__JOURNAL, 7, &w, &err));
+    OK(store__stream_append(w, SLICE_LIT("kept"), &err));
+    OK(store__stream_flush(w, &err));
+    fault_arm("fs.append.journal", "ENOSPC", 0, 1);
+    OK(store__stream_sync(w, &err)); /* what it was asked for is done; the mark is only a help */
+    fault_disarm_all();
+    FAILS(ERR_DISK_FULL, store__stream_append(w, SLICE_LIT("more"), &err));
+    OK(store__stream_close(w, &err));
+    store__stream_writer_free(w);
 }
 
 static void a_failed_sync_is_final(void **state)
@@ -629,6 +647,7 @@ int main(void)
         cmocka_unit_test(frames_keep_their_place),
         cmocka_unit_test(equal_texts_at_one_index_differ_by_what_they_authenticate),
         cmocka_unit_test(a_failed_write_is_cut_off_and_the_rest_kept),
+        cmocka_unit_test(a_mark_that_finds_no_room_says_so_later),
         cmocka_unit_test(a_failed_sync_is_final),
     };
 
