@@ -93,6 +93,8 @@ RC pipeline__run(const struct pipeline *p, const struct stage_run *r, struct doc
 /* Evaluates x with doc as $$ROOT and $$CURRENT. */
 RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bval *out,
                struct err *e);
+/* stage__check_made(): a document that a stage built nests no deeper than readers bear. */
+RC stage__check_made(struct bdoc d, struct err *e);
 static inline size_t stage__memory(const struct stage_run *r)
 {
     return r->env && r->env->memory_limit ? r->env->memory_limit : DEFAULT_MEMORY_LIMIT;

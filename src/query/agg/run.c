@@ -36,6 +36,14 @@ RC stage__eval(const struct expr *x, struct qctx *q, struct bdoc doc, struct bva
     return expr_eval(x, &env, out, e);
 }
 
+RC stage__check_made(struct bdoc d, struct err *e)
+{
+    if (bdoc_deeper_than(d, QUERY_DEPTH_MAX))
+        FAIL(e, ERR_OVERFLOW, "the resulting document is nested deeper than %d levels",
+             QUERY_DEPTH_MAX);
+    return RC_OK;
+}
+
 RC stage__may_spill(const struct stage_run *r, const char *what, struct err *e)
 {
     if (!r->env || !r->env->allow_disk_use || !r->env->spill)

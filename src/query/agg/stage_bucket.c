@@ -407,7 +407,7 @@ static RC auto_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct 
     TRY(fields_object(&o, &v, e));
     *doc = bval_doc(v);
     *valid = true;
-    return RC_OK;
+    return stage__check_made(*doc, e);
 }
 
 static void auto_fini(struct iter *it)

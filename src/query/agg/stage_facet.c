@@ -113,7 +113,7 @@ static RC facet_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct
              o.len, DOC_BYTES_MAX);
     *doc = bval_doc(o);
     *valid = true;
-    return RC_OK;
+    return stage__check_made(*doc, e);
 }
 
 static void facet_fini(struct iter *it)

@@ -270,7 +270,7 @@ static RC emit(struct group_iter *gi, struct group_row *r, struct bdoc *doc, str
     }
     TRY(vals_object(a, names, v, (uint32_t)g->n_accs + 1, &o, e));
     *doc = bval_doc(o);
-    return RC_OK;
+    return stage__check_made(*doc, e);
 }
 
 static RC group_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e)

@@ -173,7 +173,8 @@ static RC lookup_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
     doc_source_close(src);
     TRY(rc);
     TRY(vals_array(a, l.v, l.n, &arr, e));
-    return doc_set_path(a, in, lk->as, lk->n_as, arr, doc, e);
+    TRY(doc_set_path(a, in, lk->as, lk->n_as, arr, doc, e));
+    return stage__check_made(*doc, e);
 }
 
 static STAGE_OPEN(open_lookup)

@@ -278,7 +278,7 @@ static RC replace_next(struct doc_source *s, struct bdoc *doc, bool *valid, stru
              "'newRoot' expression must evaluate to an object, but resulting value was of type %s",
              btype_name(v.type));
     *doc = bval_doc(v);
-    return RC_OK;
+    return stage__check_made(*doc, e);
 }
 
 static STAGE_OPEN(open_replace)
@@ -399,6 +399,7 @@ STAGE_PARSE(stage__parse_documents)
                 e, ERR_LOC(40228),
                 "'newRoot' expression must evaluate to an object, but resulting value was of type %s",
                 btype_name(it.val.type));
+        TRY(stage__check_made(bval_doc(it.val), e));
         d->docs[d->n++] = bval_doc(it.val);
     }
     pipeline__add(sp, def, spec, d)->open = open_documents;

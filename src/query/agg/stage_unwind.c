@@ -32,7 +32,7 @@ static RC emit(struct unwind_iter *u, struct bdoc doc, bool set, struct bval v, 
         TRY(doc_set_path(a, *out, w->parts, w->n_parts, v, out, e));
     if (w->has_index)
         TRY(doc_set_path(a, *out, w->index_parts, w->n_index_parts, index, out, e));
-    return RC_OK;
+    return w->has_index ? stage__check_made(*out, e) : RC_OK;
 }
 
 static RC start(struct unwind_iter *u, struct bdoc doc, bool *emitted, struct bdoc *out,

@@ -179,7 +179,8 @@ RC percentiles_of(struct arena *a, double *v, uint32_t n, const double *p, uint3
 {
     struct vals l = vals_in(a);
 
-    qsort(v, n, sizeof(*v), cmp_double);
+    if (n > 0)
+        qsort(v, n, sizeof(*v), cmp_double);
     for (uint32_t i = 0; i < n_p; i++) {
         if (n == 0) {
             vals_push(&l, bval_new_null());

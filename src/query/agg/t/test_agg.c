@@ -276,6 +276,44 @@ static void test_spill(void **state)
     buf_fini(&in);
 }
 
+/* Stages that build documents refuse to nest them deeper than readers bear. */
+static void test_depth(void **state)
+{
+    static const char *const last[] = {
+        "{\"$replaceWith\": %s}",
+        "{\"$addFields\": {\"x\": %s}}",
+        "{\"$group\": {\"_id\": %s}}",
+        "{\"$group\": {\"_id\": 1, \"x\": {\"$push\": %s}}}",
+        "{\"$bucketAuto\": {\"groupBy\": \"$a\", \"buckets\": 1, \"output\": {\"x\": {\"$first\": %s}}}}",
+    };
+    struct buf nest = BUF_INIT;
+
+    (void)state;
+    for (int i = 0; i < 70; i++)
+        buf_printf(&nest, "{\"a\": ");
+    buf_printf(&nest, "\"$$ROOT\"");
+    for (int i = 0; i < 70; i++)
+        buf_printf(&nest, "}");
+    for (size_t k = 0; k < sizeof(last) / sizeof(last[0]); k++) {
+        struct arena *a = arena_new(0);
+        struct buf got = BUF_INIT;
+        struct err e = { 0 };
+        const char *at = strchr(last[k], '%'), *n = buf_cstr(&nest);
+        const char *p = arena_printf(a, "[{\"$replaceWith\": %s}, %.*s%s%s]", n,
+                                     (int)(at - last[k]), last[k], n, at + 2);
+        const char *deep = arena_printf(a, "[{\"$replaceWith\": %s}, %s", n, p + 1);
+
+        if (run(p, "[{}]", "{}", 0, true, &got, &e).failed)
+            fail_msg("%s: %s", last[k], e.msg);
+        if (!run(deep, "[{}]", "{}", 0, true, &got, &e).failed || e.code != ERR_OVERFLOW)
+            fail_msg("%s: want a refusal, got %d", last[k], (int)e.code);
+        err_reset(&e);
+        buf_fini(&got);
+        arena_free(a);
+    }
+    buf_fini(&nest);
+}
+
 static void test_leading(void **state)
 {
     struct arena *a = arena_new(0);
@@ -337,11 +375,9 @@ static void test_update_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_stage_table_is_sorted),
-        cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_leading),
-        cmocka_unit_test(test_update_pipeline),
+        cmocka_unit_test(test_rows),    cmocka_unit_test(test_stage_table_is_sorted),
+        cmocka_unit_test(test_spill),   cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_leading), cmocka_unit_test(test_update_pipeline),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
