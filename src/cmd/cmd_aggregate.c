@@ -69,6 +69,53 @@ static void walk_foreign(struct bval v, void (*fn)(struct slice coll, void *arg)
     }
 }
 
+/* The collection that a stage that writes names: a string, or {db, coll}, perhaps in `into`. */
+static struct identity_res written(struct cmd_req *r, struct bval spec)
+{
+    struct slice db = r->db, coll = SLICE_EMPTY;
+
+    if (spec.type == BT_DOCUMENT && !bval_is_missing(bdoc_get(bval_doc(spec), "into")))
+        spec = bdoc_get(bval_doc(spec), "into");
+    if (spec.type == BT_STRING)
+        coll = bval_str(spec);
+    if (spec.type == BT_DOCUMENT) {
+        struct bval d = bdoc_get(bval_doc(spec), "db"), n = bdoc_get(bval_doc(spec), "coll");
+        if (d.type == BT_STRING && bval_str(d).len)
+            db = bval_str(d);
+        if (n.type == BT_STRING)
+            coll = bval_str(n);
+    }
+    return RES_COLL(db, coll);
+}
+
+static RC writes_auth(struct cmd_req *r, struct err *e)
+{
+    struct bval stages = bdoc_get(r->body, "pipeline"),
+                bypass = bdoc_get(r->body, "bypassDocumentValidation");
+    struct identity_session *s = r->client->identity;
+    struct biter it, stage;
+
+    if (stages.type != BT_ARRAY)
+        return RC_OK;
+    biter_init(&it, bval_doc(stages));
+    while (biter_next(&it)) {
+        if (it.val.type != BT_DOCUMENT)
+            continue;
+        biter_init(&stage, bval_doc(it.val));
+        while (biter_next(&stage)) {
+            bool out = slice_eq_str(stage.name, "$out");
+            if (!out && !slice_eq_str(stage.name, "$merge"))
+                continue;
+            struct identity_res res = written(r, stage.val);
+            TRY(identity_require(s, res, ACT_INSERT, "aggregate", e));
+            TRY(identity_require(s, res, out ? ACT_REMOVE : ACT_UPDATE, "aggregate", e));
+            if (!bval_is_missing(bypass) && bval_truthy(bypass))
+                TRY(identity_require(s, res, ACT_BYPASS_DOCUMENT_VALIDATION, "aggregate", e));
+        }
+    }
+    return RC_OK;
+}
+
 RC cmd__aggregate_auth(struct cmd_req *r, struct err *e)
 {
     struct bval v = cmd_first(r);
@@ -78,7 +125,8 @@ RC cmd__aggregate_auth(struct cmd_req *r, struct err *e)
                          RES_COLL(r->db, v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY), ACT_FIND,
                          "aggregate", e));
     walk_foreign(bdoc_get(r->body, "pipeline"), need_find, &c, 0);
-    return c.rc;
+    TRY(c.rc);
+    return writes_auth(r, e);
 }
 
 RC cmd_aggregate_parse(struct cmd_req *r, bool explaining, struct aggregate_args *a, struct err *e)

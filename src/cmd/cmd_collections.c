@@ -140,8 +140,12 @@ static RC check_view(struct cmd_req *r, const struct create_args *a, struct err 
     struct pipeline *p;
     cmd_qctx(r, r->arena, r->scratch, &q);
     struct agg_env *env = exec_env(r->node->catalog, &q, r->db, true, 0);
-    return pipeline_parse(&q, a->pipeline.type == BT_ARRAY ? bval_doc(a->pipeline) : BDOC_EMPTY, 0,
-                          env, &p, e);
+    TRY(pipeline_parse(&q, a->pipeline.type == BT_ARRAY ? bval_doc(a->pipeline) : BDOC_EMPTY, 0,
+                       env, &p, e));
+    if (pipeline_writes(p))
+        FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW,
+             "the stages $out and $merge cannot be part of a view");
+    return RC_OK;
 }
 
 /* The options as listCollections shows them: those given, numbers normalised. */

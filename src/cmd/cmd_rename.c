@@ -76,7 +76,7 @@ static RC copy_documents(struct cmd_req *r, struct catalog_coll *from, struct ca
     return rc;
 }
 
-static RC copy_indexes(struct catalog_coll *from, struct catalog_coll *to, struct err *e)
+RC cmd_copy_indexes(struct catalog_coll *from, struct catalog_coll *to, struct err *e)
 {
     struct coll_indexes *l;
     struct bdoc specs[INDEXES_MAX + 1];
@@ -107,7 +107,7 @@ static RC across_databases(struct cmd_req *r, struct catalog_coll *from, const s
     TRY(coll_create(r->node->catalog, slice_str(tmp), from->options, &copy, e));
     rc_t rc = copy_documents(r, from, copy, e);
     if (!rc.failed)
-        rc = copy_indexes(from, copy, e);
+        rc = cmd_copy_indexes(from, copy, e);
     if (!rc.failed)
         rc = coll_rename(copy, slice_str(to->ns), target, e);
     if (!rc.failed)

@@ -11,6 +11,8 @@ static const struct {
     { "indexStats", cmd_stage_check_index_stats, cmd_stage_open_index_stats },
     { "listLocalSessions", cmd_stage_check_list_sessions, cmd_stage_open_list_sessions },
     { "listSessions", cmd_stage_check_list_sessions, cmd_stage_open_list_sessions },
+    { "merge", cmd_stage_check_merge, cmd_stage_open_merge },
+    { "out", cmd_stage_check_out, cmd_stage_open_out },
 };
 
 static RC find_stage(const char *name, size_t *at, struct err *e)

@@ -35,6 +35,8 @@ CMD_STAGE(coll_stats)
 CMD_STAGE(index_stats)
 CMD_STAGE(current_op)
 CMD_STAGE(list_sessions)
+CMD_STAGE(merge)
+CMD_STAGE(out)
 #undef CMD_STAGE
 
 /* cmd_stage_docs(): the documents of the finished array in w (named "d") as a source; copied to q's arena. */

@@ -15,6 +15,8 @@ void write_errors_put(struct write_errors *x, struct bw *w); /* nothing when the
 void write_errors_fini(struct write_errors *x);
 
 /* cmd_is_fatal(): the command as a whole fails (interrupted, storage, namespace), not one statement. */
+/* cmd_copy_indexes(): all but _id of from, made anew on to. */
+RC cmd_copy_indexes(struct catalog_coll *from, struct catalog_coll *to, struct err *e);
 bool cmd_is_fatal(const struct err *e);
 uint64_t cmd_now_timestamp(void);
 RC cmd_prepare_insert(struct arena *a, struct bdoc doc, struct bdoc *out, struct err *e);

@@ -18,12 +18,30 @@ void node_init(struct node *n)
     oid_new(n->process_oid);
 }
 
+/* What $out was writing when the process ended. */
+static RC drop_temporary(struct catalog *c, struct err *e)
+{
+    struct catalog_list l;
+    rc_t rc = RC_OK;
+
+    catalog_list(c, SLICE_EMPTY, &l);
+    for (int i = 0; !rc.failed && i < l.n; i++) {
+        struct bval temp = bdoc_get(l.v[i]->options, "temp");
+        if (!bval_is_missing(temp) && bval_truthy(temp) &&
+            slice_has_prefix(l.v[i]->name, SLICE_LIT("tmp.agg_out.")))
+            rc = coll_drop(l.v[i], e);
+    }
+    catalog_list_free(&l);
+    return rc;
+}
+
 RC node_open(struct node *n, struct err *e)
 {
     struct cursors_config c = { .max = n->limits.max_cursors,
                                 .timeout_us = n->limits.cursor_timeout_ms * 1000 };
 
     TRY(catalog_open(n->store, &n->catalog, e));
+    TRY(drop_temporary(n->catalog, e));
     n->cursors = cursors_new(&c);
     n->sessions = sessions_new(n->limits.max_sessions, n->limits.session_timeout_ms);
     return RC_OK;
