@@ -43,6 +43,7 @@ static const struct stage_def defs[] = {
     BY_EXECUTOR("search", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     BY_EXECUTOR("searchMeta", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     ROW("set", STAGE_UPDATE, add_fields, 0),
+    ROW("setWindowFields", 0, set_window_fields, 0),
     ROW("skip", 0, skip, 0),
     ROW("sort", 0, sort, 0),
     ROW("sortByCount", 0, sort_by_count, 0),

@@ -3,6 +3,7 @@
 #define QUERY_EXPR_DATE_PRIV_H
 
 #include "expr_priv.h"
+#include "query/dateunit.h"
 
 enum { MS_SECOND = 1000, MS_MINUTE = 60000, MS_HOUR = 3600000, MS_DAY = 86400000 };
 
@@ -58,18 +59,6 @@ RC date_parse(struct arena *a, struct slice s, const struct tz *z, bool z_given,
 RC date_parse_format(struct arena *a, struct slice s, struct slice f, const struct tz *z,
                      bool z_given, int64_t *ms, struct err *e);
 
-enum date_unit {
-    UNIT_MS,
-    UNIT_SECOND,
-    UNIT_MINUTE,
-    UNIT_HOUR,
-    UNIT_DAY,
-    UNIT_WEEK,
-    UNIT_MONTH,
-    UNIT_QUARTER,
-    UNIT_YEAR
-};
-bool date_unit_of(struct slice s, enum date_unit *out);
 /* date_add(): ERR_LOC(5166406) beyond int64. */
 RC date_add(const struct tz *z, int64_t ms, enum date_unit u, int64_t amount, int64_t *out,
             struct err *e);

@@ -63,6 +63,16 @@ RC date_add(const struct tz *z, int64_t ms, enum date_unit u, int64_t amount, in
     return RC_OK;
 }
 
+int64_t date_unit_ms(enum date_unit u)
+{
+    return u <= UNIT_WEEK ? unit_ms[u] : 0;
+}
+
+RC date_unit_add(int64_t ms, enum date_unit u, int64_t amount, int64_t *out, struct err *e)
+{
+    return date_add(&tz_utc, ms, u, amount, out, e);
+}
+
 /* Which unit, counted from the epoch in local time, an instant lies in. */
 static int64_t unit_index(int64_t local, enum date_unit u, int week_start)
 {
