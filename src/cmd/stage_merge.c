@@ -133,8 +133,14 @@ static RC parse_modes(struct merge *m, struct bval matched, struct bval unmatche
     size_t i;
 
     if (matched.type == BT_ARRAY) {
+        struct biter it;
         m->matched = MATCHED_PIPELINE;
         m->pipeline = matched;
+        biter_init(&it, bval_doc(matched));
+        while (biter_next(&it))
+            if (it.val.type != BT_DOCUMENT)
+                FAIL(e, ERR_TYPE_MISMATCH,
+                     "Each element of the 'pipeline' array must be an object");
     } else if (!bval_is_missing(matched)) {
         if (matched.type != BT_STRING)
             FAIL(e, ERR_LOC(51191),
@@ -243,7 +249,7 @@ static RC parse(struct cmd_stages *s, struct qctx *q, struct bval spec, struct m
 
     *m = (struct merge){ .s = s };
     if (spec.type != BT_STRING && spec.type != BT_DOCUMENT)
-        FAIL(e, ERR_LOC(51178), "$merge requires a string or object argument, but found %s",
+        FAIL(e, ERR_TYPE_MISMATCH, "$merge requires a string or object argument, but found %s",
              btype_name(spec.type));
     if (spec.type == BT_STRING)
         a.into = spec;
