@@ -42,7 +42,6 @@ struct Shared {
     store_event_fn on_event = nullptr;
     void *event_arg = nullptr;
     std::atomic<bool> read_only{ false }, fatal{ false }, low_room{ false };
-    std::atomic<bool> recovering{ false };
     std::atomic<uint64_t> free_bytes{ 0 };
 
     void event(enum store_event ev, const char *text) const
