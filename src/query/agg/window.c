@@ -103,10 +103,35 @@ static RC frame_of(const struct window_part *p, const struct window_frame *f, ui
 
 /* ---- functions ---- */
 
+/* What the deviation of a frame that leaves rows behind says before any is computed: null with an infinity or NaN, 0 of one value. */
+static bool sliding_deviation(const struct window_part *p, const struct window_fn *fn, int k,
+                              uint32_t from, uint32_t to, struct bval *out)
+{
+    uint32_t n = 0;
+    bool odd = false;
+
+    if (fn->acc.kind != ACC_DEV_POP && fn->acc.kind != ACC_DEV_SAMP)
+        return false;
+    for (uint32_t i = from; i < to; i++) {
+        struct bval x = p->rows[i].x[k];
+        if (!bval_is_number(x))
+            continue;
+        n++;
+        odd = odd || !isfinite(bval_to_double(x));
+    }
+    if (!odd && (n != 1 || fn->acc.kind == ACC_DEV_SAMP))
+        return false;
+    *out = odd ? bval_new_null() : bval_new_i32(p->q->scratch, 0);
+    return true;
+}
+
 static RC accumulate(struct window_part *p, const struct window_fn *fn, struct window_state *st,
                      int k, uint32_t from, uint32_t to, struct bval *out, struct err *e)
 {
     bool grows = fn->frame.lo.kind == BOUND_UNBOUNDED;
+
+    if (!grows && sliding_deviation(p, fn, k, from, to, out))
+        return RC_OK;
     struct acc_state once, *acc = grows ? &st->acc : &once;
     struct arena *mem = grows ? p->mem : p->q->scratch;
     uint32_t at = grows ? st->upto : from;
@@ -125,12 +150,13 @@ static RC accumulate(struct window_part *p, const struct window_fn *fn, struct w
     return RC_OK;
 }
 
-/* Welford's update for two variables, in doubles and in decimals side by side. */
+/* One pass over two variables; means are sums divided, so that they overflow as sums do. In doubles and in decimals side by side. */
 struct covariance {
     int64_t n;
-    double mx, my, c;
     bool decimal;
-    struct dec128 dmx, dmy, dc;
+    struct num_sum sx, sy;
+    double my, c;
+    struct dec128 dmy, dc;
     struct num_sum odd; /* infinities and NaN */
     bool any_odd;
 };
@@ -140,41 +166,65 @@ static void cov_add(struct covariance *v, struct bval x, struct bval y)
     double dx = bval_to_double(x), dy = bval_to_double(y);
 
     v->decimal = v->decimal || x.type == BT_DECIMAL128 || y.type == BT_DECIMAL128;
-    if (!isfinite(dx) || !isfinite(dy)) {
+    bool finite = v->decimal ? !dec_is_inf(bval_to_dec(x)) && !dec_is_inf(bval_to_dec(y)) &&
+                                   !dec_is_nan(bval_to_dec(x)) && !dec_is_nan(bval_to_dec(y))
+                             : isfinite(dx) && isfinite(dy);
+    if (!finite) {
         num_sum_add(&v->odd, x);
         num_sum_add(&v->odd, y);
         v->any_odd = true;
         return;
     }
     v->n++;
-    double from_mean = dx - v->mx;
-    v->mx += from_mean / (double)v->n;
-    v->my += (dy - v->my) / (double)v->n;
-    v->c += from_mean * (dy - v->my);
+    num_sum_add(&v->sx, x);
+    num_sum_add(&v->sy, y);
+    v->c += (dy - v->my) * (dx - num_sum_double(&v->sx) / (double)v->n);
+    v->my = num_sum_double(&v->sy) / (double)v->n;
 
-    struct dec128 n = dec_from_i64(v->n), qx = bval_to_dec(x), qy = bval_to_dec(y);
-    struct dec128 d = dec_sub(qx, v->dmx, NULL);
-    v->dmx = dec_add(v->dmx, dec_div(d, n, NULL), NULL);
-    v->dmy = dec_add(v->dmy, dec_div(dec_sub(qy, v->dmy, NULL), n, NULL), NULL);
-    v->dc = dec_add(v->dc, dec_mul(d, dec_sub(qy, v->dmy, NULL), NULL), NULL);
+    struct dec128 n = dec_from_i64(v->n), mx = dec_div(num_sum_dec(&v->sx), n, NULL);
+    v->dc = dec_add(v->dc,
+                    dec_mul(dec_sub(bval_to_dec(y), v->dmy, NULL),
+                            dec_sub(bval_to_dec(x), mx, NULL), NULL),
+                    NULL);
+    v->dmy = dec_div(num_sum_dec(&v->sy), n, NULL);
+}
+
+/* The pair of a row: two expressions, or what one gave if that is an array of two. */
+static void pair_of(const struct window_fn *fn, const struct window_row *r, int k, struct bval *x,
+                    struct bval *y)
+{
+    struct biter it;
+
+    *x = r->x[k];
+    *y = r->y[k];
+    if (fn->y || x->type != BT_ARRAY || bdoc_count(bval_doc(*x)) != 2)
+        return;
+    biter_init(&it, bval_doc(*x));
+    biter_next(&it);
+    *x = it.val;
+    biter_next(&it);
+    *y = it.val;
 }
 
 static RC covariance(struct window_part *p, const struct window_fn *fn, int k, uint32_t from,
                      uint32_t to, struct bval *out, struct err *e)
 {
-    struct covariance v = { .dmx = DEC_ZERO, .dmy = DEC_ZERO, .dc = DEC_ZERO };
+    struct covariance v = { .dmy = DEC_ZERO, .dc = DEC_ZERO };
     int64_t less = fn->kind == WIN_COV_SAMP;
 
     num_sum_init(&v.odd);
+    num_sum_init(&v.sx);
+    num_sum_init(&v.sy);
     for (uint32_t i = from; i < to; i++) {
-        const struct window_row *r = &p->rows[i];
-        if (bval_is_number(r->x[k]) && bval_is_number(r->y[k]))
-            cov_add(&v, r->x[k], r->y[k]);
+        struct bval x, y;
+        pair_of(fn, &p->rows[i], k, &x, &y);
+        if (bval_is_number(x) && bval_is_number(y))
+            cov_add(&v, x, y);
         TRY(qctx_check(p->q, e));
     }
     if (v.n <= less)
         *out = bval_new_null();
-    else if (v.any_odd)
+    else if (v.any_odd && v.n > 1)
         *out = num_sum_value(&v.odd, p->q->scratch);
     else if (v.decimal)
         *out = bval_new_dec(p->q->scratch, dec_div(v.dc, dec_from_i64(v.n - less), NULL));
@@ -251,7 +301,7 @@ static struct bval exp_avg(struct window_part *p, const struct window_fn *fn,
     if (!bval_is_number(x))
         return st->started ? st->last : bval_new_null();
     if (!st->started) {
-        st->last = x;
+        st->last = x.type == BT_DECIMAL128 ? x : bval_new_double(p->mem, bval_to_double(x));
     } else if (x.type == BT_DECIMAL128 || st->last.type == BT_DECIMAL128) {
         struct dec128 a = dec_from_double(fn->alpha), b = dec_sub(dec_from_i64(1), a, NULL);
         st->last = bval_new_dec(p->mem, dec_add(dec_mul(bval_to_dec(x), a, NULL),

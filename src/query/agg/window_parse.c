@@ -218,7 +218,7 @@ static RC parse_pair(struct qctx *q, struct bval arg, struct window_fn *fn, stru
     struct biter it;
 
     if (arg.type != BT_ARRAY || bdoc_count(bval_doc(arg)) != 2)
-        FAIL(e, ERR_FAILED_TO_PARSE, "%s expects an array of two expressions", fn->name);
+        return expr_parse(q, arg, &fn->x, e); /* no pairs: null */
     biter_init(&it, bval_doc(arg));
     biter_next(&it);
     TRY(expr_parse(q, it.val, &fn->x, e));
