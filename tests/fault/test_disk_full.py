@@ -163,9 +163,11 @@ def test_a_sort_finds_no_room_to_spill(make_node):
     load.restart_and_check()
 
 
-def test_a_sync_fails(make_node):
-    """Nobody knows what is on the disk after a failed sync: no write is acknowledged until the node is started again. Reads go on."""
-    load = Load(make_node, "fs.sync.journal=EIO:60:1")
+@pytest.mark.parametrize("fault", ["fs.sync.journal=EIO:60:1", "fs.create.journal=ENOSPC:2:1"])
+def test_the_engine_stops(make_node, fault):
+    """Nobody knows what is on the disk after a failed sync, and without a new journal the engine cannot go on (decision 0042): no write is
+    acknowledged until the node is started again. Reads go on."""
+    load = Load(make_node, fault)
     load.wait_errors()
     load.node.wait_event("storeFatal")
     wait_until(lambda: {c for c, _ in load.errors()[-WRITERS:]} == {ENGINE_FATAL}, "every write says that the engine stopped")
