@@ -254,7 +254,7 @@ static RC parse_from(struct bval from, struct lookup *lk, struct bval pipeline, 
         FAIL(e, ERR_FAILED_TO_PARSE, "$lookup argument 'from' must be a string, is type %s",
              btype_name(from.type));
     lk->from = bval_str(from);
-    if (lk->from.len == 0 || lk->from.p[0] == '$' || memchr(lk->from.p, 0, lk->from.len))
+    if (lk->from.len == 0 || memchr(lk->from.p, 0, lk->from.len))
         FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name specified in $lookup");
     return RC_OK;
 }
@@ -272,13 +272,17 @@ STAGE_PARSE(stage__parse_lookup)
         FAIL(e, ERR_FAILED_TO_PARSE, "the $lookup specification must be an object, but found %s",
              btype_name(spec.type));
     TRY(stage__options(spec, "lookup", opts, 6, ERR_IDL_UNKNOWN_FIELD, e));
-    struct bval *optional[] = { &from, &local, &foreign, &pipeline };
+    struct bval *optional[] = { &from, &as, &local, &foreign };
     for (size_t i = 0; i < ARRAY_LEN(optional); i++)
         if (optional[i]->type == BT_NULL)
             *optional[i] = BVAL_MISSING;
     TRY(string_option(as, "as", e));
     TRY(string_option(local, "localField", e));
     TRY(string_option(foreign, "foreignField", e));
+    if (local.type == BT_STRING && bval_str(local).len == 0)
+        local = BVAL_MISSING;
+    if (foreign.type == BT_STRING && bval_str(foreign).len == 0)
+        foreign = BVAL_MISSING;
     if (!bval_is_missing(let) && let.type != BT_NULL && let.type != BT_DOCUMENT)
         FAIL(e, ERR_TYPE_MISMATCH,
              "BSON field '$lookup.let' is the wrong type '%s', expected type 'object'",
@@ -300,7 +304,8 @@ STAGE_PARSE(stage__parse_lookup)
                 "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified");
     } else {
         TRY(parse_let(sp, let, lk, &sub_q, e));
-        TRY(pipeline__parse_sub(sp, &sub_q, bval_doc(pipeline), PIPELINE_SUB, &lk->sub, e));
+        TRY(pipeline__parse_sub(sp, &sub_q, bval_doc(pipeline),
+                                PIPELINE_SUB | (sp->flags & PIPELINE_FACET), &lk->sub, e));
     }
     struct stage *st = pipeline__add(sp, def, spec, lk);
     st->open = open_lookup;
@@ -404,7 +409,8 @@ STAGE_PARSE(stage__parse_union_with)
             FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name specified in $unionWith");
     }
     if (!bval_is_missing(pipeline))
-        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(pipeline), PIPELINE_SUB | PIPELINE_UNION,
+        TRY(pipeline__parse_sub(sp, sp->q, bval_doc(pipeline),
+                                PIPELINE_SUB | PIPELINE_UNION | (sp->flags & PIPELINE_FACET),
                                 &un->sub, e));
     struct stage *st = pipeline__add(sp, def, spec, un);
     st->open = open_unite;

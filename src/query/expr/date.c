@@ -247,7 +247,7 @@ RC date_of(struct bval v, int code, int64_t *ms, struct err *e)
     switch (v.type) {
     case BT_DATE: *ms = bval_i64(v); return RC_OK;
     case BT_TIMESTAMP: *ms = (int64_t)(bval_timestamp(v) >> 32) * 1000; return RC_OK;
-    case BT_OBJECT_ID: *ms = (int64_t)get_be32(bval_oid(v).p) * 1000; return RC_OK;
+    case BT_OBJECT_ID: *ms = (int64_t)(int32_t)get_be32(bval_oid(v).p) * 1000; return RC_OK;
     default: FAIL(e, ERR_LOC(code), "can't convert from BSON type %s to Date", btype_name(v.type));
     }
 }

@@ -1,4 +1,4 @@
-/* op_regex.c - $regexMatch, $regexFind, $regexFindAll over PCRE2 (UTF and UCP), with match limits.
+/* op_regex.c - $regexMatch, $regexFind, $regexFindAll over PCRE2 (UTF), with match limits.
  *
  * A constant pattern is compiled once, while parsing, and freed with the arena. Positions are counted in code points.
  */
@@ -192,9 +192,9 @@ EXPR_EVAL(expr__eval_regex)
     TRY(expr__arg(x, 0, env, &v, e));
     TRY(expr__arg(x, 1, env, &rx, e));
     TRY(expr__opt(x, 2, env, &given, &ov, e));
+    TRY(pattern_of(x, rx, given, ov, &pattern, &flags, &no_pattern, e));
     if (!bval_is_nullish(v) && v.type != BT_STRING)
         FAIL(e, ERR_LOC(51104), "$%s needs 'input' to be of type string", x->op->name);
-    TRY(pattern_of(x, rx, given, ov, &pattern, &flags, &no_pattern, e));
     if (!no_pattern && !code)
         TRY(compile(env_arena(env), pattern, flags, &code, e));
     if (no_pattern || bval_is_nullish(v)) {
