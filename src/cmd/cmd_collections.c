@@ -75,6 +75,64 @@ static RC check_refused(const struct create_args *a, struct err *e)
     return RC_OK;
 }
 
+static RC check_id_version(struct bval v, struct err *e)
+{
+    int64_t n;
+
+    if (!bval_is_number(v))
+        return cmd_wrong_type("create.idIndex", "v", v, "number", e);
+    if (!bval_to_i64(v, &n))
+        FAIL(e, ERR_BAD_VALUE, "Index version must be representable as a 32-bit integer");
+    if (n != 1 && n != 2)
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "Invalid index specification; unknown index version");
+    return RC_OK;
+}
+
+static bool is_id_pattern(struct bdoc key)
+{
+    struct bval one = bdoc_get(key, "_id");
+    int64_t n;
+
+    return bdoc_count(key) == 1 && bval_to_i64(one, &n) && n == 1;
+}
+
+/* The index of _id is always the same: what is given may only say so. */
+static RC check_id_index(const struct create_args *a, struct err *e)
+{
+    struct biter it;
+
+    if (a->id_index.type != BT_DOCUMENT)
+        return RC_OK;
+    if (!bval_is_missing(a->timeseries) || !bval_is_missing(a->clustered))
+        FAIL(e, ERR_INVALID_OPTIONS, "'idIndex' is not allowed with this kind of collection");
+    struct bdoc d = bval_doc(a->id_index);
+    struct bval key = bdoc_get(d, "key"), name = bdoc_get(d, "name");
+    if (bval_is_missing(key) || bval_is_missing(name))
+        FAIL(e, ERR_FAILED_TO_PARSE, "The '%s' field is a required property of an index",
+             bval_is_missing(key) ? "key" : "name");
+    if (key.type != BT_DOCUMENT)
+        return cmd_wrong_type("create.idIndex", "key", key, "object", e);
+    if (name.type != BT_STRING)
+        return cmd_wrong_type("create.idIndex", "name", name, "string", e);
+    biter_init(&it, d);
+    while (biter_next(&it)) {
+        if (slice_eq_str(it.name, "v"))
+            TRY(check_id_version(it.val, e));
+        else if (slice_eq_str(it.name, "collation"))
+            TRY(cmd_collation(it.val, e));
+        else if (!slice_eq_str(it.name, "key") && !slice_eq_str(it.name, "name") &&
+                 !slice_eq_str(it.name, "ns"))
+            FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION,
+                 "The field '%.*s' is not valid for an _id index specification.",
+                 (int)MIN(it.name.len, 100u), it.name.p);
+    }
+    if (!is_id_pattern(bval_doc(key)))
+        FAIL(e, ERR_BAD_VALUE, "The field 'key' for an _id index must be {_id: 1}");
+    if (bval_str(name).len == 0)
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "The index name cannot be empty");
+    return RC_OK;
+}
+
 struct images_args {
     bool enabled;
 };
@@ -202,6 +260,7 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, create_table, ARRAY_LEN(create_table), &a, e));
     TRY(check_enums(&a, e));
+    TRY(check_id_index(&a, e));
     TRY(check_refused(&a, e));
     TRY(check_images(&a, e));
     TRY(check_capped(&a, &size, &max, e));

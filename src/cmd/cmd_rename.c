@@ -3,13 +3,14 @@
 
 struct rename_args {
     struct bval to, drop_target, uuid;
+    bool stay_temp; /* nothing is temporary that a client can name */
 };
 
 static const struct arg args[] = {
     ARG(struct rename_args, to, "to", ARG_ANY, ARG_REQUIRED),
     ARG(struct rename_args, drop_target, "dropTarget", ARG_ANY, 0),
     ARG(struct rename_args, uuid, "collectionUUID", ARG_ANY, 0),
-    ARG_SKIP("stayTemp"),
+    ARG(struct rename_args, stay_temp, "stayTemp", ARG_BOOL, 0),
 };
 
 RC cmd__rename_auth(struct cmd_req *r, struct err *e)
