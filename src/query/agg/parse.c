@@ -94,11 +94,11 @@ static RC check_place(const struct stage_parser *sp, const struct stage_def *def
 {
     if ((sp->flags & PIPELINE_UPDATE) && !(def->flags & STAGE_UPDATE))
         FAIL(e, ERR_INVALID_OPTIONS, "$%s is not allowed to be used within an update", def->name);
-    if ((sp->flags & PIPELINE_FACET) && (def->flags & STAGE_NO_FACET))
-        FAIL(e, ERR_LOC(40600), "$%s is not allowed to be used within a $facet stage", def->name);
     if ((sp->flags & PIPELINE_SUB) && (def->flags & STAGE_NO_SUB))
         FAIL(e, sp->flags & PIPELINE_UNION ? ERR_LOC(31441) : ERR_LOC(51047),
              "$%s is not allowed within a sub-pipeline", def->name);
+    if ((sp->flags & PIPELINE_FACET) && (def->flags & STAGE_NO_FACET))
+        FAIL(e, ERR_LOC(40600), "$%s is not allowed to be used within a $facet stage", def->name);
     if ((def->flags & STAGE_FIRST) && sp->index > 0)
         FAIL(e, strcmp(def->name, "geoNear") == 0 ? ERR_LOC(40603) : ERR_LOC(40602),
              "$%s is only valid as the first stage in a pipeline", def->name);
