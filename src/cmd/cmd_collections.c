@@ -342,7 +342,7 @@ RC cmd__dropDatabase(struct cmd_req *r, struct bw *w, struct err *e)
             "BSON field 'dropDatabase.dropDatabase' is the wrong type '%s', expected type 'number'",
             btype_name(one.type));
     if (cmd_i64(one) != 1)
-        FAIL(e, ERR_BAD_VALUE, "BSON field 'dropDatabase' must be 1");
+        FAIL(e, ERR_LOC(5255100), "BSON field 'dropDatabase' must be 1");
     TRY(cmd_no_args(r, e));
     if (slice_eq_str(r->db, "admin") || slice_eq_str(r->db, "local") ||
         slice_eq_str(r->db, "config"))
