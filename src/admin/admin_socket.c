@@ -194,7 +194,17 @@ static void start_connection(struct admin_server *s, int fd)
     struct connection *c = NEW(struct connection);
     c->server = s;
     c->fd = fd;
-    pthread_detach(thread_start("admin-conn", serve, c));
+    pthread_t thread;
+    if (thread_try_start("admin-conn", serve, c, &thread)) {
+        pthread_detach(thread);
+        return;
+    }
+    log_event(EV_ADMIN_REFUSED, KV_STR("why", "no thread can be had"));
+    close(fd);
+    mem_free(c);
+    mutex_lock(&s->lock);
+    s->n_connections--;
+    mutex_unlock(&s->lock);
 }
 
 static void *accept_loop(void *arg)

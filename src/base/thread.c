@@ -80,7 +80,7 @@ static void *run(void *arg)
     return s.fn(s.arg);
 }
 
-pthread_t thread_start(const char *name, void *(*fn)(void *), void *arg)
+bool thread_try_start(const char *name, void *(*fn)(void *), void *arg, pthread_t *out)
 {
     struct start *s = NEW(struct start);
     s->fn = fn;
@@ -89,10 +89,18 @@ pthread_t thread_start(const char *name, void *(*fn)(void *), void *arg)
         s->name[i] = name[i];
     sigset_t all, old;
     sigfillset(&all);
-    pthread_t t;
     INVARIANT(pthread_sigmask(SIG_SETMASK, &all, &old) == 0);
-    INVARIANT(pthread_create(&t, NULL, run, s) == 0);
+    bool started = pthread_create(out, NULL, run, s) == 0;
     INVARIANT(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0);
+    if (!started)
+        mem_free(s);
+    return started;
+}
+
+pthread_t thread_start(const char *name, void *(*fn)(void *), void *arg)
+{
+    pthread_t t;
+    INVARIANT(thread_try_start(name, fn, arg, &t));
     return t;
 }
 

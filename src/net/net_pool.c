@@ -55,16 +55,21 @@ static void join_done(struct net *n) TS_REQUIRES(n->pool_lock)
     }
 }
 
-static void spawn(struct net *n) TS_REQUIRES(n->pool_lock)
+/* False when the system gives no thread: then those that there are go on. */
+static bool spawn(struct net *n) TS_REQUIRES(n->pool_lock)
 {
     struct net__worker *w;
 
     join_done(n);
     w = NEW(struct net__worker);
     w->net = n;
+    if (!thread_try_start("net-worker", worker_main, w, &w->thread)) {
+        mem_free(w);
+        return false;
+    }
     n->n_threads++;
     list_push_back(&n->workers, &w->link);
-    w->thread = thread_start("net-worker", worker_main, w);
+    return true;
 }
 
 /* One more may run: wake a resting worker, or start one. */
@@ -78,7 +83,8 @@ static void promote(struct net *n)
             cond_signal(&n->pool_cond);
         } else if (n->n_threads < n->cfg.max_workers && !atomic_load(&n->stopping)) {
             atomic_fetch_add(&n->n_runnable, 1);
-            spawn(n);
+            if (!spawn(n))
+                atomic_fetch_sub(&n->n_runnable, 1);
         }
     }
     mutex_unlock(&n->pool_lock);
@@ -194,7 +200,7 @@ void net__pool_start(struct net *n, int count)
     mutex_lock(&n->pool_lock);
     for (int i = 0; i < count; i++) {
         atomic_fetch_add(&n->n_runnable, 1);
-        spawn(n);
+        INVARIANT(spawn(n));
     }
     mutex_unlock(&n->pool_lock);
 }

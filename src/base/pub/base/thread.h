@@ -45,7 +45,10 @@ bool cond_wait_until(struct cond *c, struct mutex *m, uint64_t deadline_us) TS_R
 void cond_signal(struct cond *c);
 void cond_broadcast(struct cond *c);
 
-/* thread_start(): name is at most 15 characters; signals are blocked in the new thread. */
+/* thread_try_start(): false when the system gives no thread: for threads that one can do without. They also cannot be had while another thread
+ * is replacing the process by exec. name is at most 15 characters; signals are blocked in the new thread. */
+bool thread_try_start(const char *name, void *(*fn)(void *), void *arg, pthread_t *out);
+/* thread_start(): the same for threads without which the program cannot run: panics instead. */
 pthread_t thread_start(const char *name, void *(*fn)(void *), void *arg);
 void thread_join(pthread_t t);
 
