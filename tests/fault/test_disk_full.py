@@ -167,7 +167,7 @@ def test_a_sort_finds_no_room_to_spill(make_node):
 def test_the_engine_stops(make_node, fault):
     """Nobody knows what is on the disk after a failed sync, and without a new journal the engine cannot go on (decision 0042): no write is
     acknowledged until the node is started again. Reads go on."""
-    load = Load(make_node, fault)
+    load = Load(make_node, fault, {"engine-reopen-delay": "1h"})
     load.wait_errors()
     load.node.wait_event("storeFatal")
     wait_until(lambda: {c for c, _ in load.errors()[-WRITERS:]} == {ENGINE_FATAL}, "every write says that the engine stopped")
@@ -177,6 +177,32 @@ def test_the_engine_stops(make_node, fault):
     assert load.acked() == before
     load.end()
     load.restart_and_check()
+
+
+@pytest.mark.parametrize("fault", ["fs.sync.journal=EIO:60:1", "fs.create.journal=ENOSPC:2:1"])
+def test_a_stopped_engine_is_opened_anew(make_node, fault):
+    """By itself, once there is room: the process replaces itself, keeping its port; what was acknowledged is there."""
+    node = make_node({"memtable-size": "1MB", "engine-reopen-delay": "200ms"})
+    node.stop()
+    node.env["COFFER_FAULTS"] = fault
+    node.start()
+    pid, acked = node.pid, 0
+    with node.client(retryWrites=False) as client:
+        with pytest.raises(pymongo.errors.OperationFailure):
+            for acked in range(100000):
+                client.full.c.insert_one({"_id": acked, "pad": "p" * 2000})
+
+        def writes():
+            try:
+                client.full.after.insert_one({})
+                return True
+            except pymongo.errors.PyMongoError:
+                return False
+        wait_until(writes, "writes are accepted again")
+        assert client.full.c.count_documents({"_id": {"$lt": acked}}) == acked
+        assert client.full.validate_collection("c", full=True)["valid"]
+    assert node.pid == pid and node.alive()
+    assert node.events("storeReopening")
 
 
 @pytest.mark.parametrize("fault", ["fs.append=ENOSPC:0:-1", "fs.create.manifest=ENOSPC:0:-1", "fs.append.anchor=ENOSPC:0:-1"])

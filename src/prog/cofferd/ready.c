@@ -45,12 +45,16 @@ struct ready {
     struct keyloop *loop;
     struct admin_server *admin;
     struct ops_ctx ops;
-    pthread_t main_thread, ticker;
-    bool ticking;
+    pthread_t main_thread, ticker, dog;
+    bool ticking, dog_runs;
+    struct mutex dog_lock;
+    struct cond dog_wake;
+    bool dog_loose, dog_done; /* guarded by dog_lock */
 
-    atomic_bool stop, seal; /* asked for; the main thread looks after SIGUSR1 */
-    atomic_bool sealing;    /* requests are refused from now on */
-    struct handoff why;     /* written before seal is set */
+    atomic_bool stop, seal, reopen; /* asked for; the main thread looks after SIGUSR1 */
+    _Atomic uint64_t fatal_us;      /* monotonic: when the engine stopped; 0 while it runs */
+    atomic_bool sealing;            /* requests are refused from now on */
+    struct handoff why;             /* written before seal is set */
 };
 
 static void wake_main(struct ready *r)
@@ -122,6 +126,35 @@ static const struct node_key_ops key_ops = { .check = key_check,
                                              .status = key_status,
                                              .revalidate = key_revalidate };
 
+/* ---- the watchdog of sealing -------------------------------------------------------------------------------------- */
+
+/* Started with the node, so that sealing needs nothing that the system could refuse. */
+static void *seal_watchdog(void *arg)
+{
+    struct ready *r = arg;
+    mutex_lock(&r->dog_lock);
+    while (!r->dog_loose && !r->dog_done)
+        cond_wait(&r->dog_wake, &r->dog_lock);
+    bool done = r->dog_done;
+    mutex_unlock(&r->dog_lock);
+    if (done)
+        return NULL;
+    clock_sleep_us(settings_us(r->p->set, SET_WIPE_DEADLINE));
+    secret_arena_wipe();
+    /* The main thread had its time; an image that cannot replace itself must not live on with decrypted pages. */
+    clock_sleep_us(2000000);
+    raise(SIGKILL);
+    return NULL;
+}
+
+static void tell_watchdog(struct ready *r, bool *what)
+{
+    mutex_lock(&r->dog_lock);
+    *what = true;
+    cond_broadcast(&r->dog_wake);
+    mutex_unlock(&r->dog_lock);
+}
+
 /* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static void on_store_event(void *arg, enum store_event ev, const char *text)
@@ -135,9 +168,12 @@ static void on_store_event(void *arg, enum store_event ev, const char *text)
         [STORE_EV_ANCHOR_FAILED] = EV_STORE_ANCHOR_FAILED,
         [STORE_EV_ENGINE] = EV_STORE_ENGINE,
     };
-    (void)arg;
+    struct ready *r = arg;
     INVARIANT(ev < STORE_EV_NR);
     log_event(events[ev], KV_STR("what", text));
+    uint64_t running = 0;
+    if (ev == STORE_EV_FATAL)
+        atomic_compare_exchange_strong(&r->fatal_us, &running, clock_mono_us());
 }
 
 static RC open_store(struct ready *r, bool created, struct err *e)
@@ -158,6 +194,7 @@ static RC open_store(struct ready *r, bool created, struct err *e)
         .create = created,
         .null_cipher = aead_algorithm() == AEAD_ALG_NULL,
         .on_event = on_store_event,
+        .event_arg = r,
     };
     mem_free(st);
     return store_open(&c, &r->store, e);
@@ -199,11 +236,29 @@ static RC open_node(struct ready *r, struct err *e)
     return RC_OK;
 }
 
+/* An engine that stopped (design: fatal errors) comes back only by being opened anew, and that needs room: for a new journal, a manifest, an anchor. Until then
+ * reads go on and writes say why they cannot. */
+static void consider_reopening(struct ready *r)
+{
+    uint64_t since = atomic_load(&r->fatal_us);
+    if (!since || clock_mono_us() - since < settings_us(r->p->set, SET_ENGINE_REOPEN_DELAY))
+        return;
+    struct store_stats st;
+    store_stats(r->store, &st);
+    int64_t need =
+        settings_i64(r->p->set, SET_RESERVE_SIZE) + settings_i64(r->p->set, SET_MEMTABLE_SIZE);
+    if (st.free_bytes < (uint64_t)need)
+        return;
+    atomic_store(&r->reopen, true);
+    wake_main(r);
+}
+
 static void *tick(void *arg)
 {
     struct ready *r = arg;
     while (!atomic_load(&r->node.stopping)) {
         node_tick(&r->node);
+        consider_reopening(r);
         clock_sleep_us(200000);
     }
     return NULL;
@@ -256,6 +311,8 @@ static RC start(struct ready *r, struct err *e)
                                    .shutdown = ask_stop,
                                    .shutdown_arg = r };
     TRY(frontdoor_open(&fc, &r->door, e));
+    r->dog = thread_start("seal-watchdog", seal_watchdog, r);
+    r->dog_runs = true;
     TRY(start_prober(r, e));
     TRY(ops_listen(&r->ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
@@ -274,6 +331,10 @@ static RC stop(struct ready *r, struct err *e)
     admin_close(r->admin);
     if (r->ticking)
         thread_join(r->ticker);
+    if (r->dog_runs) {
+        tell_watchdog(r, &r->dog_done);
+        thread_join(r->dog);
+    }
     frontdoor_free(r->door);
     node_close(&r->node);
     identity_free(r->identity);
@@ -283,20 +344,9 @@ static RC stop(struct ready *r, struct err *e)
     return rc;
 }
 
-static void *seal_watchdog(void *arg)
-{
-    struct ready *r = arg;
-    clock_sleep_us(settings_us(r->p->set, SET_WIPE_DEADLINE));
-    secret_arena_wipe();
-    /* The main thread had its time; an image that cannot replace itself must not live on with decrypted pages. */
-    clock_sleep_us(2000000);
-    raise(SIGKILL);
-    return NULL;
-}
-
 static void seal(struct ready *r)
 {
-    pthread_detach(thread_start("seal-watchdog", seal_watchdog, r));
+    tell_watchdog(r, &r->dog_loose);
     struct kv kv[] = { KV_STR("cause", r->why.cause_text) };
     log_write(EV_KEY_SEALING, kv, 1);
     struct cmd_seal what = { .state = key_state_name(KEY_INACCESSIBLE),
@@ -309,6 +359,21 @@ static void seal(struct ready *r)
     frontdoor_fds(r->door, &r->why);
     err_reset(&e);
     if (handoff_exec(r->p->self_fd, r->p->argv, &r->why, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    raise(SIGKILL);
+}
+
+/* A new image instead of a second life for this one: what a stopped engine leaves in memory is of no use, and the start is the path that is tested most. */
+static void reopen(struct ready *r)
+{
+    struct handoff next = { .mode = HANDOFF_READY, .since_ms = clock_real_ms() };
+    struct err e = { 0 };
+    log_event0(EV_STORE_REOPENING);
+    atomic_store(&r->node.stopping, true);
+    frontdoor_stop(r->door);
+    secret_arena_wipe();
+    frontdoor_fds(r->door, &next);
+    if (handoff_exec(r->p->self_fd, r->p->argv, &next, &e).failed)
         log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
     raise(SIGKILL);
 }
@@ -326,6 +391,8 @@ static void wait_for_end(struct ready *r)
             return;
         if (atomic_load(&r->seal))
             seal(r);
+        if (atomic_load(&r->reopen))
+            reopen(r);
     }
 }
 
@@ -345,6 +412,8 @@ enum run_end ready_run(struct process *p)
     struct err e = { 0 }, e2 = { 0 };
     r->p = p;
     r->main_thread = pthread_self();
+    mutex_init(&r->dog_lock);
+    cond_init(&r->dog_wake);
     rc_t rc = start(r, &e);
     if (rc.failed && !r->custody && unlock_may_wait(&e) && custody_exists(p->data_dir)) {
         enum run_end end = wait_sealed(r, &e);
