@@ -22,7 +22,7 @@ BATCH = 1_000
 class Server:
     """One server in a directory of its own, stopped and removed at the end."""
 
-    def __init__(self, binary, name, cache, faults=None):
+    def __init__(self, binary, name, cache, faults=None, flags=()):
         self.name = name
         self.dir = tempfile.mkdtemp(prefix=f"coffer-bench-{name}-")
         env = dict(os.environ)
@@ -33,7 +33,7 @@ class Server:
         self.log = open(f"{self.dir}/log", "wb")
         self.process = subprocess.Popen(
             [binary, "--data-dir", f"{self.dir}/data", "--state-dir", f"{self.dir}/state", "--port", "0", "--port-file", port_file,
-             "--auth=false", "--cache-size", cache, "--reserve-size", "0"],
+             "--auth=false", "--cache-size", cache, "--reserve-size", "0", *flags],
             stdout=self.log, stderr=self.log, env=env)
         deadline = time.monotonic() + 30
         while not os.path.exists(port_file):
@@ -110,11 +110,11 @@ class Bench:
 
         self.pair(name, (sealed, "sealed"), (null, "null"), of)
 
-    def with_pair(self, cache, body):
+    def with_pair(self, cache, body, *flags):
         servers = []
         try:
-            servers.append(Server(self.args.cofferd, "sealed", cache))
-            servers.append(Server(self.args.cofferd_null, "null", cache))
+            servers.append(Server(self.args.cofferd, "sealed", cache, flags=flags))
+            servers.append(Server(self.args.cofferd_null, "null", cache, flags=flags))
             for s in servers:
                 self.fill(s)
             body(servers)
@@ -168,10 +168,16 @@ def main():
     parser.add_argument("--client", default="build/bin/coffer-bench")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice", type=int, default=2000, help="milliseconds of one slice")
-    bench = Bench(parser.parse_args())
-    bench.with_pair("1GB", bench.in_cache)
-    bench.with_pair("10MB", bench.a_tenth)
-    bench.durable()
+    parser.add_argument("--only", choices=["cache", "tenth", "durable"], help="one part")
+    args = parser.parse_args()
+    bench = Bench(args)
+    if args.only in (None, "cache"):
+        bench.with_pair("1GB", bench.in_cache)
+    # A small memtable, so that the documents are in files and not still in memory.
+    if args.only in (None, "tenth"):
+        bench.with_pair("10MB", bench.a_tenth, "--memtable-size=4MB")
+    if args.only in (None, "durable"):
+        bench.durable()
     bench.report()
 
 
