@@ -110,14 +110,26 @@ static RC to_whole(struct bval v, const char *to, int64_t low, int64_t high, int
 
 /* ---- to double and decimal ---- */
 
-static bool plain_number_text(struct slice s)
+/* No NUL, no space around. */
+static bool bare_text(struct slice s)
 {
-    if (s.len == 0 || memchr(s.p, 0, s.len) || s.p[0] == ' ' || (s.p[0] >= '\t' && s.p[0] <= '\r'))
-        return false;
+    return s.len > 0 && !memchr(s.p, 0, s.len) && s.p[0] != ' ' &&
+           !(s.p[0] >= '\t' && s.p[0] <= '\r');
+}
+
+static bool decimal_text(struct slice s)
+{
     for (size_t i = 0; i < s.len; i++)
-        if (s.p[i] == 'x' || s.p[i] == 'X' || s.p[i] == 'p' || s.p[i] == 'P' || s.p[i] == '(')
+        if (strchr("xXpP(", s.p[i]))
             return false;
-    return true;
+    return bare_text(s);
+}
+
+/* Hexadecimal floats are taken, but not behind an unsigned lower-case "0x": MongoDB's parser takes that for a base. */
+static bool double_text(struct slice s)
+{
+    return bare_text(s) && !memchr(s.p, '(', s.len) &&
+           !(s.len >= 2 && s.p[0] == '0' && s.p[1] == 'x');
 }
 
 static RC text_to_double(struct arena *a, struct slice s, double *out, struct err *e)
@@ -125,11 +137,12 @@ static RC text_to_double(struct arena *a, struct slice s, double *out, struct er
     char *end;
 
     *out = 0;
-    if (plain_number_text(s)) {
+    if (double_text(s)) {
         const char *z = arena_strndup(a, (const char *)s.p, s.len);
         errno = 0;
         *out = strtod(z, &end);
-        if (end == z + s.len && !(errno == ERANGE && isinf(*out)))
+        bool lost = errno == ERANGE && (isinf(*out) || *out == 0);
+        if (end == z + s.len && !lost)
             return RC_OK;
     }
     FAIL(e, ERR_CONVERSION_FAILURE, "Failed to parse number in $convert with no onError value");
@@ -172,7 +185,7 @@ static RC to_decimal(struct arena *a, struct bval v, struct bval *out, struct er
     case BT_BOOL: d = dec_from_i64(bval_bool(v)); break;
     case BT_DATE: d = dec_from_i64(bval_i64(v)); break;
     case BT_STRING:
-        if (!plain_number_text(bval_str(v)) || !dec_from_str(bval_str(v), &d, &flags) ||
+        if (!decimal_text(bval_str(v)) || !dec_from_str(bval_str(v), &d, &flags) ||
             (flags & (DEC_OVERFLOW | DEC_INVALID)))
             FAIL(e, ERR_CONVERSION_FAILURE,
                  "Failed to parse number in $convert with no onError value");
@@ -263,7 +276,7 @@ static RC to_string(struct arena *a, struct bval v, const struct convert_opts *o
         s = val__date_iso(a, bval_i64(v));
         break;
     case BT_BINARY: return convert_bin_to_string(a, v, o, out, e);
-    case BT_DOUBLE:
+    case BT_DOUBLE: s = val__double_text(a, bval_double(v)); break;
     case BT_INT32:
     case BT_INT64:
     case BT_DECIMAL128:

@@ -1,6 +1,7 @@
 /* text.c - values as text, and walking UTF-8. */
 #include "text_priv.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,25 @@ bool val__is_string(struct bval v)
     return v.type == BT_STRING || v.type == BT_SYMBOL || v.type == BT_CODE;
 }
 
-/* Shortest text that reads back as the same double, in the shape of C++ streams: "1", "1.5", "1e+20". */
+/* Digits after the first that the shortest text needs to read back as the same double. Up to 15 digits a normal number's shortest text is
+ * its 15 digits without trailing zeros; below DBL_MIN fewer digits may do. */
+static int shortest_digits(double d)
+{
+    char buf[40];
+
+    for (int prec = fabs(d) < DBL_MIN ? 0 : 14; prec < 16; prec++) {
+        snprintf(buf, sizeof(buf), "%.*e", prec, d);
+        if (strtod(buf, NULL) != d)
+            continue;
+        const char *end = strchr(buf, 'e');
+        while (prec > 0 && *--end == '0')
+            prec--;
+        return prec;
+    }
+    return 16;
+}
+
+/* Shortest text that reads back as the same double: plain for exponents from -4 to 15 ("1", "1.5", "0.0001"), else "1e+16". */
 struct slice val__double_text(struct arena *a, double d)
 {
     char buf[40];
@@ -32,11 +51,11 @@ struct slice val__double_text(struct arena *a, double d)
         return SLICE_LIT("NaN");
     if (isinf(d))
         return d < 0 ? SLICE_LIT("-Infinity") : SLICE_LIT("Infinity");
-    for (int prec = 15; prec <= 17; prec++) {
-        snprintf(buf, sizeof(buf), "%.*g", prec, d);
-        if (strtod(buf, NULL) == d)
-            break;
-    }
+    int prec = shortest_digits(d);
+    snprintf(buf, sizeof(buf), "%.*e", prec, d);
+    int exp = atoi(strchr(buf, 'e') + 1);
+    if (exp >= -4 && exp < 16)
+        snprintf(buf, sizeof(buf), "%.*f", MAX(prec - exp, 0), d);
     return slice_str(arena_strdup(a, buf));
 }
 
@@ -66,7 +85,8 @@ RC val__to_string(struct arena *a, struct bval v, struct slice *out, struct err 
     case BT_CODE: *out = bval_str(v); return RC_OK;
     case BT_INT32: *out = slice_str(arena_printf(a, "%d", bval_i32(v))); return RC_OK;
     case BT_INT64: *out = slice_str(arena_printf(a, "%lld", (long long)bval_i64(v))); return RC_OK;
-    case BT_DOUBLE: *out = val__double_text(a, bval_double(v)); return RC_OK;
+    /* six digits, as C++ streams print: only $toString and $convert keep them all */
+    case BT_DOUBLE: *out = slice_str(arena_printf(a, "%g", bval_double(v))); return RC_OK;
     case BT_DECIMAL128:
         dec_to_str(bval_dec(v), dec);
         *out = slice_str(arena_strdup(a, dec));
