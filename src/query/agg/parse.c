@@ -19,6 +19,7 @@ static const struct stage_def defs[] = {
     ROW("documents", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET, documents, 0),
     ROW("facet", STAGE_NO_FACET, facet, 0),
     BY_EXECUTOR("geoNear", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    ROW("graphLookup", 0, graph_lookup, 0),
     ROW("group", 0, group, 0),
     BY_EXECUTOR("indexStats", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     ROW("limit", 0, limit, 0),
