@@ -38,10 +38,11 @@ class Installation:
 
 
 def runs(pid):
-    """Whether the process runs; one that has ended and that nobody has waited for does not."""
+    """Whether the process runs: one that has ended and that nobody has waited for does not, one of which threads are still ending does."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+            fields = f.read().rsplit(")", 1)[1].split()
+            return fields[0] != "Z" or int(fields[17]) > 1
     except FileNotFoundError:
         return False
 

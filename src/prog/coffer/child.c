@@ -19,7 +19,8 @@
 
 enum { POLL_US = 20000, TAIL_BYTES = 1200, STAT_MAX = 4096 };
 
-/* start_time(): field 22 of /proc/PID/stat; 0 when there is no such process or it is a zombie. */
+/* start_time(): field 22 of /proc/PID/stat; 0 when there is no such process or it has ended. A first thread that is a zombie while others of
+ * the process are still ending (num_threads, field 20) has not ended: its ports and locks are still held. */
 static uint64_t start_time(pid_t pid)
 {
     char path[64];
@@ -27,6 +28,7 @@ static uint64_t start_time(pid_t pid)
     struct err e = { 0 };
     uint64_t when = 0;
     char state = 'Z';
+    long threads = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -37,15 +39,15 @@ static uint64_t start_time(pid_t pid)
             if (!s ||
                 sscanf(
                     s,
-                    ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
-                    &state, &when) != 2)
+                    ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %lu",
+                    &state, &threads, &when) != 3)
                 when = 0;
         }
         close(fd);
     }
     err_reset(&e);
     buf_fini(&text);
-    return state == 'Z' ? 0 : when;
+    return state == 'Z' && threads <= 1 ? 0 : when;
 }
 
 static bool read_pid_file(const char *path, pid_t *pid, uint64_t *when)

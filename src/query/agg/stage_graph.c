@@ -284,10 +284,12 @@ STAGE_PARSE(stage__parse_graph_lookup)
     struct graph *g = ARENA_NEW(sp->q->arena, struct graph);
     struct arena *a = sp->q->arena;
     struct bval from, start, back, to, as, depth, max, only;
-    const struct stage_opt opts[] = { { "from", &from },           { "startWith", &start },
-                                      { "maxDepth", &max },        { "connectFromField", &back },
-                                      { "connectToField", &to },   { "as", &as },
-                                      { "depthField", &depth },    { "restrictSearchWithMatch", &only } };
+    const struct stage_opt opts[] = {
+        { "from", &from },         { "startWith", &start },
+        { "maxDepth", &max },      { "connectFromField", &back },
+        { "connectToField", &to }, { "as", &as },
+        { "depthField", &depth },  { "restrictSearchWithMatch", &only }
+    };
     const struct slice *parts;
     int n;
 

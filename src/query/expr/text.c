@@ -53,9 +53,9 @@ struct slice val__double_text(struct arena *a, double d)
         return d < 0 ? SLICE_LIT("-Infinity") : SLICE_LIT("Infinity");
     int prec = shortest_digits(d);
     snprintf(buf, sizeof(buf), "%.*e", prec, d);
-    int exp = atoi(strchr(buf, 'e') + 1);
+    long exp = strtol(strchr(buf, 'e') + 1, NULL, 10);
     if (exp >= -4 && exp < 16)
-        snprintf(buf, sizeof(buf), "%.*f", MAX(prec - exp, 0), d);
+        snprintf(buf, sizeof(buf), "%.*f", (int)MAX(prec - exp, 0L), d);
     return slice_str(arena_strdup(a, buf));
 }
 
