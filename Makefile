@@ -6,7 +6,7 @@
 #   make fmt | lint | lint-all
 #   make fuzz T=wire [TIME=60]
 #   make bench         measured figures, RATIO lines at the end
-#   make connections   10,000 idle connections beside 100 busy ones
+#   make connections   10,000 idle connections beside 100 busy ones; what an idle one costs, plain and with TLS
 #   make crash [N=500] kill -9 under load, over and over
 #   make faults        fail each fallible call of a store's life, one after the other
 #   make stop          end what ./run started
