@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,9 +23,7 @@
 struct admin_server {
     int fd, wake[2];
     char *path;
-    const struct admin_op *ops;
-    int n_ops;
-    void *ctx;
+    const struct admin_ops *ops;
     pthread_t thread;
     atomic_bool stopping;
     struct mutex lock;
@@ -35,6 +34,7 @@ struct admin_server {
 struct connection {
     struct admin_server *server;
     int fd;
+    char who[24]; /* of the peer, for the log */
 };
 
 static RC socket_address(const char *path, struct sockaddr_un *out, struct err *e)
@@ -99,22 +99,34 @@ static bool send_all(int fd, struct slice s)
     return true;
 }
 
-static RC run_op(struct admin_server *s, struct arena *a, struct buf *line, struct bw *w,
+/* The request without the field that names the operation. */
+static struct bdoc args_of(struct bdoc request, struct buf *space)
+{
+    struct biter it;
+    struct bw w;
+    bw_init(&w, space);
+    biter_init(&it, request);
+    while (biter_next(&it)) {
+        if (!slice_eq_str(it.name, "op"))
+            bw_val_slice(&w, it.name, it.val);
+    }
+    return bw_finish(&w);
+}
+
+static RC run_op(struct connection *c, struct arena *a, struct buf *line, struct bw *w,
                  struct err *e)
 {
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct admin_caller caller = { .via = ADMIN_VIA_SOCKET, .who = c->who };
     struct bdoc request;
     TRY(bdoc_from_json(a, buf_cstr(line), &request, e));
     struct bval op = bdoc_get(request, "op");
     if (op.type != BT_STRING)
         FAIL(e, ERR_BAD_VALUE, "the request has no text field \"op\"");
-    for (int i = 0; i < s->n_ops; i++) {
-        if (slice_eq_str(bval_str(op), s->ops[i].name))
-            return s->ops[i].run(s->ctx, request, w, e);
-    }
-    FAIL(e, ERR_COMMAND_NOT_FOUND, "there is no operation of that name");
+    return admin_run(c->server->ops, &caller, bval_str(op), args_of(request, &space), w, e);
 }
 
-static void answer(struct admin_server *s, struct buf *line, struct buf *out)
+static void answer(struct connection *c, struct buf *line, struct buf *out)
 {
     AUTO(arena_freep) struct arena *a = arena_new((size_t)4 << 20);
     AUTO(buf_fini) struct buf doc = BUF_INIT;
@@ -122,7 +134,7 @@ static void answer(struct admin_server *s, struct buf *line, struct buf *out)
     struct bw w;
     bw_init(&w, &doc);
     bw_bool(&w, "ok", true);
-    if (run_op(s, a, line, &w, &e).failed) {
+    if (run_op(c, a, line, &w, &e).failed) {
         char name[24];
         buf_clear(&doc);
         bw_init(&w, &doc);
@@ -138,13 +150,14 @@ static void answer(struct admin_server *s, struct buf *line, struct buf *out)
     buf_push_u8(out, '\n');
 }
 
-static bool peer_may_administer(int fd)
+static bool peer_may_administer(int fd, char *who, size_t who_len)
 {
-    struct ucred who;
-    socklen_t len = sizeof(who);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
         return false;
-    return who.uid == 0 || who.uid == geteuid();
+    snprintf(who, who_len, "uid %u", (unsigned)peer.uid);
+    return peer.uid == 0 || peer.uid == geteuid();
 }
 
 static void *serve(void *arg)
@@ -157,7 +170,7 @@ static void *serve(void *arg)
     while (!atomic_load(&s->stopping) &&
            read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
         buf_clear(&out);
-        answer(s, &line, &out);
+        answer(c, &line, &out);
         if (!send_all(c->fd, buf_view(&out)))
             break;
     }
@@ -177,7 +190,8 @@ static void start_connection(struct admin_server *s, int fd)
     if (room)
         s->n_connections++;
     mutex_unlock(&s->lock);
-    if (!room || !peer_may_administer(fd)) {
+    char who[24] = "";
+    if (!room || !peer_may_administer(fd, who, sizeof(who))) {
         log_event(EV_ADMIN_REFUSED, KV_STR("why", room ? "not root and not the node's user"
                                                        : "too many connections"));
         close(fd);
@@ -194,6 +208,7 @@ static void start_connection(struct admin_server *s, int fd)
     struct connection *c = NEW(struct connection);
     c->server = s;
     c->fd = fd;
+    memcpy(c->who, who, sizeof(c->who));
     pthread_t thread;
     if (thread_try_start("admin-conn", serve, c, &thread)) {
         pthread_detach(thread);
@@ -246,16 +261,14 @@ static RC bind_socket(const char *path, int *out, struct err *e)
     return RC_OK;
 }
 
-RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx,
-                struct admin_server **out, struct err *e)
+RC admin_listen(const char *path, const struct admin_ops *ops, struct admin_server **out,
+                struct err *e)
 {
     *out = NULL;
     int fd = -1;
     TRY(bind_socket(path, &fd, e));
     struct admin_server *s = NEW(struct admin_server);
-    *s = (struct admin_server){
-        .fd = fd, .path = mem_strdup(path), .ops = ops, .n_ops = n_ops, .ctx = ctx
-    };
+    *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops };
     mutex_init(&s->lock);
     cond_init(&s->idle);
     INVARIANT(pipe2(s->wake, O_CLOEXEC) == 0);

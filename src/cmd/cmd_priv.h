@@ -19,6 +19,7 @@
 #undef COMMAND
 
 /* Authorization that one action does not say. */
+RC cmd__coffer_auth(struct cmd_req *r, struct err *e);
 RC cmd__aggregate_auth(struct cmd_req *r, struct err *e);
 RC cmd__bulk_write_auth(struct cmd_req *r, struct err *e);
 RC cmd__update_auth(struct cmd_req *r, struct err *e);

@@ -1,4 +1,5 @@
 """coffer up, status, down: a whole installation of its own, on ports that the system chooses."""
+import json
 import os
 import random
 import re
@@ -181,3 +182,16 @@ def test_backup_and_restore(installation, tmp_path):
         assert client.first.notes.count_documents({}) == 1000
         assert client.first.notes.count_documents({"_id": "behind the backup"}) == 0
         assert set(client.first.notes.index_information()) == {"_id_", "a_1"}
+
+
+def test_clusters_are_listed_and_their_keys_shown(installation):
+    assert installation.coffer("cluster", "list", "-o", "json").stdout == "[]\n"
+    installation.coffer("up", *PORTS)
+    listed = json.loads(installation.coffer("cluster", "list", "-o", "json").stdout)
+    assert [(c["name"], c["mode"], c["state"]) for c in listed] == [("cmk", "cmk", "Ready"), ("smk", "smk", "Ready")]
+    shown = json.loads(installation.coffer("cluster", "key", "show", "cmk", "-o", "json").stdout)
+    assert shown["key"]["url"] in installation.env()["KEY_ID"] and shown["key"]["version"]
+    assert "version: " in installation.coffer("cluster", "key", "show", "--node=smk").stdout
+    assert "no cluster" in installation.coffer("cluster", "key", "show", "other", check=False).stderr
+    installation.coffer("down")
+    assert json.loads(installation.coffer("cluster", "list", "-o", "json").stdout)[0] == {"name": "cmk", "state": "Stopped"}

@@ -29,8 +29,16 @@ static RC op_fail(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     FAIL(e, ERR_KEY_DENIED, "the vault said no");
 }
 
-static const struct admin_op ops[] = { { "echo", "repeat", op_echo },
-                                       { "fail", "refuse", op_fail } };
+static const struct admin_op rows[] = {
+    { "echo", "say", ADMIN_OP_SEALED, "repeat", op_echo },
+    { "fail", "", 0, "refuse", op_fail },
+    { "local", "", ADMIN_OP_LOCAL | ADMIN_OP_CHANGES, "repeat on this machine", op_echo },
+};
+
+static struct admin_ops ops_of(int *calls, bool sealed)
+{
+    return (struct admin_ops){ .row = rows, .n = ARRAY_LEN(rows), .ctx = calls, .sealed = sealed };
+}
 
 static RC call(struct arena *a, const char *json, struct bdoc *out, struct err *e)
 {
@@ -44,10 +52,11 @@ static void operations_answer(void **state)
     (void)state;
     struct err e = { 0 };
     int calls = 0;
+    struct admin_ops ops = ops_of(&calls, false);
     struct admin_server *s;
     struct bdoc out;
     AUTO(arena_freep) struct arena *a = arena_new(0);
-    CHECK_RC_OK(admin_listen(path, ops, 2, &calls, &s, &e), &e);
+    CHECK_RC_OK(admin_listen(path, &ops, &s, &e), &e);
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -58,8 +67,10 @@ static void operations_answer(void **state)
     assert_true(bval_is_missing(bdoc_get(out, "half")));
     CHECK_RC_FAILS(call(a, "{\"op\": \"none\"}", &out, &e), &e, ERR_COMMAND_NOT_FOUND);
     CHECK_RC_FAILS(call(a, "{\"op\": 5}", &out, &e), &e, ERR_BAD_VALUE);
+    CHECK_RC_FAILS(call(a, "{\"op\": \"echo\", \"sya\": 1}", &out, &e), &e, ERR_BAD_VALUE);
+    assert_int_equal(calls, 1);
     struct admin_server *second;
-    CHECK_RC_FAILS(admin_listen(path, ops, 2, &calls, &second, &e), &e, ERR_DIRECTORY_BUSY);
+    CHECK_RC_FAILS(admin_listen(path, &ops, &second, &e), &e, ERR_DIRECTORY_BUSY);
     assert_null(second);
     admin_close(s);
     CHECK_RC_FAILS(call(a, "{\"op\": \"echo\"}", &out, &e), &e, ERR_NOT_FOUND);
@@ -79,10 +90,11 @@ static void bad_input_ends_only_its_connection(void **state)
     (void)state;
     struct err e = { 0 };
     int calls = 0;
+    struct admin_ops ops = ops_of(&calls, false);
     struct admin_server *s;
     struct bdoc out;
     AUTO(arena_freep) struct arena *a = arena_new(0);
-    CHECK_RC_OK(admin_listen(path, ops, 2, &calls, &s, &e), &e);
+    CHECK_RC_OK(admin_listen(path, &ops, &s, &e), &e);
     char junk[70000], answer[4096];
     int fd = connect_raw();
     assert_int_equal(send(fd, "{]\n", 3, 0), 3);
@@ -101,9 +113,34 @@ static void bad_input_ends_only_its_connection(void **state)
     admin_close(s);
 }
 
+static RC run(const struct admin_ops *t, enum admin_via via, const char *name, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct admin_caller who = { .via = via, .who = "x" };
+    struct bw w;
+    bw_init(&w, &space);
+    return admin_run(t, &who, slice_str(name), BDOC_EMPTY, &w, e);
+}
+
+static void rows_say_where_they_are_offered(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    int calls = 0;
+    struct admin_ops ready = ops_of(&calls, false), sealed = ops_of(&calls, true);
+    CHECK_RC_OK(run(&ready, ADMIN_VIA_SOCKET, "local", &e), &e);
+    CHECK_RC_FAILS(run(&ready, ADMIN_VIA_COMMAND, "local", &e), &e, ERR_ILLEGAL_OPERATION);
+    CHECK_RC_FAILS(run(&ready, ADMIN_VIA_COMMAND, "fail", &e), &e, ERR_KEY_DENIED);
+    CHECK_RC_FAILS(run(&sealed, ADMIN_VIA_SOCKET, "fail", &e), &e, ERR_CLUSTER_INACCESSIBLE);
+    CHECK_RC_FAILS(run(&sealed, ADMIN_VIA_SOCKET, "local", &e), &e, ERR_CLUSTER_INACCESSIBLE);
+    CHECK_RC_OK(run(&sealed, ADMIN_VIA_SOCKET, "echo", &e), &e);
+    assert_int_equal(calls, 2);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(operations_answer),
     cmocka_unit_test(bad_input_ends_only_its_connection),
+    cmocka_unit_test(rows_say_where_they_are_offered),
 };
 
 int main(void)

@@ -43,6 +43,13 @@ static const struct {
     { "restore", "DIRECTORY",
       "start the stopped node, whose data directory is empty or gone, from a backup",
       coffer_restore },
+    { "cluster list", "", "the clusters of the installation and the state of each",
+      coffer_cluster_list },
+    { "cluster status", "[CLUSTER]", "one cluster: its state, keys and census",
+      coffer_cluster_status },
+    { "cluster key show", "[CLUSTER]",
+      "the key that wraps the SMK: versions in use and still needed, last wrap, next probe",
+      coffer_key_show },
 };
 
 char *coffer_path(const struct coffer *c, const char *program, const char *leaf)
@@ -93,9 +100,9 @@ RC coffer_read_text(const char *path, char **out, struct err *e)
 static void print_help(const struct settings *s)
 {
     printf(
-        "coffer - the command line of a CofferDB installation\n\nusage: coffer COMMAND [--SETTING=VALUE ...] [OPERAND]\n\ncommands:\n");
+        "coffer - the command line of a CofferDB installation\n\nusage: coffer COMMAND [OPERAND] [--SETTING=VALUE ...]\n\ncommands:\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        printf("  %-11s %-10s %s\n", commands[i].name, commands[i].operands, commands[i].what);
+        printf("  %-18s %-10s %s\n", commands[i].name, commands[i].operands, commands[i].what);
     printf("\nsettings:\n");
     settings_print_help(s, stdout);
 }
@@ -112,38 +119,104 @@ static RC find_places(struct coffer *c, struct err *e)
     return coffer_absolute(settings_str(c->settings, CS_HOME), &c->home, e);
 }
 
+/* What a command line consists of: flags may stand anywhere, words are the command and its operands. */
+struct line {
+    char **flags, **words; /* flags[0] is the program, as settings_parse_args() wants it */
+    int n_flags, n_words;
+};
+
+static bool takes_value(const struct settings *s, const char *flag)
+{
+    if (strchr(flag, '='))
+        return false;
+    int row = settings_find(s, flag);
+    return strcmp(flag, "config") == 0 || (row >= 0 && settings_def(s, row)->type != SET_T_BOOL);
+}
+
+static void split_line(const struct settings *s, int argc, char **argv, struct line *out)
+{
+    static char output[] = "--output"; /* -o, as other tools call it */
+
+    out->flags = NEW_ARRAY(char *, (size_t)argc + 1);
+    out->words = NEW_ARRAY(char *, (size_t)argc + 1);
+    out->flags[out->n_flags++] = argv[0];
+    for (int i = 1; i < argc; i++) {
+        bool is_output = strcmp(argv[i], "-o") == 0;
+        if (!is_output && argv[i][0] != '-') {
+            out->words[out->n_words++] = argv[i];
+            continue;
+        }
+        char *flag = is_output ? output : argv[i];
+        out->flags[out->n_flags++] = flag;
+        if (strncmp(flag, "--", 2) == 0 && takes_value(s, flag + 2) && i + 1 < argc)
+            out->flags[out->n_flags++] = argv[++i];
+    }
+}
+
+static void line_fini(struct line *l)
+{
+    mem_free(l->flags);
+    mem_free(l->words);
+}
+
+/* words_of(): how many words name has, when they are the first of the line; else 0. */
+static int words_of(const char *name, const struct line *l)
+{
+    int n = 0;
+
+    for (const char *p = name; *p; n++) {
+        size_t len = strcspn(p, " ");
+        if (n >= l->n_words || strlen(l->words[n]) != len || strncmp(p, l->words[n], len) != 0)
+            return 0;
+        p += len;
+        p += *p == ' ';
+    }
+    return n;
+}
+
+static RC check_operands(const char *name, const char *operands, int n, struct err *e)
+{
+    bool optional = operands[0] == '[';
+    int most = operands[0] ? 1 : 0, least = optional ? 0 : most;
+
+    if (n < least || n > most)
+        FAIL(e, ERR_CONFIG, "coffer %s takes %s", name, most ? operands : "no operand");
+    return RC_OK;
+}
+
+static RC run_command(struct coffer *c, const struct line *l, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        int n = words_of(commands[i].name, l);
+        if (!n)
+            continue;
+        TRY(check_operands(commands[i].name, commands[i].operands, l->n_words - n, e));
+        TRY(find_places(c, e));
+        return commands[i].run(c, l->n_words - n, l->words + n, e);
+    }
+    FAIL(e, ERR_CONFIG, "there is no command \"%s%s%s\"; see coffer help", l->words[0],
+         l->n_words > 1 ? " " : "", l->n_words > 1 ? l->words[1] : "");
+}
+
 static RC run(struct coffer *c, int argc, char **argv, struct err *e)
 {
+    AUTO(line_fini) struct line l = { 0 };
     bool help = false, version = false;
     int rest = 1;
-    const char *name = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
 
-    /* The flags may stand before or behind the command. */
-    TRY(settings_parse_args(c->settings, name ? argc - 1 : argc, name ? argv + 1 : argv, &rest,
-                            &help, &version, e));
-    if (name)
-        rest++;
-    else if (rest < argc)
-        name = argv[rest++];
+    split_line(c->settings, argc, argv, &l);
+    TRY(settings_parse_args(c->settings, l.n_flags, l.flags, &rest, &help, &version, e));
+    if (rest < l.n_flags)
+        FAIL(e, ERR_CONFIG, "there is no flag \"%s\"; see coffer help", l.flags[rest]);
     if (version) {
         printf("coffer %s\n", COFFER_VERSION);
         return RC_OK;
     }
-    if (help || !name || strcmp(name, "help") == 0) {
+    if (help || !l.n_words || strcmp(l.words[0], "help") == 0) {
         print_help(c->settings);
         return RC_OK;
     }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            int wanted = commands[i].operands[0] ? 1 : 0;
-            if (argc - rest != wanted)
-                FAIL(e, ERR_CONFIG, "coffer %s takes %s", name,
-                     wanted ? commands[i].operands : "no operand");
-            TRY(find_places(c, e));
-            return commands[i].run(c, argc - rest, argv + rest, e);
-        }
-    }
-    FAIL(e, ERR_CONFIG, "there is no command \"%s\"; see coffer help", name);
+    return run_command(c, &l, e);
 }
 
 int main(int argc, char **argv)

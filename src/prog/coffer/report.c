@@ -13,6 +13,7 @@ enum { STATUS_TIMEOUT_MS = 5000, BACKUP_TIMEOUT_MS = 3600 * 1000 };
 
 static const char *const programs[] = { "vault", "smk", "cmk" };
 
+/* One line of JSON, whatever the setting output says: `coffer status` and its like are read by scripts. */
 static RC ask(const char *socket, struct bdoc request, uint64_t timeout_ms, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);

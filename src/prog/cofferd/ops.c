@@ -5,6 +5,7 @@
 
 #include "backup.h"
 #include "base/mem.h"
+#include "keyops.h"
 
 static RC op_status(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
@@ -34,8 +35,6 @@ static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     struct bval dir = bdoc_get(args, "dir");
     if (dir.type != BT_STRING)
         FAIL(e, ERR_BAD_VALUE, "the operation \"backup\" needs the text field \"dir\"");
-    if (!o->source.store)
-        FAIL(e, ERR_CLUSTER_INACCESSIBLE, "the node is Inaccessible: a backup needs its store");
     struct slice s = bval_str(dir);
     AUTO(mem_freep) char *path = mem_strndup((const char *)s.p, s.len);
     TRY(backup_make(o->source.process, o->source.store, path, e));
@@ -53,14 +52,19 @@ static RC op_stop(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return RC_OK;
 }
 
+/* A new operation is a row here, and a subcommand of the CLI where people are to use it (src/prog/coffer/cluster.c). */
 static const struct admin_op table[] = {
-    { "status", "state of the node and of its keys", op_status },
-    { "revalidate", "look at the customer's key now", op_revalidate },
-    { "backup", "{dir}: copy the store, encrypted as it is, into a new directory", op_backup },
-    { "stop", "stop the node in order", op_stop },
+    { "status", "", ADMIN_OP_SEALED, "state of the node and of its keys", op_status },
+    { "revalidate", "", ADMIN_OP_SEALED, "look at the customer's key now", op_revalidate },
+    { "keyShow", "", ADMIN_OP_SEALED,
+      "the key, the versions in use and still needed, the next probe", keyops_show },
+    { "backup", "dir", ADMIN_OP_CHANGES | ADMIN_OP_LOCAL,
+      "copy the store, encrypted as it is, into a new directory", op_backup },
+    { "stop", "", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL, "stop the node in order",
+      op_stop },
 };
 
-RC ops_listen(struct ops_ctx *o, struct admin_server **out, struct err *e)
+void ops_table(struct ops_ctx *o, bool sealed, struct admin_ops *out)
 {
-    return admin_listen(o->source.process->admin_path, table, ARRAY_LEN(table), o, out, e);
+    *out = (struct admin_ops){ .row = table, .n = ARRAY_LEN(table), .ctx = o, .sealed = sealed };
 }

@@ -1,4 +1,4 @@
-/* ops.h - the operations of the administration socket. */
+/* ops.h - the operations of this node, for the administration socket and the database command `coffer`. */
 #ifndef COFFERD_OPS_H
 #define COFFERD_OPS_H
 
@@ -12,6 +12,7 @@ struct ops_ctx {
     void *stop_arg;
 };
 
-RC ops_listen(struct ops_ctx *o, struct admin_server **out, struct err *e);
+/* ops_table(): the operations over o, which outlives what is done with them. While sealed those that need keys are refused. */
+void ops_table(struct ops_ctx *o, bool sealed, struct admin_ops *out);
 
 #endif

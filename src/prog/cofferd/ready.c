@@ -45,6 +45,7 @@ struct ready {
     struct keyloop *loop;
     struct admin_server *admin;
     struct ops_ctx ops;
+    struct admin_ops admin_ops;
     pthread_t main_thread, ticker, dog;
     bool ticking, dog_runs;
     struct mutex dog_lock;
@@ -215,6 +216,7 @@ static RC open_node(struct ready *r, struct err *e)
     n->settings = s;
     n->key = &key_ops;
     n->key_ctx = r;
+    n->admin = &r->admin_ops;
     n->auth_enabled = settings_bool(s, SET_AUTH);
     n->test_commands = settings_bool(s, SET_TEST_COMMANDS);
     n->argc = r->p->argc;
@@ -305,6 +307,7 @@ static RC start(struct ready *r, struct err *e)
         (struct ops_ctx){ .source = { .process = r->p, .custody = r->custody, .store = r->store },
                           .stop = ask_stop,
                           .stop_arg = r };
+    ops_table(&r->ops, /* sealed= */ false, &r->admin_ops);
     struct frontdoor_config fc = { .process = r->p,
                                    .node = &r->node,
                                    .identity = r->identity,
@@ -314,7 +317,7 @@ static RC start(struct ready *r, struct err *e)
     r->dog = thread_start("seal-watchdog", seal_watchdog, r);
     r->dog_runs = true;
     TRY(start_prober(r, e));
-    TRY(ops_listen(&r->ops, &r->admin, e));
+    TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
     r->ticking = true;
     return frontdoor_start(r->door, e);

@@ -21,6 +21,7 @@ struct sealed {
     struct keyloop *loop;
     struct admin_server *admin;
     struct ops_ctx ops;
+    struct admin_ops admin_ops;
     pthread_t main_thread;
     atomic_bool stop, back;
 };
@@ -80,7 +81,8 @@ static RC start(struct sealed *s, struct err *e)
                                .stop_arg = s };
     struct frontdoor_config fc = { .process = s->p, .describe = describe, .describe_arg = s };
     TRY(frontdoor_open(&fc, &s->door, e));
-    TRY(ops_listen(&s->ops, &s->admin, e));
+    ops_table(&s->ops, /* sealed= */ true, &s->admin_ops);
+    TRY(admin_listen(s->p->admin_path, &s->admin_ops, &s->admin, e));
     return frontdoor_start(s->door, e);
 }
 

@@ -9,22 +9,15 @@
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
-#include "bsonx/bw.h"
+#include "admin/ops.h"
 
 enum { ADMIN_LINE_MAX = 65536, ADMIN_CONNECTIONS_MAX = 8, ADMIN_IDLE_MS = 10000 };
-
-/* One operation: args is the request document; fields of the answer go to w. */
-struct admin_op {
-    const char *name;
-    const char *help;
-    RC (*run)(void *ctx, struct bdoc args, struct bw *w, struct err *e);
-};
 
 struct admin_server;
 
 /* admin_listen(): replaces a socket file that nobody listens on; ERR_DIRECTORY_BUSY when somebody does. ops outlives the server. */
-RC admin_listen(const char *path, const struct admin_op *ops, int n_ops, void *ctx,
-                struct admin_server **out, struct err *e);
+RC admin_listen(const char *path, const struct admin_ops *ops, struct admin_server **out,
+                struct err *e);
 /* admin_close(): stops accepting, ends the connections (an operation under way is waited for), removes the socket file. NULL is fine. */
 void admin_close(struct admin_server *s);
 

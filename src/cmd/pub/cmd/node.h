@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct admin_ops;
 struct bw;
 struct catalog;
 struct cmd_client;
@@ -81,6 +82,8 @@ struct node {
     void *key_ctx;
     const struct node_net_ops *net;
     void *net_ctx;
+
+    const struct admin_ops *admin; /* operations of the command `coffer`; NULL: none */
 
     bool auth_enabled;  /* requests need a user (default true in the program) */
     bool test_commands; /* configureFailPoint and friends; off by default */

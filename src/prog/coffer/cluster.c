@@ -1,0 +1,119 @@
+/* cluster.c - `coffer cluster ...`: the clusters of an installation and the keys of each. An operation is one of the node's (cofferd's ops.c); here its
+ * fields are taken from the command line.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "child.h"
+#include "coffer.h"
+#include "talk.h"
+
+enum { CLUSTERS_MAX = 256, LIST_TIMEOUT_MS = 5000, KEY_TIMEOUT_MS = 120 * 1000 };
+
+/* ---- coffer cluster list ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A cluster is a directory of the installation with data in it; the vault has none. */
+static RC find_clusters(const struct coffer *c, char *names[CLUSTERS_MAX], int *n, struct err *e)
+{
+    DIR *d = opendir(c->home);
+    struct dirent *entry;
+
+    *n = 0;
+    if (!d && errno == ENOENT)
+        return RC_OK;
+    if (!d)
+        return file_err(e, errno, "open", c->home);
+    while (*n < CLUSTERS_MAX && (entry = readdir(d))) {
+        AUTO(mem_freep) char *data = coffer_path(c, entry->d_name, "data");
+        if (entry->d_name[0] != '.' && path_exists(data))
+            names[(*n)++] = mem_strdup(entry->d_name);
+    }
+    closedir(d);
+    qsort(names, (size_t)*n, sizeof(names[0]), by_name);
+    return RC_OK;
+}
+
+/* One that does not answer is listed too: that is what somebody looks for. */
+static void describe_cluster(const struct coffer *c, const char *name, struct bw *w)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    AUTO(mem_freep) char *pid_file = coffer_path(c, name, "pid");
+    static const char *const shown[] = { "mode", "state", "since", "cause" };
+    struct err why = { 0 };
+    struct bdoc answer;
+    struct bw request;
+
+    bw_init(&request, &space);
+    bw_str(&request, "op", "status");
+    bw_str(w, "name", name);
+    if (talk(c, name, bw_finish(&request), LIST_TIMEOUT_MS, a, &answer, &why).failed) {
+        bw_str(w, "state", child_find(pid_file) ? "NotAnswering" : "Stopped");
+        err_reset(&why);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        struct bval v = bdoc_get(answer, shown[i]);
+        if (!bval_is_missing(v))
+            bw_val(w, shown[i], v);
+    }
+}
+
+RC coffer_cluster_list(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    char *names[CLUSTERS_MAX];
+    struct bw w;
+    int n;
+
+    (void)argc;
+    (void)argv;
+    TRY(find_clusters(c, names, &n, e));
+    bw_init(&w, &space);
+    bw_array_begin(&w, "list");
+    for (int i = 0; i < n; i++) {
+        bw_doc_begin(&w, NULL);
+        describe_cluster(c, names[i], &w);
+        bw_doc_end(&w);
+        mem_free(names[i]);
+    }
+    bw_array_end(&w);
+    return talk_print(c, bdoc_get(bw_finish(&w), "list"), e);
+}
+
+/* ---- operations that take no field, or those of the command line ---- */
+
+static const char *cluster_of(int argc, char **argv)
+{
+    return argc > 0 ? argv[0] : NULL;
+}
+
+RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "status");
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), LIST_TIMEOUT_MS, e);
+}
+
+RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "keyShow");
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}

@@ -1,0 +1,121 @@
+/* talk.c - see talk.h. */
+#include "talk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+/* A cluster's name becomes part of a path. */
+static bool is_name(const char *s)
+{
+    return *s && s[0] != '.' && !strchr(s, '/');
+}
+
+RC talk_socket(const struct coffer *c, const char *cluster, char **out, struct err *e)
+{
+    const char *given = settings_str(c->settings, CS_ADMIN_SOCKET);
+
+    *out = NULL;
+    if (*given && !cluster) {
+        *out = mem_strdup(given);
+        return RC_OK;
+    }
+    if (!cluster)
+        TRY(coffer_node(c, &cluster, e));
+    AUTO(mem_freep) char *data = is_name(cluster) ? coffer_path(c, cluster, "data") : NULL;
+    if (!data || !path_exists(data))
+        FAIL(e, ERR_NOT_FOUND, "%s has no cluster \"%.60s\"; see coffer cluster list", c->home,
+             cluster);
+    *out = coffer_path(c, cluster, "state/admin.sock");
+    return RC_OK;
+}
+
+RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
+        struct arena *a, struct bdoc *answer, struct err *e)
+{
+    AUTO(mem_freep) char *socket = NULL;
+
+    *answer = BDOC_EMPTY;
+    TRY(talk_socket(c, cluster, &socket, e));
+    return admin_call(socket, request, timeout_ms, a, answer, e);
+}
+
+/* ---- printing ---- */
+
+static bool is_nested(struct bval v)
+{
+    return v.type == BT_DOCUMENT || v.type == BT_ARRAY;
+}
+
+/* A nested value goes below its name, two columns in; the elements of an array are marked by a dash. */
+static void print_text(struct bdoc d, bool array, int indent)
+{
+    struct biter it;
+
+    biter_init(&it, d);
+    while (biter_next(&it)) {
+        if (indent == 0 && slice_eq_str(it.name, "ok"))
+            continue;
+        if (array)
+            printf("%*s-", indent, "");
+        else
+            printf("%*s%.*s:", indent, "", (int)it.name.len, (const char *)it.name.p);
+        if (is_nested(it.val)) {
+            printf("\n");
+            print_text(bval_doc(it.val), it.val.type == BT_ARRAY, indent + 2);
+            continue;
+        }
+        if (it.val.type == BT_STRING) {
+            struct slice s = bval_str(it.val);
+            printf(" %.*s\n", (int)s.len, (const char *)s.p);
+            continue;
+        }
+        AUTO(buf_fini) struct buf text = BUF_INIT;
+        bval_to_json(it.val, &text);
+        printf(" %s\n", buf_cstr(&text));
+    }
+}
+
+static void print_json(struct bval v)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT, text = BUF_INIT;
+    struct biter it;
+    struct bw w;
+
+    if (v.type == BT_DOCUMENT) {
+        bw_init(&w, &space);
+        biter_init(&it, bval_doc(v));
+        while (biter_next(&it))
+            if (!slice_eq_str(it.name, "ok"))
+                bw_val_slice(&w, it.name, it.val);
+        v = bval_of_doc(bw_finish(&w), BT_DOCUMENT);
+    }
+    bval_to_json(v, &text);
+    printf("%s\n", buf_cstr(&text));
+}
+
+RC talk_print(const struct coffer *c, struct bval v, struct err *e)
+{
+    const char *how = settings_str(c->settings, CS_OUTPUT);
+
+    if (strcmp(how, "json") == 0)
+        print_json(v);
+    else if (strcmp(how, "text") == 0)
+        print_text(bval_doc(v), v.type == BT_ARRAY, 0);
+    else
+        FAIL(e, ERR_CONFIG, "setting \"output\" takes text or json, not \"%.60s\"", how);
+    return RC_OK;
+}
+
+RC talk_and_print(const struct coffer *c, const char *cluster, struct bdoc request,
+                  uint64_t timeout_ms, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct bdoc answer;
+
+    TRY(talk(c, cluster, request, timeout_ms, a, &answer, e));
+    return talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e);
+}

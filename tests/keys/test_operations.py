@@ -1,0 +1,62 @@
+"""The administrative operations: one table, offered on the administration socket and as the database command `coffer`."""
+import pymongo.errors
+import pytest
+
+from processes import FAST_KEYS
+
+UNAUTHORIZED, NO_SUCH, ILLEGAL, BAD_VALUE = 13, 59, 20, 2
+
+
+def code_of(client, name, **fields):
+    try:
+        client.admin.command("coffer", name, **fields)
+        return 0
+    except pymongo.errors.OperationFailure as e:
+        return e.code
+
+
+def test_both_transports_tell_the_same(cmk_node):
+    with cmk_node.client() as client:
+        by_command = client.admin.command("coffer", "keyShow")
+        names = {op["name"] for op in client.admin.command("coffer", 1)["operations"]}
+    by_socket = cmk_node.admin("keyShow")
+    assert by_command["mode"] == by_socket["mode"] == "cmk" and by_command["state"] == "Ready"
+    assert by_command["key"]["version"] == by_socket["key"]["version"] and len(by_socket["key"]["version"]) == 32
+    assert by_socket["generations"][0]["wrappedBy"][-1]["version"] == by_socket["key"]["version"]
+    assert {"status", "revalidate", "keyShow"} <= names
+    assert not names & {"stop", "backup"}, "what names files of the machine stays on it"
+
+
+def test_who_may(make_node, vault):
+    node = make_node(FAST_KEYS, vault=vault)
+    with node.client() as client:
+        for name, roles in (("reader", ["readWriteAnyDatabase"]), ("monitor", ["clusterMonitor"]), ("chief", ["clusterAdmin"])):
+            client.admin.command("createUser", name, pwd="pw", roles=roles)
+    expected = {"reader": UNAUTHORIZED, "monitor": 0, "chief": 0}
+    for name, code in expected.items():
+        with pymongo.MongoClient(f"mongodb://{name}:pw@127.0.0.1:{node.port}/?authSource=admin", directConnection=True) as client:
+            assert code_of(client, "keyShow") == code, name
+            assert code_of(client, "stop") in (UNAUTHORIZED, ILLEGAL)
+    with node.client(auth=False) as client:
+        assert code_of(client, "keyShow") == UNAUTHORIZED
+
+
+def test_the_localhost_exception_is_no_way_in(make_node, vault):
+    node = make_node(FAST_KEYS, vault=vault, admin=False)
+    with node.client(auth=False) as client:
+        assert code_of(client, "keyShow") == UNAUTHORIZED
+        assert code_of(client, "stop") in (UNAUTHORIZED, ILLEGAL)
+
+
+@pytest.mark.parametrize("name, fields, code", [("fly", {}, NO_SUCH), ("keyShow", {"versoin": 1}, BAD_VALUE), ("stop", {}, ILLEGAL)])
+def test_mistakes_are_named(cmk_node, name, fields, code):
+    with cmk_node.client() as client:
+        assert code_of(client, name, **fields) == code
+
+
+def test_what_needs_keys_is_refused_while_sealed(cmk_node, vault, tmp_path):
+    vault.disable()
+    cmk_node.wait_state("Inaccessible")
+    assert cmk_node.admin("backup", dir=str(tmp_path / "b"))["code"] == 9900021
+    shown = cmk_node.admin("keyShow")
+    assert shown["ok"] and shown["state"] == "Inaccessible" and shown["lastProbe"]["class"] == "denied"
