@@ -97,18 +97,13 @@ static bool is_under(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-static bool valid_tenant(const char *t)
-{
-    return strlen(t) == UUID_LEN && strspn(t, "0123456789abcdefABCDEF-") == UUID_LEN;
-}
-
 static RC open_state(struct vault_service *s, const struct vault_config *c, struct err *e)
 {
     if (is_under(c->root_key_file, c->state_dir))
         FAIL(
             e, ERR_CONFIG,
             "the root key file must not lie in the vault's directory: who copies one would have both");
-    if (c->tenant && *c->tenant && !valid_tenant(c->tenant))
+    if (c->tenant && *c->tenant && !vault__valid_uuid(c->tenant))
         FAIL(e, ERR_CONFIG, "\"%s\" is not a tenant id: a UUID is", c->tenant);
     TRY(dir_make(s->state_dir, 0700, e));
     TRY(lock_dir(s, e));
@@ -285,18 +280,16 @@ const char *vault_tenant(const struct vault_service *s)
 
 /* ---- what a first installation needs ---- */
 
-static RC ensure_vault_locked(struct vault_service *s, const char *vault, struct err *e)
-    TS_REQUIRES(s->lock)
+static RC add_vault(struct vault_service *s, const char *vault, struct vault_props **props,
+                    struct err *e) TS_REQUIRES(s->lock)
 {
-    if (vault__find_vault(s, vault))
-        return RC_OK;
     if (!vault__valid_vault_name(vault))
         FAIL(e, ERR_BAD_VALUE,
              "\"%s\" is not a vault's name: 3 to 24 letters, digits and hyphens, a letter first",
              vault);
     if (s->n_vaults >= VAULTS_MAX)
         FAIL(e, ERR_BAD_VALUE, "there are %d vaults: no more fit", VAULTS_MAX);
-    s->vaults[s->n_vaults++] = vault__vault_new(vault, s->region);
+    s->vaults[s->n_vaults++] = vault__vault_new(vault, TAKE(*props));
     if (vault__state_save(s, e).failed) {
         vault__vault_free(s->vaults[--s->n_vaults]);
         return RC_FAILED;
@@ -306,9 +299,52 @@ static RC ensure_vault_locked(struct vault_service *s, const char *vault, struct
 
 RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e)
 {
+    struct vault_props *props = vault__props_new(s->region, s->tenant);
+    rc_t rc = RC_OK;
+
     mutex_lock(&s->lock);
-    rc_t rc = ensure_vault_locked(s, vault, e);
+    if (!vault__find_vault(s, vault))
+        rc = add_vault(s, vault, &props, e);
     mutex_unlock(&s->lock);
+    vault__props_unref(props);
+    return rc;
+}
+
+/* Leaves in *props what is no longer needed: the new ones after a failure, else the old ones. */
+static RC change_vault(struct vault_service *s, struct keyvault *kv, struct vault_props **props,
+                       struct err *e) TS_REQUIRES(s->lock)
+{
+    struct vault_props *was = kv->props;
+
+    TRY(vault__props_may_change(was, *props, e));
+    if (vault__props_equal(was, *props))
+        return RC_OK;
+    kv->props = *props;
+    if (vault__state_save(s, e).failed) {
+        kv->props = was;
+        return RC_FAILED;
+    }
+    *props = was;
+    return RC_OK;
+}
+
+RC vault_put_vault(struct vault_service *s, const char *vault, struct slice settings, struct err *e)
+{
+    AUTO(kjson_freep) json_t *from = NULL;
+    struct vault_props *base = vault__props_new(s->region, s->tenant), *props = NULL;
+
+    mutex_lock(&s->lock);
+    struct keyvault *kv = vault__find_vault(s, vault);
+    rc_t rc = kjson_load(settings, KJSON_DEPTH_MAX, &from, e);
+    if (!rc.failed)
+        rc = vault__props_with(kv ? kv->props : base, from, &props, e);
+    if (!rc.failed)
+        rc = kv ? change_vault(s, kv, &props, e) : add_vault(s, vault, &props, e);
+    mutex_unlock(&s->lock);
+    vault__props_unref(props);
+    vault__props_unref(base);
+    if (rc.failed)
+        err_wrap(e, "vault \"%.24s\"", vault);
     return rc;
 }
 
@@ -532,11 +568,14 @@ static json_t *vault_facts(struct vault_service *s, const struct keyvault *kv)
 
     for (int i = 0; i < kv->n_keys; i++) {
         const struct vkey *k = kv->keys[i];
+        if (k->deleted_s)
+            continue;
         AUTO(mem_freep) char *key = mem_printf("%s/keys/%s", url, k->name);
         AUTO(mem_freep) char *kid = mem_printf("%s/%s", key, k->versions[k->n_versions - 1]->id);
         json_object_set_new(keys, k->name, json_pack("{s:s,s:s}", "url", key, "kid", kid));
     }
-    return json_pack("{s:s,s:s,s:o}", "url", url, "region", kv->region, "keys", keys);
+    return json_pack("{s:s,s:s,s:o,s:o}", "url", url, "region", kv->props->location, "settings",
+                     vault__props_json(kv->props), "keys", keys);
 }
 
 RC vault_describe(struct vault_service *s, struct buf *out, struct err *e)

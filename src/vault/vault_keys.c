@@ -58,6 +58,18 @@ bool vault__valid_key_name(const char *s)
     return true;
 }
 
+bool vault__valid_uuid(const char *s)
+{
+    if (strlen(s) != UUID_LEN)
+        return false;
+    for (int i = 0; i < UUID_LEN; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        if (hyphen ? s[i] != '-' : !isxdigit((unsigned char)s[i]))
+            return false;
+    }
+    return true;
+}
+
 RC vault__random_hex(char *out, int n_digits, struct err *e)
 {
     static const char digits[] = "0123456789abcdef";
@@ -101,8 +113,10 @@ void vault__version_free(struct key_version *v)
     mem_free(v);
 }
 
-static void key_free(struct vkey *k)
+void vault__key_free(struct vkey *k)
 {
+    if (!k)
+        return;
     for (int i = 0; i < k->n_versions; i++)
         vault__version_free(k->versions[i]);
     mem_free(k->versions);
@@ -159,12 +173,36 @@ int vault__drop_due(struct keyvault *v, int64_t now_s)
 
     for (int i = 0; i < n; i++) {
         if (v->keys[i]->deleted_s && v->keys[i]->purge_s <= now_s)
-            key_free(v->keys[i]);
+            vault__key_free(v->keys[i]);
         else
             v->keys[kept++] = v->keys[i];
     }
     v->n_keys = kept;
     return n - kept;
+}
+
+struct vkey *vault__take_key(struct keyvault *v, const char *name)
+{
+    bool found;
+    int at = key_slot(v, name, &found);
+
+    INVARIANT(found);
+    struct vkey *k = v->keys[at];
+    v->n_keys--;
+    memmove(v->keys + at, v->keys + at + 1, (size_t)(v->n_keys - at) * sizeof(struct vkey *));
+    return k;
+}
+
+void vault__give_key(struct keyvault *v, struct vkey *k)
+{
+    bool found;
+    int at = key_slot(v, k->name, &found);
+
+    INVARIANT(!found);
+    v->keys = mem_realloc(v->keys, ((size_t)v->n_keys + 1) * sizeof(struct vkey *));
+    memmove(v->keys + at + 1, v->keys + at, (size_t)(v->n_keys - at) * sizeof(struct vkey *));
+    v->keys[at] = k;
+    v->n_keys++;
 }
 
 struct key_version *vault__find_version(const struct vkey *k, const char *version)
@@ -203,12 +241,12 @@ struct identity *vault__identity_by_object(struct vault_service *s, const char *
     return NULL;
 }
 
-struct keyvault *vault__vault_new(const char *name, const char *region)
+struct keyvault *vault__vault_new(const char *name, struct vault_props *props)
 {
     struct keyvault *v = NEW(struct keyvault);
 
     (void)snprintf(v->name, sizeof v->name, "%s", name);
-    v->region = mem_strdup(region);
+    v->props = props;
     return v;
 }
 
@@ -217,10 +255,10 @@ void vault__vault_free(struct keyvault *v)
     if (!v)
         return;
     for (int i = 0; i < v->n_keys; i++)
-        key_free(v->keys[i]);
+        vault__key_free(v->keys[i]);
     mem_free(v->keys);
     mem_free(v->assignments);
-    mem_free(v->region);
+    vault__props_unref(v->props);
     mem_free(v);
 }
 
@@ -239,13 +277,9 @@ void vault__put_version(struct keyvault *kv, const char *key, struct key_version
     int at = key_slot(kv, key, &found);
 
     if (!found) {
-        struct vkey *k = NEW(struct vkey);
-        (void)snprintf(k->name, sizeof k->name, "%s", key);
-        kv->keys = mem_realloc(kv->keys, ((size_t)kv->n_keys + 1) * sizeof(struct vkey *));
-        memmove(kv->keys + at + 1, kv->keys + at,
-                (size_t)(kv->n_keys - at) * sizeof(struct vkey *));
-        kv->keys[at] = k;
-        kv->n_keys++;
+        struct vkey *fresh = NEW(struct vkey);
+        (void)snprintf(fresh->name, sizeof fresh->name, "%s", key);
+        vault__give_key(kv, fresh);
     }
     struct vkey *k = kv->keys[at];
     k->versions =
@@ -261,11 +295,8 @@ void vault__drop_newest(struct keyvault *kv, const char *key)
     INVARIANT(found && kv->keys[at]->n_versions > 0);
     struct vkey *k = kv->keys[at];
     vault__version_free(k->versions[--k->n_versions]);
-    if (k->n_versions > 0)
-        return;
-    key_free(k);
-    kv->n_keys--;
-    memmove(kv->keys + at, kv->keys + at + 1, (size_t)(kv->n_keys - at) * sizeof(struct vkey *));
+    if (k->n_versions == 0)
+        vault__key_free(vault__take_key(kv, key));
 }
 
 void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version)

@@ -26,7 +26,17 @@ enum {
     VAULTS_MAX = 64,
     SIGNERS_MAX = 4,
     STATE_BYTES_MAX = 256 << 20,
-    RECOVERABLE_DAYS = 90,
+};
+
+/* What an operator decides for one vault (vault_props.c). Never changed once a vault has it: a change puts another in its place. */
+struct vault_props {
+    _Atomic int refs;
+    char *location, *geography; /* fixed when the vault is made */
+    char subscription[UUID_LEN + 1];
+    char tenant[UUID_LEN + 1]; /* whose tokens the vault takes */
+    bool soft_delete, purge_protection;
+    uint32_t retention_days;                /* of a deleted key */
+    uint32_t create_per_10s, other_per_10s; /* operations; 0 = no limit */
 };
 
 /* What a key may be used for, a bit each; names in vault_keys.c. */
@@ -69,13 +79,21 @@ struct assignment {
     const struct vault_role *role;
 };
 
+/* The operations of the last seconds: vault_rate.c. */
+enum { RATE_WINDOW_S = 10, RATE_SLOTS = RATE_WINDOW_S + 1 };
+struct rate {
+    uint64_t second[RATE_SLOTS]; /* monotonic */
+    uint32_t used[RATE_SLOTS];
+};
+
 struct keyvault {
     char name[VAULT_NAME_MAX + 1];
-    char *region;
+    struct vault_props *props;
     struct vkey **keys; /* by name, ascending */
     int n_keys;
     struct assignment *assignments;
     int n_assignments;
+    struct rate created, other; /* not kept over a restart */
 };
 
 struct identity {
@@ -139,6 +157,26 @@ RC vault__state_save(struct vault_service *s, struct err *e) TS_REQUIRES(s->lock
 RC vault__state_load(struct vault_service *s, struct slice text, struct err *e);
 void vault__state_free(struct vault_service *s);
 
+/* ---- vault_props.c: the settings of one vault ---- */
+struct vault_props *vault__props_new(const char *location, const char *tenant);
+struct vault_props *vault__props_ref(struct vault_props *p);
+void vault__props_unref(struct vault_props *p);
+/* vault__props_with(): was with what from names in place of its own; strict. Errors: ERR_BAD_VALUE, which names the setting. */
+RC vault__props_with(const struct vault_props *was, json_t *from, struct vault_props **out,
+                     struct err *e);
+/* vault__props_may_change(): refuses what a vault that exists cannot have changed. */
+RC vault__props_may_change(const struct vault_props *was, const struct vault_props *now,
+                           struct err *e);
+bool vault__props_equal(const struct vault_props *a, const struct vault_props *b);
+json_t *vault__props_json(const struct vault_props *p);
+const char *vault__recovery_level(const struct vault_props *p); /* "Recoverable" */
+
+/* ---- vault_rate.c: operations in any 10 seconds ---- */
+/* vault__rate_take(): 0 when cost still fits and was counted; else the seconds after which it would. limit 0: always fits. */
+uint32_t vault__rate_take(struct rate *r, uint32_t limit, uint32_t cost, uint64_t now_s);
+/* vault__rate_cost(): of one operation with this key; k may be NULL. */
+uint32_t vault__rate_cost(const struct vkey *k, const char *version);
+
 /* ---- vault_keys.c: keys, versions, identities in memory ---- */
 struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
 /* not a deleted one */
@@ -147,12 +185,17 @@ struct vkey *vault__find_key(const struct keyvault *v, const char *name);
 struct vkey *vault__find_deleted(const struct keyvault *v, const char *name);
 /* vault__drop_due(): takes out the deleted keys whose time has come; how many there were. */
 int vault__drop_due(struct keyvault *v, int64_t now_s);
+/* vault__take_key(), vault__give_key(): a key out of its vault, which is then the caller's, and back into it. */
+struct vkey *vault__take_key(struct keyvault *v, const char *name);
+void vault__give_key(struct keyvault *v, struct vkey *k);
+void vault__key_free(struct vkey *k);
 /* "" = newest */
 struct key_version *vault__find_version(const struct vkey *k, const char *version);
 struct identity *vault__find_identity(struct vault_service *s, const char *name);
 struct identity *vault__identity_by_client(struct vault_service *s, const char *client_id);
 struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id);
-struct keyvault *vault__vault_new(const char *name, const char *region);
+/* vault__vault_new(): takes props. */
+struct keyvault *vault__vault_new(const char *name, struct vault_props *props);
 void vault__vault_free(struct keyvault *v);
 void vault__version_free(struct key_version *v);
 void vault__identity_free(struct identity *i);
@@ -167,6 +210,7 @@ RC vault__make_version(struct vault_service *s, const char *vault, const char *k
 void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version);
 bool vault__valid_vault_name(const char *s);
 bool vault__valid_key_name(const char *s);
+bool vault__valid_uuid(const char *s);
 RC vault__random_hex(char *out, int n_digits, struct err *e);
 RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e);
 const char *vault__op_name(unsigned op_bit);
@@ -211,6 +255,7 @@ bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_
 const char *vault__audience(struct vault_service *s, bool with_port, char *out, size_t len);
 enum { VAULT_AUDIENCE_MAX = 300 };
 struct token_claims {
+    char tenant[UUID_LEN + 1];
     char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1];
 };
 RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience,
@@ -228,7 +273,9 @@ struct rest_call {
     struct http_request *q;
     struct http_reply *r;
     const struct vault_op *op;
-    const char *vault;         /* its name */
+    const char *vault; /* its name */
+    /* the vault's, as they were when the request came; NULL: there is no such vault */
+    struct vault_props *props;
     const char *key, *version; /* from the path; "" when the route has none */
     struct token_claims who;
     char request_id[UUID_LEN + 1];
@@ -238,7 +285,8 @@ struct vault_op {
     const char *name; /* as in an audit record: "KeyWrap" */
     enum vault_perm perm;
     void (*run)(struct rest_call *c);
-    unsigned use; /* crypto operations: the enum key_op bit */
+    unsigned use;     /* crypto operations: the enum key_op bit */
+    bool makes_a_key; /* counted against the smaller of the two rates */
 };
 extern const struct http_route vault__rest_routes[];
 extern const int vault__n_rest_routes;
@@ -247,19 +295,19 @@ void vault__rest_error(struct rest_call *c, int status, const char *code, const 
 /* 500, and the error is logged */
 void vault__rest_internal(struct rest_call *c, const struct err *e);
 void vault__rest_answer(struct rest_call *c, int status, json_t *body); /* takes body */
+void vault__rest_empty(struct rest_call *c, int status);                /* without a body */
 void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status,
                           const char *why);
 /* vault__rest_base(): "https://main.vault.localhost:8443" in the request's arena. */
 const char *vault__rest_base(struct rest_call *c);
-json_t *vault__attributes_json(const struct key_version *v);
-json_t *vault__bundle_json(const char *base, const char *key, const struct key_version *v);
+json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);
 void vault__not_found(struct rest_call *c);
 
 /* Lists, a page at a time; a page starts after the name or version in $skiptoken. */
 bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after);
 void vault__page_finish(struct rest_call *c, json_t *items, const char *path, int64_t max,
                         const char *last);
-json_t *vault__item_json(const char *kid, const struct key_version *v);
+json_t *vault__item_json(struct rest_call *c, const char *kid, const struct key_version *v);
 
 /* vault_rest_keys.c, vault_rest_deleted.c and vault_rest_crypto.c: the handlers */
 void vault__key_create(struct rest_call *c);

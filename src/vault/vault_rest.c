@@ -55,6 +55,12 @@ void vault__rest_answer(struct rest_call *c, int status, json_t *body)
     json_decref(body);
 }
 
+void vault__rest_empty(struct rest_call *c, int status)
+{
+    c->status = status;
+    http_reply_status(c->r, status);
+}
+
 void vault__rest_on_error(struct http_request *q, struct http_reply *r, int status, const char *why)
 {
     const char *code = status == 404   ? "NotFound"
@@ -95,6 +101,23 @@ static const char *vault_of_host(struct vault_service *s, struct http_request *q
     return "";
 }
 
+/* Which vault is meant, and its settings for as long as the call lasts. */
+static void settle_vault(struct rest_call *c)
+{
+    struct vault_service *s = c->s;
+
+    c->vault = vault_of_host(s, c->q);
+    mutex_lock(&s->lock);
+    struct keyvault *kv = *c->vault         ? vault__find_vault(s, c->vault)
+                          : s->n_vaults > 0 ? s->vaults[0]
+                                            : NULL;
+    if (kv) {
+        c->vault = arena_strdup(http_arena(c->q), kv->name);
+        c->props = vault__props_ref(kv->props);
+    }
+    mutex_unlock(&s->lock);
+}
+
 static void challenge(struct rest_call *c, const char *why)
 {
     struct vault_service *s = c->s;
@@ -102,7 +125,7 @@ static void challenge(struct rest_call *c, const char *why)
     /* key-vault.md 6: a space after each comma, none inside a value, no slash at the end of the tenant's path. */
     const char *text =
         arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"",
-                     s->login_host, vault_port(s), s->tenant,
+                     s->login_host, vault_port(s), c->props ? c->props->tenant : s->tenant,
                      vault__audience(s, /* with_port= */ true, resource, sizeof resource));
 
     vault__rest_error(c, 401, "Unauthorized", NULL, "%s", why);
@@ -149,25 +172,30 @@ static bool check_api_version(struct rest_call *c)
     return true;
 }
 
+/* A token of this service, but of the vault's own tenant? */
+static bool check_vault(struct rest_call *c)
+{
+    if (!c->props) {
+        vault__rest_error(c, 404, "VaultNotFound", NULL, "There is no key vault of this name.");
+        return false;
+    }
+    http_reply_header(c->r, "x-ms-keyvault-region", c->props->location);
+    if (strcasecmp(c->who.tenant, c->props->tenant) == 0)
+        return true;
+    challenge(c, "AKV10032: Invalid issuer.");
+    return false;
+}
+
 static bool check_permission(struct rest_call *c)
 {
     struct vault_service *s = c->s;
 
     mutex_lock(&s->lock);
-    struct keyvault *kv = *c->vault         ? vault__find_vault(s, c->vault)
-                          : s->n_vaults > 0 ? s->vaults[0]
-                                            : NULL;
-    const char *region = kv ? arena_strdup(http_arena(c->q), kv->region) : "";
+    struct keyvault *kv = vault__find_vault(s, c->vault);
     /* a deleted one keeps its token until it expires */
     bool known = vault__identity_by_object(s, c->who.object_id) != NULL;
     bool allowed = kv && known && vault__allowed(kv, c->who.object_id, c->op->perm);
-    c->vault = kv ? arena_strdup(http_arena(c->q), kv->name) : c->vault;
     mutex_unlock(&s->lock);
-    if (!kv) {
-        vault__rest_error(c, 404, "VaultNotFound", NULL, "There is no key vault of this name.");
-        return false;
-    }
-    http_reply_header(c->r, "x-ms-keyvault-region", region);
     if (allowed)
         return true;
     vault__rest_error(
@@ -177,7 +205,32 @@ static bool check_permission(struct rest_call *c)
         "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
         "Vault: %s;location=%s\r\n",
         c->who.client_id, c->who.object_id, s->issuer, vault__perm_action(c->op->perm), c->vault,
-        *c->key ? "/keys/" : "", c->key, c->vault, region);
+        *c->key ? "/keys/" : "", c->key, c->vault, c->props->location);
+    return false;
+}
+
+static bool check_rate(struct rest_call *c)
+{
+    struct vault_service *s = c->s;
+    uint32_t wait_s = 0;
+
+    mutex_lock(&s->lock);
+    struct keyvault *kv = vault__find_vault(s, c->vault);
+    if (kv && c->op->makes_a_key)
+        wait_s =
+            vault__rate_take(&kv->created, kv->props->create_per_10s, 1, clock_mono_us() / 1000000);
+    else if (kv)
+        wait_s = vault__rate_take(&kv->other, kv->props->other_per_10s,
+                                  vault__rate_cost(vault__find_key(kv, c->key), c->version),
+                                  clock_mono_us() / 1000000);
+    mutex_unlock(&s->lock);
+    if (wait_s == 0)
+        return true;
+    vault__rest_error(
+        c, 429, "Throttled", NULL,
+        "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached");
+    /* without it the SDKs do not try again */
+    http_reply_header(c->r, "Retry-After", arena_printf(http_arena(c->q), "%u", wait_s));
     return false;
 }
 
@@ -220,11 +273,12 @@ static void enter(struct http_request *q, struct http_reply *r)
     struct err e = { 0 };
     char why[256];
 
-    c.vault = vault_of_host(c.s, q);
+    settle_vault(&c);
     c.key = http_param_or(q, 0, "");
     c.version = http_param_or(q, 1, "");
     if (vault__random_uuid(c.request_id, &e).failed) {
         vault__rest_internal(&c, &e);
+        vault__props_unref(c.props);
         return;
     }
     http_reply_header(r, "x-ms-request-id", c.request_id);
@@ -234,29 +288,30 @@ static void enter(struct http_request *q, struct http_reply *r)
 
     if (!vault__token_check(c.s, http_bearer(q), clock_real_s(), &c.who, why, sizeof why))
         challenge(&c, why);
-    else if (check_api_version(&c) && check_path(&c) && check_permission(&c))
+    else if (check_vault(&c) && check_api_version(&c) && check_path(&c) && check_permission(&c) &&
+             check_rate(&c))
         op->run(&c);
     record(&c, started_us);
+    vault__props_unref(c.props);
 }
 
-static const struct vault_op op_create = { "KeyCreate", PERM_CREATE, vault__key_create, 0 };
-static const struct vault_op op_get = { "KeyGet", PERM_GET, vault__key_get, 0 };
-static const struct vault_op op_update = { "KeyUpdate", PERM_UPDATE, vault__key_update, 0 };
-static const struct vault_op op_list = { "KeyList", PERM_LIST, vault__key_list, 0 };
-static const struct vault_op op_versions = { "KeyListVersions", PERM_LIST, vault__key_list_versions,
-                                             0 };
-static const struct vault_op op_delete = { "KeyDelete", PERM_DELETE, vault__key_delete, 0 };
-static const struct vault_op op_get_deleted = { "KeyGetDeleted", PERM_GET, vault__deleted_get, 0 };
-static const struct vault_op op_list_deleted = { "KeyListDeleted", PERM_LIST, vault__deleted_list,
-                                                 0 };
-static const struct vault_op op_recover = { "KeyRecover", PERM_RECOVER, vault__deleted_recover, 0 };
-static const struct vault_op op_purge = { "KeyPurge", PERM_PURGE, vault__deleted_purge, 0 };
-static const struct vault_op op_wrap = { "KeyWrap", PERM_WRAP, vault__key_seal, OP_WRAP };
-static const struct vault_op op_unwrap = { "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, OP_UNWRAP };
-static const struct vault_op op_encrypt = { "KeyEncrypt", PERM_ENCRYPT, vault__key_seal,
-                                            OP_ENCRYPT };
-static const struct vault_op op_decrypt = { "KeyDecrypt", PERM_DECRYPT, vault__key_unseal,
-                                            OP_DECRYPT };
+#define OP(id, name_, perm_, run_, ...)                                                            \
+    static const struct vault_op id = { .name = name_, .perm = perm_, .run = run_, __VA_ARGS__ }
+
+OP(op_create, "KeyCreate", PERM_CREATE, vault__key_create, .makes_a_key = true);
+OP(op_get, "KeyGet", PERM_GET, vault__key_get);
+OP(op_update, "KeyUpdate", PERM_UPDATE, vault__key_update);
+OP(op_list, "KeyList", PERM_LIST, vault__key_list);
+OP(op_versions, "KeyListVersions", PERM_LIST, vault__key_list_versions);
+OP(op_delete, "KeyDelete", PERM_DELETE, vault__key_delete);
+OP(op_get_deleted, "KeyGetDeleted", PERM_GET, vault__deleted_get);
+OP(op_list_deleted, "KeyListDeleted", PERM_LIST, vault__deleted_list);
+OP(op_recover, "KeyRecover", PERM_RECOVER, vault__deleted_recover);
+OP(op_purge, "KeyPurge", PERM_PURGE, vault__deleted_purge);
+OP(op_wrap, "KeyWrap", PERM_WRAP, vault__key_seal, .use = OP_WRAP);
+OP(op_unwrap, "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, .use = OP_UNWRAP);
+OP(op_encrypt, "KeyEncrypt", PERM_ENCRYPT, vault__key_seal, .use = OP_ENCRYPT);
+OP(op_decrypt, "KeyDecrypt", PERM_DECRYPT, vault__key_unseal, .use = OP_DECRYPT);
 
 /* The first route that fits is taken: literal segments stand before "{}". */
 const struct http_route vault__rest_routes[] = {

@@ -1,7 +1,8 @@
-/* vault_rest_deleted.c - deletion that can be taken back: a deleted key does nothing and keeps its name for 90 days, then it is gone.
+/* vault_rest_deleted.c - deletion that can be taken back: a deleted key does nothing and keeps its name for the days that its vault
+ * says, then it is gone.
  *
- * Purge protection is always on: nobody, whatever his role, can shorten the 90 days. That is what recoveryLevel "Recoverable" says, and
- * what a cluster asks of the vault that its key lives in.
+ * Under purge protection nobody, whatever his role, can shorten these days. That is what recoveryLevel "Recoverable" says, and what a
+ * cluster asks of the vault that its key lives in. A vault without soft delete forgets a key at once; its recoveryLevel is "Purgeable".
  */
 #include <strings.h>
 
@@ -24,7 +25,7 @@ static void add_deleted(struct rest_call *c, json_t *o, const struct vkey *k)
 
 static json_t *deleted_json(struct rest_call *c, const struct vkey *k)
 {
-    json_t *o = vault__bundle_json(vault__rest_base(c), k->name, k->versions[k->n_versions - 1]);
+    json_t *o = vault__bundle_json(c, k->name, k->versions[k->n_versions - 1]);
 
     add_deleted(c, o, k);
     return o;
@@ -47,17 +48,35 @@ static bool set_dates(struct rest_call *c, struct vkey *k, int64_t deleted_s, in
     return false;
 }
 
+/* Out of the state for ever, or back in its place. */
+static bool destroy(struct rest_call *c, struct keyvault *kv, struct vkey *k)
+    TS_REQUIRES(c->s->lock)
+{
+    struct err e = { 0 };
+
+    (void)vault__take_key(kv, k->name);
+    if (!vault__state_save(c->s, &e).failed)
+        return true;
+    vault__give_key(kv, k);
+    vault__rest_internal(c, &e);
+    return false;
+}
+
 void vault__key_delete(struct rest_call *c)
 {
-    int64_t now_s = clock_real_s();
+    int64_t now_s = clock_real_s(), kept_s = (int64_t)c->props->retention_days * DAY_S;
 
     mutex_lock(&c->s->lock);
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
     if (!k)
         vault__not_found(c);
-    else if (set_dates(c, k, now_s, now_s + (int64_t)RECOVERABLE_DAYS * DAY_S))
+    else if (c->props->soft_delete && set_dates(c, k, now_s, now_s + kept_s))
         vault__rest_answer(c, 200, deleted_json(c, k));
+    else if (!c->props->soft_delete && destroy(c, kv, k)) {
+        vault__rest_answer(c, 200, vault__bundle_json(c, k->name, k->versions[k->n_versions - 1]));
+        vault__key_free(k);
+    }
     mutex_unlock(&c->s->lock);
 }
 
@@ -88,9 +107,7 @@ void vault__deleted_recover(struct rest_call *c)
     mutex_lock(&c->s->lock);
     struct vkey *k = find(c);
     if (k && set_dates(c, k, 0, 0))
-        vault__rest_answer(c, 200,
-                           vault__bundle_json(vault__rest_base(c), k->name,
-                                              k->versions[k->n_versions - 1]));
+        vault__rest_answer(c, 200, vault__bundle_json(c, k->name, k->versions[k->n_versions - 1]));
     mutex_unlock(&c->s->lock);
 }
 
@@ -98,12 +115,17 @@ void vault__deleted_purge(struct rest_call *c)
 {
     mutex_lock(&c->s->lock);
     struct vkey *k = find(c);
-    if (k)
+    struct keyvault *kv = vault__find_vault(c->s, c->vault);
+    if (k && kv->props->purge_protection) {
         vault__rest_error(
             c, 403, "Forbidden", "ForbiddenByPolicy",
             "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key \"%s\" is "
             "purged by itself once its scheduled purge date has passed.",
             k->name);
+    } else if (k && destroy(c, kv, k)) {
+        vault__key_free(k);
+        vault__rest_empty(c, 204);
+    }
     mutex_unlock(&c->s->lock);
 }
 
@@ -128,8 +150,9 @@ void vault__deleted_list(struct rest_call *c)
             more = true;
             continue;
         }
-        json_t *item = vault__item_json(arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name),
-                                        k->versions[k->n_versions - 1]);
+        json_t *item =
+            vault__item_json(c, arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name),
+                             k->versions[k->n_versions - 1]);
         add_deleted(c, item, k);
         json_array_append_new(items, item);
         last = k;

@@ -32,11 +32,12 @@ static json_t *ops_json(unsigned ops)
     return list;
 }
 
-json_t *vault__attributes_json(const struct key_version *v)
+static json_t *attributes_json(const struct rest_call *c, const struct key_version *v)
 {
     json_t *a = json_pack("{s:b,s:I,s:I,s:s,s:i}", "enabled", v->enabled, "created",
                           (json_int_t)v->created, "updated", (json_int_t)v->updated,
-                          "recoveryLevel", "Recoverable", "recoverableDays", RECOVERABLE_DAYS);
+                          "recoveryLevel", vault__recovery_level(c->props), "recoverableDays",
+                          c->props->soft_delete ? (int)c->props->retention_days : 0);
 
     if (v->nbf)
         json_object_set_new(a, "nbf", json_integer(v->nbf));
@@ -56,9 +57,9 @@ static json_t *tags_json(const struct key_version *v)
     return t;
 }
 
-json_t *vault__bundle_json(const char *base, const char *key, const struct key_version *v)
+json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v)
 {
-    AUTO(mem_freep) char *kid = mem_printf("%s/keys/%s/%s", base, key, v->id);
+    AUTO(mem_freep) char *kid = mem_printf("%s/keys/%s/%s", vault__rest_base(c), key, v->id);
     AUTO(buf_fini) struct buf n = BUF_INIT;
     AUTO(buf_fini) struct buf x = BUF_INIT;
 
@@ -66,7 +67,7 @@ json_t *vault__bundle_json(const char *base, const char *key, const struct key_v
     base64url_encode(SLICE(v->pub.e, v->pub.e_len), &x);
     return json_pack("{s:{s:s,s:s,s:o,s:s,s:s},s:o,s:o}", "key", "kid", kid, "kty", "RSA",
                      "key_ops", ops_json(v->ops), "n", buf_cstr(&n), "e", buf_cstr(&x),
-                     "attributes", vault__attributes_json(v), "tags", tags_json(v));
+                     "attributes", attributes_json(c, v), "tags", tags_json(v));
 }
 
 /* ---- reading wishes ---- */
@@ -258,9 +259,7 @@ static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
         vault__rest_internal(c, e);
         return false;
     }
-    vault__rest_answer(c, 200,
-                       vault__bundle_json(vault__rest_base(c), vault__find_key(kv, c->key)->name,
-                                          mine));
+    vault__rest_answer(c, 200, vault__bundle_json(c, vault__find_key(kv, c->key)->name, mine));
     return true;
 }
 
@@ -326,7 +325,7 @@ void vault__key_get(struct rest_call *c)
         vault__rest_error(c, 403, "Forbidden", "KeyDisabled",
                           "Operation get is not allowed on a disabled key.");
     else if (v)
-        vault__rest_answer(c, 200, vault__bundle_json(vault__rest_base(c), k->name, v));
+        vault__rest_answer(c, 200, vault__bundle_json(c, k->name, v));
     mutex_unlock(&c->s->lock);
 }
 
@@ -351,7 +350,7 @@ static void update_locked(struct rest_call *c, struct wishes *w)
         vault__rest_internal(c, &e);
         return;
     }
-    vault__rest_answer(c, 200, vault__bundle_json(vault__rest_base(c), k->name, v));
+    vault__rest_answer(c, 200, vault__bundle_json(c, k->name, v));
 }
 
 void vault__key_update(struct rest_call *c)
@@ -401,9 +400,9 @@ void vault__page_finish(struct rest_call *c, json_t *items, const char *path, in
     vault__rest_answer(c, 200, page);
 }
 
-json_t *vault__item_json(const char *kid, const struct key_version *v)
+json_t *vault__item_json(struct rest_call *c, const char *kid, const struct key_version *v)
 {
-    return json_pack("{s:s,s:o,s:o}", "kid", kid, "attributes", vault__attributes_json(v), "tags",
+    return json_pack("{s:s,s:o,s:o}", "kid", kid, "attributes", attributes_json(c, v), "tags",
                      tags_json(v));
 }
 
@@ -427,9 +426,9 @@ void vault__key_list(struct rest_call *c)
             last = arena_strdup(http_arena(c->q), kv->keys[i - 1]->name);
             break;
         }
-        json_array_append_new(items, vault__item_json(arena_printf(http_arena(c->q), "%s/keys/%s",
-                                                                   base, k->name),
-                                                      k->versions[k->n_versions - 1]));
+        json_array_append_new(
+            items, vault__item_json(c, arena_printf(http_arena(c->q), "%s/keys/%s", base, k->name),
+                                    k->versions[k->n_versions - 1]));
     }
     mutex_unlock(&c->s->lock);
     vault__page_finish(c, items, "keys", max, last);
@@ -460,7 +459,7 @@ void vault__key_list_versions(struct rest_call *c)
         }
         const char *kid = arena_printf(http_arena(c->q), "%s/keys/%s/%s", vault__rest_base(c),
                                        k->name, k->versions[at]->id);
-        json_array_append_new(items, vault__item_json(kid, k->versions[at]));
+        json_array_append_new(items, vault__item_json(c, kid, k->versions[at]));
     }
     mutex_unlock(&c->s->lock);
     if (k) {

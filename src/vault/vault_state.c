@@ -10,7 +10,7 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum { STATE_DEPTH = 10 };
+enum { STATE_DEPTH = 10, STATE_FORMAT = 2 };
 
 static json_t *bytes_json(struct slice in)
 {
@@ -58,8 +58,8 @@ static json_t *vault_json(const struct keyvault *kv)
     for (int i = 0; i < kv->n_assignments; i++)
         json_array_append_new(grants, json_pack("{s:s,s:s}", "object", kv->assignments[i].object_id,
                                                 "role", kv->assignments[i].role->id));
-    return json_pack("{s:s,s:s,s:o,s:o}", "name", kv->name, "region", kv->region, "keys", keys,
-                     "assignments", grants);
+    return json_pack("{s:s,s:o,s:o,s:o}", "name", kv->name, "settings",
+                     vault__props_json(kv->props), "keys", keys, "assignments", grants);
 }
 
 RC vault__state_save(struct vault_service *s, struct err *e)
@@ -85,7 +85,7 @@ RC vault__state_save(struct vault_service *s, struct err *e)
     for (int i = 0; i < s->n_vaults; i++)
         json_array_append_new(vaults, vault_json(s->vaults[i]));
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "format", 1, "tenant", s->tenant,
+        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "format", STATE_FORMAT, "tenant", s->tenant,
                   "caCertificate", text_json(&s->ca_pem), "caKey",
                   bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities", people,
                   "vaults", vaults);
@@ -199,14 +199,34 @@ static bool get_assignments(const json_t *list, struct keyvault *kv)
     return true;
 }
 
-static bool get_vault(struct vault_service *s, const json_t *o)
+/* Up to format 1 a region was all that a vault had of its own. */
+static struct vault_props *get_props(struct vault_service *s, const json_t *o, int64_t format)
 {
-    const char *name = kjson_str(o, "name"), *region = kjson_str(o, "region");
+    const char *region = kjson_str(o, "region");
+    json_t *settings = json_object_get(o, "settings");
+    struct vault_props *props = NULL;
+    struct err e = { 0 };
+
+    if (format == 1)
+        return region ? vault__props_new(region, s->tenant) : NULL;
+    struct vault_props *base = vault__props_new(s->region, s->tenant);
+    if (settings && vault__props_with(base, settings, &props, &e).failed)
+        props = NULL;
+    vault__props_unref(base);
+    return props;
+}
+
+static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
+{
+    const char *name = kjson_str(o, "name");
     const json_t *keys = kjson_arr(o, "keys"), *grants = kjson_arr(o, "assignments");
 
-    if (!name || !region || !vault__valid_vault_name(name) || !keys || !grants)
+    if (!name || !vault__valid_vault_name(name) || !keys || !grants)
         return false;
-    struct keyvault *kv = vault__vault_new(name, region);
+    struct vault_props *props = get_props(s, o, format);
+    if (!props)
+        return false;
+    struct keyvault *kv = vault__vault_new(name, props);
     s->vaults[s->n_vaults++] = kv;
     for (size_t i = 0; i < json_array_size(keys); i++)
         if (!get_key(json_array_get(keys, i), kv))
@@ -246,7 +266,7 @@ static bool read_all(struct vault_service *s, const json_t *all)
     const char *ca = kjson_str(all, "caCertificate");
     int64_t format;
 
-    if (!kjson_i64(all, "format", &format) || format != 1 ||
+    if (!kjson_i64(all, "format", &format) || format < 1 || format > STATE_FORMAT ||
         !get_text(all, "tenant", s->tenant, sizeof s->tenant) || !ca ||
         !get_bytes(all, "caKey", &s->ca_sealed) || !signers || !people || !vaults ||
         json_array_size(signers) > SIGNERS_MAX || json_array_size(people) > IDENTITIES_MAX ||
@@ -260,7 +280,7 @@ static bool read_all(struct vault_service *s, const json_t *all)
         if (!get_identity(s, json_array_get(people, i)))
             return false;
     for (size_t i = 0; i < json_array_size(vaults); i++)
-        if (!get_vault(s, json_array_get(vaults, i)))
+        if (!get_vault(s, json_array_get(vaults, i), format))
             return false;
     return true;
 }

@@ -205,6 +205,7 @@ static bool claims_fit(struct vault_service *s, const json_t *c, int64_t now_s,
         return refuse(why, why_len, "AKV10047: The token is not valid yet.");
     if (!oid || strlen(oid) != UUID_LEN || !appid || strlen(appid) != UUID_LEN)
         return refuse(why, why_len, "AKV10045: The token names no principal.");
+    (void)snprintf(out->tenant, sizeof out->tenant, "%s", tid);
     memcpy(out->object_id, oid, UUID_LEN + 1);
     memcpy(out->client_id, appid, UUID_LEN + 1);
     return true;

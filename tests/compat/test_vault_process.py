@@ -1,4 +1,5 @@
 """The embedded vault as a process: what it leaves on disk, how it comes back, who may do what."""
+import json
 import os
 import subprocess
 
@@ -109,3 +110,37 @@ def test_an_old_copy_of_the_state_is_refused(vault):
         f.write(old)  # the key would be enabled again
     done = run_vault(*flags(vault))
     assert done.returncode == 1 and "old copy" in done.stderr, done.stderr
+
+
+def test_several_vaults_each_with_its_settings(vault, tmp_path):
+    path = tmp_path / "vaults.json"
+    path.write_text(json.dumps({
+        "archive": {"location": "westeurope", "properties": {"enablePurgeProtection": False, "softDeleteRetentionInDays": 7}},
+        "main": {"properties": {"throttling": {"otherPer10Seconds": 3}}}}))
+    vault.settings["vaults-file"] = path
+    vault.settings["bootstrap-keys"] += ",archive/old:2048"
+    vault.settings["bootstrap-identities"] += ",customer:crypto-officer@archive,customer:reader@main"
+    vault.restart()
+    facts = vault.facts()["vaults"]
+    assert facts["archive"]["region"] == "westeurope" and facts["main"]["region"] == "local"
+    assert list(facts["archive"]["keys"]) == ["old"] and list(facts["main"]["keys"]) == ["data"]
+
+    def archive(method, where):
+        return requests.request(method, f"https://127.0.0.1:{vault.port}{where}", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10,
+                                headers={"Authorization": "Bearer " + token, "Host": f"archive.vault.localhost:{vault.port}"})
+    token = vault.token("customer")
+    got = archive("GET", "/keys/old/")
+    assert got.headers["x-ms-keyvault-region"] == "westeurope", got.headers
+    assert got.json()["attributes"]["recoveryLevel"] == "CustomizedRecoverable+Purgeable"
+    assert archive("DELETE", "/keys/old").status_code == 200
+    assert archive("DELETE", "/deletedkeys/old").status_code == 204
+    assert archive("GET", "/deletedkeys/old").status_code == 404
+    # "main" answers where no vault is named, and at the rate that the file gave it.
+    answers = [vault.call("GET", "/keys/data/") for _ in range(5)]
+    assert [a.status_code for a in answers][:3] == [200] * 3 and answers[4].status_code == 429
+    assert 1 <= int(answers[4].headers["Retry-After"]) <= 11
+
+    path.write_text(json.dumps({"archive": {"location": "elsewhere"}}))
+    vault.stop()
+    done = run_vault(*flags(vault))
+    assert done.returncode == 1 and "archive" in done.stderr and "location" in done.stderr, done.stderr

@@ -59,13 +59,14 @@ def test_the_files_are_what_the_page_says(vault):
     assert opener.pin(read(root_file + ".pin")) == (store_id, counter)
     assert sorted(os.listdir(state_dir)) == ["lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
 
-    assert state["format"] == 1
+    assert state["format"] == 2
     assert state["caCertificate"].encode() == read(vault.settings["ca-file"])
     serialization.load_der_private_key(opener.private(state["caKey"], "", "authority", ""), None)
     for signer in state["signers"]:
         serialization.load_der_private_key(opener.private(signer["sealed"], "", "token-signer", signer["kid"]), None)
 
     main = next(v for v in state["vaults"] if v["name"] == "main")
+    assert main["settings"]["properties"]["enablePurgeProtection"] is True and main["settings"]["location"] == "local"
     key = next(k for k in main["keys"] if k["name"] == "data")
     version = next(v for v in key["versions"] if v["id"] == wrapped["kid"].rsplit("/", 1)[1])
     private = serialization.load_der_private_key(opener.private(version["sealed"], "main", "data", version["id"]), None)

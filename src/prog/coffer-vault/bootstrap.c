@@ -10,7 +10,7 @@
 #include "kmsg/kjson.h"
 #include "vault/vault.h"
 
-enum { DEFAULT_BITS = 3072, ITEM_MAX = 256 };
+enum { DEFAULT_BITS = 3072, ITEM_MAX = 256, VAULTS_FILE_MAX = 1 << 20, VAULTS_FILE_DEPTH = 8 };
 
 char *bootstrap_path(const struct settings *s, enum vault_setting which, const char *suffix)
 {
@@ -43,6 +43,38 @@ static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX],
     return RC_OK;
 }
 
+static RC put_vault(struct vault_service *v, const char *name, const json_t *settings,
+                    struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    kjson_dump(settings, &text);
+    return vault_put_vault(v, name, buf_view(&text), e);
+}
+
+/* The vault of vault-name is the first one, whatever else the file lists: it answers where no vault is named. */
+static RC make_vaults(const struct settings *s, struct vault_service *v, struct err *e)
+{
+    const char *first = settings_str(s, VS_VAULT_NAME), *name;
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(kjson_freep) json_t *all = NULL;
+    json_t *one;
+
+    if (!*settings_str(s, VS_VAULTS_FILE))
+        return RC_OK;
+    TRY(file_read(settings_str(s, VS_VAULTS_FILE), VAULTS_FILE_MAX, &text, e));
+    TRY(kjson_load(buf_view(&text), VAULTS_FILE_DEPTH, &all, e));
+    if ((one = json_object_get(all, first)))
+        TRY(put_vault(v, first, one, e));
+    else
+        TRY(vault_ensure_vault(v, first, e));
+    json_object_foreach(all, name, one)
+    {
+        TRY(put_vault(v, name, one, e));
+    }
+    return RC_OK;
+}
+
 static RC make_vault(const struct settings *s, struct vault_service *v, struct err *e)
 {
     return vault_ensure_vault(v, settings_str(s, VS_VAULT_NAME), e);
@@ -61,7 +93,11 @@ static RC make_keys(const struct settings *s, struct vault_service *v, struct er
             return RC_OK;
         if (*bits_text && !text_i64(slice_str(bits_text), &bits))
             FAIL(e, ERR_CONFIG, "\"%s\" is not a number of bits", bits_text);
-        TRY(vault_ensure_key(v, settings_str(s, VS_VAULT_NAME), name, (int)bits, e));
+        char *slash = strchr(name, '/');
+        if (slash)
+            *slash = 0;
+        TRY(vault_ensure_key(v, slash ? name : settings_str(s, VS_VAULT_NAME),
+                             slash ? slash + 1 : name, (int)bits, e));
     }
 }
 
@@ -74,7 +110,7 @@ static char *credential_file(const struct settings *s, const char *identity)
 
 /* A credential whose file is gone is replaced: only its hash is kept. */
 static RC make_identity(const struct settings *s, struct vault_service *v, const char *name,
-                        const char *role, struct err *e)
+                        char *role, struct err *e)
 {
     AUTO(buf_wipe) struct buf secret = BUF_INIT;
     AUTO(mem_freep) char *file = credential_file(s, name);
@@ -84,7 +120,10 @@ static RC make_identity(const struct settings *s, struct vault_service *v, const
         TRY(file_write_atomic(file, 0600, buf_view(&secret), e));
     if (!*role)
         FAIL(e, ERR_CONFIG, "\"%s\" has no role: write %s:ROLE", name, name);
-    return vault_grant(v, settings_str(s, VS_VAULT_NAME), name, role, e);
+    char *at = strchr(role, '@');
+    if (at)
+        *at = 0;
+    return vault_grant(v, at ? at + 1 : settings_str(s, VS_VAULT_NAME), name, role, e);
 }
 
 static RC make_identities(const struct settings *s, struct vault_service *v, struct err *e)
@@ -108,7 +147,8 @@ RC bootstrap_make(const struct settings *s, struct vault_service *v, struct err 
     static const struct {
         RC (*make)(const struct settings *s, struct vault_service *v, struct err *e);
         int setting;
-    } steps[] = { { make_vault, VS_VAULT_NAME },
+    } steps[] = { { make_vaults, VS_VAULTS_FILE },
+                  { make_vault, VS_VAULT_NAME },
                   { make_keys, VS_BOOTSTRAP_KEYS },
                   { make_identities, VS_BOOTSTRAP_IDENTITIES } };
 

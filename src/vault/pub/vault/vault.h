@@ -26,7 +26,7 @@ struct vault_config {
     const char *domain;
     const char *login_host;    /* "login.localhost" */
     const char *tenant;        /* a UUID; "" = chosen at the first start */
-    const char *region;        /* "local" */
+    const char *region;        /* of vaults that are made without saying theirs: "local" */
     uint32_t token_lifetime_s; /* of managed identities' tokens */
     /* go on without the pin beside the root key file, and make a new one */
     bool adopt;
@@ -51,6 +51,10 @@ const char *vault_tenant(const struct vault_service *s);
 
 /* What a first installation needs; each does nothing when the thing is there. */
 RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e);
+/* vault_put_vault(): makes a vault, or changes one that is there, and saves. settings is JSON text: README.md lists the members, those
+ * left out stay as they are. Errors: ERR_FAILED_TO_PARSE, ERR_BAD_VALUE (names the setting), ERR_IO. */
+RC vault_put_vault(struct vault_service *s, const char *vault, struct slice settings,
+                   struct err *e);
 RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits,
                     struct err *e);
 /* vault_ensure_identity(): header_secret gets the credential for the App Service endpoint when it is new, else stays empty: only its
