@@ -49,20 +49,28 @@ static RC socket_address(const char *path, struct sockaddr_un *out, struct err *
     return RC_OK;
 }
 
-/* Wait until fd is readable or the server stops; false on a time-out, a stop or an error. */
-static bool wait_readable(int fd, int wake_fd, int timeout_ms)
+static int millis_until(uint64_t deadline_us)
+{
+    uint64_t now = clock_mono_us();
+    return deadline_us > now ? (int)MIN((deadline_us - now) / 1000 + 1, (uint64_t)INT32_MAX) : 0;
+}
+
+/* Wait until fd is readable or the server stops; false on a time-out (0: never), a stop or an error. */
+static bool wait_readable(int fd, int wake_fd, uint64_t deadline_us)
 {
     struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = wake_fd, .events = POLLIN } };
     int n;
     do {
-        n = poll(p, 2, timeout_ms);
+        n = poll(p, 2, deadline_us ? millis_until(deadline_us) : -1);
     } while (n < 0 && errno == EINTR);
     return n > 0 && !p[1].revents && (p[0].revents & (POLLIN | POLLHUP));
 }
 
-/* One line without its end; false when the peer left, was too slow or sent too much. */
-static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line, int timeout_ms)
+/* One line without its end; false when the peer left, was too slow (for the whole line) or sent too much. */
+static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line,
+                      uint64_t timeout_ms)
 {
+    uint64_t deadline_us = clock_mono_us() + timeout_ms * 1000;
     buf_clear(line);
     for (;;) {
         uint8_t *end = pending->len ? memchr(pending->p, '\n', pending->len) : NULL;
@@ -73,7 +81,7 @@ static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line
             pending->len -= n + 1;
             return true;
         }
-        if (pending->len >= ADMIN_LINE_MAX || !wait_readable(fd, wake_fd, timeout_ms))
+        if (pending->len >= ADMIN_LINE_MAX || !wait_readable(fd, wake_fd, deadline_us))
             return false;
         buf_reserve(pending, 4096);
         ssize_t got = recv(fd, pending->p + pending->len, 4096, 0);
@@ -85,11 +93,29 @@ static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line
     }
 }
 
-static bool send_all(int fd, struct slice s)
+/* Wait for room to write. Once the server stops (wake_fd), a peer that does not read gets ADMIN_STOP_MS more. */
+static bool wait_writable(int fd, int wake_fd, uint64_t *deadline_us)
 {
-    while (s.len) {
-        ssize_t n = send(fd, s.p, s.len, MSG_NOSIGNAL);
+    struct pollfd p[2] = { { .fd = fd, .events = POLLOUT }, { .fd = wake_fd, .events = POLLIN } };
+    for (;;) {
+        int n = poll(p, 2, millis_until(*deadline_us));
         if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || p[0].revents)
+            return n > 0 && (p[0].revents & POLLOUT);
+        *deadline_us = MIN(*deadline_us, clock_mono_us() + (uint64_t)ADMIN_STOP_MS * 1000);
+        p[1].fd = -1;
+    }
+}
+
+static bool send_all(int fd, int wake_fd, struct slice s)
+{
+    uint64_t deadline_us = clock_mono_us() + (uint64_t)ADMIN_IDLE_MS * 1000;
+    while (s.len) {
+        ssize_t n = send(fd, s.p, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN && wait_writable(fd, wake_fd, &deadline_us))
             continue;
         if (n <= 0)
             return false;
@@ -171,7 +197,7 @@ static void *serve(void *arg)
            read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
         buf_clear(&out);
         answer(c, &line, &out);
-        if (!send_all(c->fd, buf_view(&out)))
+        if (!send_all(c->fd, s->wake[0], buf_view(&out)))
             break;
     }
     close(c->fd);
@@ -202,9 +228,6 @@ static void start_connection(struct admin_server *s, int fd)
         }
         return;
     }
-    /* A peer that does not read its answer must not hold the thread for ever. */
-    struct timeval limit = { .tv_sec = ADMIN_IDLE_MS / 1000 };
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     struct connection *c = NEW(struct connection);
     c->server = s;
     c->fd = fd;
@@ -226,7 +249,7 @@ static void *accept_loop(void *arg)
 {
     struct admin_server *s = arg;
     while (!atomic_load(&s->stopping)) {
-        if (!wait_readable(s->fd, s->wake[0], -1))
+        if (!wait_readable(s->fd, s->wake[0], 0))
             continue;
         int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
@@ -330,9 +353,9 @@ RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct
     buf_push_u8(&text, '\n');
     AUTO(buf_fini) struct buf pending = BUF_INIT;
     AUTO(buf_fini) struct buf line = BUF_INIT;
-    if (!send_all(fd, buf_view(&text)))
+    if (!send_all(fd, -1, buf_view(&text)))
         FAIL(e, ERR_IO, "the node on \"%s\" closed the connection", path);
-    if (!read_line(fd, -1, &pending, &line, (int)MIN(timeout_ms, (uint64_t)INT32_MAX)))
+    if (!read_line(fd, -1, &pending, &line, timeout_ms))
         FAIL(e, ERR_TIMEOUT, "the node on \"%s\" did not answer", path);
     TRY(bdoc_from_json(a, buf_cstr(&line), out, e));
     return raise_answer(*out, e);

@@ -40,6 +40,11 @@ bool custody_exists(const char *dir)
     return env_files_exist(dir);
 }
 
+int custody_clean(const char *dir)
+{
+    return env_files_clean(dir);
+}
+
 static struct custody *custody_new(const struct custody_config *c)
 {
     struct custody *k = NEW(struct custody);

@@ -258,7 +258,8 @@ class Node(Program):
         def reached():
             self.check_alive()
             try:
-                return self.state() == state
+                status = self.admin("status")
+                return status.get("state") == state and not status.get("sealing")
             except (OSError, ValueError):  # between two images of the process its socket is closed
                 return False
         wait_until(reached, f"node is {state}", seconds)

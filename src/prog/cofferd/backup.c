@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "making.h"
 #include "store/store.h"
 
 enum { SMALL_FILE_MAX = 1 << 20, COPY_STEP = 1 << 24 };
@@ -73,12 +74,6 @@ static RC check_empty_dir(const char *path, struct err *e)
     return RC_OK;
 }
 
-RC restore_envelope(struct process *p, const char *from, struct err *e)
-{
-    TRY(check_empty_dir(p->data_dir, e));
-    return copy_beside(from, p->data_dir, e);
-}
-
 /* Byte for byte: the files are sealed, and stay so. */
 static RC copy_file(const char *from, const char *to, struct err *e)
 {
@@ -120,13 +115,18 @@ static RC copy_dir(const char *from, const char *to, struct err *e)
     return rc.failed ? rc : dir_sync(to, e);
 }
 
-RC restore_store(struct process *p, const char *from, struct err *e)
+RC restore_copy(struct process *p, const char *from, struct err *e)
 {
     AUTO(mem_freep) char *source = mem_printf("%s/store", from);
+    TRY(check_empty_dir(p->data_dir, e));
+    if (!custody_exists(from))
+        FAIL(e, ERR_BACKUP_INVALID, "\"%s\" holds no key envelope", from);
     if (!path_exists(source))
         FAIL(e, ERR_BACKUP_INVALID, "\"%s\" holds no store", from);
+    TRY(making_begin(p, MAKING_RESTORE, e));
     TRY(copy_dir(source, p->store_dir, e));
-    return dir_sync(p->data_dir, e);
+    TRY(dir_sync(p->data_dir, e));
+    return copy_beside(from, p->data_dir, e);
 }
 
 static RC read_space(struct store *store, enum store_space space, struct err *e)

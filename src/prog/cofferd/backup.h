@@ -12,10 +12,9 @@ struct store;
 /* backup_make(): into dir, which does not exist yet; its parent does. Complete when the envelope, written last, is there. [long]
  * Errors: ERR_CONFIG (the path), ERR_DISK_FULL, ERR_IO. */
 RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e);
-/* restore_envelope(): first half of an offline restore: the envelope of the backup into an empty data directory. */
-RC restore_envelope(struct process *p, const char *from, struct err *e);
-/* restore_store(): second half: copy the backup's store, byte for byte, synced. Opening it then authenticates every file. [long] */
-RC restore_store(struct process *p, const char *from, struct err *e);
+/* restore_copy(): an offline restore into an empty data directory: the backup's store, byte for byte, then its envelope; synced. As in a backup, the envelope
+ * says that all is there. Opening then authenticates every file. [long] Errors: ERR_CONFIG (not empty), ERR_BACKUP_INVALID, ERR_DISK_FULL, ERR_IO. */
+RC restore_copy(struct process *p, const char *from, struct err *e);
 /* restore_verify(): last: read every record of the opened store, so that every byte of it was authenticated before a client sees it. [long] */
 RC restore_verify(struct store *store, struct err *e);
 

@@ -33,6 +33,7 @@ static void encode(const struct handoff *h, struct buf *out)
     for (int i = 0; i < h->n_fds; i++)
         bw_i32(&w, NULL, h->fds[i]);
     bw_array_end(&w);
+    bw_i32(&w, "lock", h->lock_fd);
     bw_finish(&w);
 }
 
@@ -61,17 +62,20 @@ static RC decode_fds(struct bdoc array, struct handoff *out, struct err *e)
 static RC decode(struct slice in, struct handoff *out, struct err *e)
 {
     struct bdoc d;
-    int64_t mode, cause;
+    int64_t mode, cause, lock;
     TRY(bdoc_validate(in.p, in.len, 4, &d, e));
     struct bval since = bdoc_get(d, "since"), text = bdoc_get(d, "text"), fds = bdoc_get(d, "fds");
     if (!bval_to_i64(bdoc_get(d, "mode"), &mode) || mode <= HANDOFF_NONE ||
         mode >= HANDOFF_MODE_NR || since.type != BT_INT64 ||
-        !bval_to_i64(bdoc_get(d, "cause"), &cause) || text.type != BT_STRING ||
-        fds.type != BT_ARRAY)
+        !bval_to_i64(bdoc_get(d, "cause"), &cause) || !bval_to_i64(bdoc_get(d, "lock"), &lock) ||
+        lock < -1 || lock > INT32_MAX || text.type != BT_STRING || fds.type != BT_ARRAY)
         FAIL(e, ERR_CONFIG, "the hand-off of the process before cannot be read");
     out->mode = (enum handoff_mode)mode;
     out->since_ms = bval_i64(since);
     out->cause = (enum err_code)cause;
+    out->lock_fd = (int)lock;
+    if (lock >= 0 && fcntl((int)lock, F_SETFD, FD_CLOEXEC) < 0)
+        FAIL(e, ERR_CONFIG, "the hand-off names a lock that is not open");
     struct slice t = bval_str(text);
     snprintf(out->cause_text, sizeof(out->cause_text), "%.*s", (int)t.len, (const char *)t.p);
     return decode_fds(bval_doc(fds), out, e);
@@ -79,7 +83,7 @@ static RC decode(struct slice in, struct handoff *out, struct err *e)
 
 RC handoff_take(struct handoff *out, struct err *e)
 {
-    *out = (struct handoff){ .mode = HANDOFF_NONE };
+    *out = (struct handoff){ .mode = HANDOFF_NONE, .lock_fd = -1 };
     const char *env = getenv(HANDOFF_ENV);
     if (!env)
         return RC_OK;
@@ -92,7 +96,7 @@ RC handoff_take(struct handoff *out, struct err *e)
     if (lseek(fd, 0, SEEK_SET) < 0)
         return file_err(e, errno, "read", "the hand-off");
     TRY(file_read_fd(fd, HANDOFF_MAX, &text, e));
-    struct handoff h = { .mode = HANDOFF_NONE };
+    struct handoff h = { .mode = HANDOFF_NONE, .lock_fd = -1 };
     TRY(decode(buf_view(&text), &h, e));
     *out = h;
     return RC_OK;
@@ -121,6 +125,8 @@ RC handoff_exec(int self_fd, char **argv, const struct handoff *h, struct err *e
     keep_open(fd);
     for (int i = 0; i < h->n_fds; i++)
         keep_open(h->fds[i]);
+    if (h->lock_fd >= 0)
+        keep_open(h->lock_fd);
     fexecve(self_fd, argv, environ);
     FAIL(e, ERR_INTERNAL, "cannot execute the program again: %s", strerror(errno));
 }

@@ -21,12 +21,13 @@ struct handoff {
     char cause_text[512];     /* for the administration socket and the log */
     int fds[HANDOFF_FDS_MAX]; /* listening sockets, in the order of the listeners */
     int n_fds;
+    int lock_fd; /* the data directory, with the lock that goes along; -1 when there is none */
 };
 
 /* handoff_take(): read and remove what a predecessor left; mode HANDOFF_NONE when there is none. Once, before threads. */
 RC handoff_take(struct handoff *out, struct err *e);
-/* handoff_exec(): replace this process by a new image of self_fd (an fd of the binary) with the same arguments, keeping only the sockets and
- * the standard streams. Returns only by failing; the caller then kills the process, since it must not go on. */
+/* handoff_exec(): replace this process by a new image of self_fd (an fd of the binary) with the same arguments, keeping only the sockets, the
+ * lock and the standard streams: no moment passes in which another process could take the directory. Returns only by failing; the caller then kills the process, since it must not go on. */
 RC handoff_exec(int self_fd, char **argv, const struct handoff *h, struct err *e);
 
 #endif

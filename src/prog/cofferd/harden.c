@@ -51,10 +51,6 @@ RC harden_process(struct err *e)
         FAIL(e, ERR_CRYPTO, "cannot turn core dumps off: %s", strerror(errno));
     for (size_t i = 0; i < ARRAY_LEN(unwanted); i++)
         unsetenv(unwanted[i]);
-    sigset_t empty;
-    sigemptyset(&empty);
-    if (sigprocmask(SIG_SETMASK, &empty, NULL) < 0)
-        FAIL(e, ERR_INTERNAL, "cannot set the signal mask: %s", strerror(errno));
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     raise_limit(RLIMIT_NOFILE);

@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "base/thread.h"
 #include "crypto/kdf.h"
+#include "making.h"
 #include "provider.h"
 
 struct keyloop {
@@ -64,10 +65,13 @@ static RC read_target(struct keyloop *k, struct probe_target *out, struct err *e
         custody_probe_target(k->c.custody, out);
         return RC_OK;
     }
+    enum making making;
+    TRY(making_read(k->c.process, &making, e));
     struct custody_config cc = { .dir = k->c.process->data_dir,
                                  .pin_path = k->c.process->pin_path,
                                  .mode = k->c.process->mode,
-                                 .adopt = settings_bool(k->c.process->set, SET_ADOPT) };
+                                 .adopt = making == MAKING_RESTORE ||
+                                          settings_bool(k->c.process->set, SET_ADOPT) };
     return custody_read_target(&cc, out, e);
 }
 
@@ -130,15 +134,16 @@ static void handoff_of(struct keyloop *k, const struct probe_result *r, struct h
 {
     *out = (struct handoff){ .mode = HANDOFF_SEALED,
                              .since_ms = clock_real_ms(),
-                             .cause = r->err.code ? r->err.code : ERR_KEY_UNREACHABLE };
+                             .cause = r->err.code ? r->err.code : ERR_KEY_UNREACHABLE,
+                             .lock_fd = -1 };
     mutex_lock(&k->lock);
     const char *cause = ks_cause_name(k->m.cause);
     mutex_unlock(&k->lock);
     snprintf(out->cause_text, sizeof(out->cause_text), "%s: %s", cause, r->err.msg);
 }
 
-/* One probe, and what follows from it. */
-static void round_of(struct keyloop *k, bool fresh)
+/* One probe, and what follows from it. False: this image is asked to make way for another, and has nothing to decide any more. */
+static bool round_of(struct keyloop *k, bool fresh)
 {
     struct probe_result r;
     probe(k, fresh, &r);
@@ -155,18 +160,23 @@ static void round_of(struct keyloop *k, bool fresh)
         struct handoff why;
         handoff_of(k, &r, &why);
         k->c.on_seal(k->c.arg, &why);
-    } else if (actions & KS_RETURN) {
-        k->c.on_return(k->c.arg);
-    } else if (r.cls == PROBE_OK && r.newer && k->c.custody) {
-        follow(k, &r);
+        return false;
     }
+    if (actions & KS_RETURN) {
+        k->c.on_return(k->c.arg);
+        return false;
+    }
+    if (r.cls == PROBE_OK && r.newer && k->c.custody)
+        follow(k, &r);
+    return true;
 }
 
 static void *loop(void *arg)
 {
     struct keyloop *k = arg;
+    bool deciding = true;
     mutex_lock(&k->lock);
-    while (!k->stopping) {
+    while (deciding && !k->stopping) {
         struct ks_plan plan = ks_next(&k->m);
         uint64_t now = clock_boot_us();
         if (plan.due_boot_us > now) {
@@ -177,7 +187,7 @@ static void *loop(void *arg)
         }
         ks_began(&k->m, ks_now());
         mutex_unlock(&k->lock);
-        round_of(k, plan.fresh);
+        deciding = round_of(k, plan.fresh);
         mutex_lock(&k->lock);
     }
     mutex_unlock(&k->lock);

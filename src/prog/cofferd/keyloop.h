@@ -1,7 +1,8 @@
 /* keyloop.h - the prober: one thread that looks at the customer's key and drives the state machine of keys/state.h.
  *
  * Ready    It probes, follows newer versions of the key, counts the grace period down, and calls on_seal() once when the machine says so.
- * Sealed   It probes with the canary of the envelope and calls on_return() when the vault says yes.
+ * Sealed   It probes with the canary of the envelope and calls on_return() once, when the vault says yes.
+ * After    Either call is its last word: it probes no more, since the image is replaced. A key that comes back while the node seals is found by the next one.
  * Disk     What must survive a restart (last success, state, cause) is written to the state directory when the machine says so.
  * Threads  keyloop_revalidate() and keyloop_status() from any thread; the callbacks run in the prober's thread.
  */

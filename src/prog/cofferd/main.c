@@ -65,21 +65,22 @@ static void log_settings(const struct settings *s)
     }
 }
 
-/* The main thread takes these with sigwaitinfo(); every other thread inherits the mask. */
-static void block_signals(void)
+/* The mask of the process, whatever it was started with: the main thread takes these with sigwaitinfo(), and every other thread inherits the mask. Set
+ * in one step: a signal that the image before could not take any more is pending, and must find no moment in which it would end this one. */
+static void set_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGUSR1);
-    INVARIANT(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    INVARIANT(sigprocmask(SIG_SETMASK, &set, NULL) == 0);
 }
 
 static RC prepare(struct process *p, struct err *e)
 {
+    set_signals();
     TRY(harden_process(e));
-    block_signals();
     p->self_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (p->self_fd < 0)
         return file_err(e, errno, "open", "the program itself");

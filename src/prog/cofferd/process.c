@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -64,16 +65,31 @@ RC process_places(struct process *p, struct err *e)
     p->store_dir = mem_printf("%s/store", p->data_dir);
     p->pin_path = mem_printf("%s/pin", p->state_dir);
     p->machine_path = mem_printf("%s/key-state", p->state_dir);
+    p->making_path = mem_printf("%s/making", p->state_dir);
     p->root_key_path = path_or(p->set, SET_SERVICE_ROOT_KEY, p->state_dir, "service-root.key");
     p->admin_path = path_or(p->set, SET_ADMIN_SOCKET, p->state_dir, "admin.sock");
     return RC_OK;
 }
 
+static bool same_file(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 RC process_lock(struct process *p, struct err *e)
 {
+    AUTO(fd_closep) int handed = p->handoff.lock_fd;
+    p->handoff.lock_fd = -1;
     p->lock_fd = open(p->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->lock_fd < 0)
         return file_err(e, errno, "open", p->data_dir);
+    /* The lock belongs to the open file that the image before left. */
+    if (handed >= 0 && same_file(handed, p->lock_fd)) {
+        fd_close(p->lock_fd);
+        p->lock_fd = handed;
+        handed = -1;
+    }
     if (flock(p->lock_fd, LOCK_EX | LOCK_NB) < 0)
         FAIL(e, ERR_DIRECTORY_BUSY, "another process holds the data directory \"%s\"", p->data_dir);
     return RC_OK;
@@ -83,8 +99,10 @@ void process_fini(struct process *p)
 {
     fd_close(p->lock_fd);
     fd_close(p->self_fd);
-    char **const places[] = { &p->data_dir,      &p->store_dir,    &p->state_dir, &p->pin_path,
-                              &p->root_key_path, &p->machine_path, &p->admin_path };
+    char **const places[] = {
+        &p->data_dir,      &p->store_dir,    &p->state_dir,   &p->pin_path,
+        &p->root_key_path, &p->machine_path, &p->making_path, &p->admin_path
+    };
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         mem_freep(places[i]);
     settings_free(p->set);

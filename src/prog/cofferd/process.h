@@ -24,12 +24,13 @@ struct process {
     enum key_mode mode;
     /* Places, absolute; owned. */
     char *data_dir, *store_dir, *state_dir;
-    char *pin_path, *root_key_path, *machine_path, *admin_path;
+    char *pin_path, *root_key_path, *machine_path, *making_path, *admin_path;
 };
 
 /* process_places(): work the places out of the settings and make the directories (mode 0700). Errors: ERR_CONFIG, ERR_IO. */
 RC process_places(struct process *p, struct err *e);
-/* process_lock(): one process a data directory: ERR_DIRECTORY_BUSY names it. Before anything in it is touched. */
+/* process_lock(): one process a data directory: ERR_DIRECTORY_BUSY names it. Before anything in it is touched. The lock that an
+ * image before left is taken over. */
 RC process_lock(struct process *p, struct err *e);
 void process_fini(struct process *p);
 

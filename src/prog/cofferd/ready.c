@@ -33,6 +33,8 @@
 #include "unlock.h"
 #include "user_store.h"
 
+enum { DOG_PATIENCE_US = 2000000 };
+
 struct ready {
     struct process *p;
     struct custody *custody;
@@ -70,6 +72,45 @@ static void ask_stop(void *arg)
     wake_main(r);
 }
 
+/* ---- the watchdog of sealing -------------------------------------------------------------------------------------- */
+
+/* Waits until the deadline; true: the image ended in order before it. */
+static bool dog_waits(struct ready *r, uint64_t us)
+{
+    uint64_t deadline = clock_mono_us() + us;
+    mutex_lock(&r->dog_lock);
+    while (!r->dog_done && cond_wait_until(&r->dog_wake, &r->dog_lock, deadline)) {
+    }
+    bool done = r->dog_done;
+    mutex_unlock(&r->dog_lock);
+    return done;
+}
+
+/* Started with the node, so that sealing needs nothing that the system could refuse. */
+static void *seal_watchdog(void *arg)
+{
+    struct ready *r = arg;
+    mutex_lock(&r->dog_lock);
+    while (!r->dog_loose && !r->dog_done)
+        cond_wait(&r->dog_wake, &r->dog_lock);
+    mutex_unlock(&r->dog_lock);
+    if (dog_waits(r, settings_us(r->p->set, SET_WIPE_DEADLINE)))
+        return NULL;
+    secret_arena_wipe();
+    /* The main thread had its time; an image that cannot replace itself must not live on with decrypted pages. */
+    if (!dog_waits(r, DOG_PATIENCE_US))
+        raise(SIGKILL);
+    return NULL;
+}
+
+static void tell_watchdog(struct ready *r, bool *what)
+{
+    mutex_lock(&r->dog_lock);
+    *what = true;
+    cond_broadcast(&r->dog_wake);
+    mutex_unlock(&r->dog_lock);
+}
+
 /* ---- what the prober asks for ------------------------------------------------------------------------------------ */
 
 static void on_seal(void *arg, const struct handoff *why)
@@ -77,6 +118,7 @@ static void on_seal(void *arg, const struct handoff *why)
     struct ready *r = arg;
     r->why = *why;
     atomic_store(&r->sealing, true);
+    tell_watchdog(r, &r->dog_loose); /* now: the main thread may be busy with a stop */
     atomic_store(&r->seal, true);
     wake_main(r);
 }
@@ -127,35 +169,6 @@ static const struct node_key_ops key_ops = { .check = key_check,
                                              .status = key_status,
                                              .revalidate = key_revalidate };
 
-/* ---- the watchdog of sealing -------------------------------------------------------------------------------------- */
-
-/* Started with the node, so that sealing needs nothing that the system could refuse. */
-static void *seal_watchdog(void *arg)
-{
-    struct ready *r = arg;
-    mutex_lock(&r->dog_lock);
-    while (!r->dog_loose && !r->dog_done)
-        cond_wait(&r->dog_wake, &r->dog_lock);
-    bool done = r->dog_done;
-    mutex_unlock(&r->dog_lock);
-    if (done)
-        return NULL;
-    clock_sleep_us(settings_us(r->p->set, SET_WIPE_DEADLINE));
-    secret_arena_wipe();
-    /* The main thread had its time; an image that cannot replace itself must not live on with decrypted pages. */
-    clock_sleep_us(2000000);
-    raise(SIGKILL);
-    return NULL;
-}
-
-static void tell_watchdog(struct ready *r, bool *what)
-{
-    mutex_lock(&r->dog_lock);
-    *what = true;
-    cond_broadcast(&r->dog_wake);
-    mutex_unlock(&r->dog_lock);
-}
-
 /* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static void on_store_event(void *arg, enum store_event ev, const char *text)
@@ -199,12 +212,6 @@ static RC open_store(struct ready *r, bool created, struct err *e)
     };
     mem_free(st);
     return store_open(&c, &r->store, e);
-}
-
-/* The envelope is written before the store is made; a stop in between leaves an envelope without a store, which no client ever saw: it is made now. */
-static bool store_is_missing(struct ready *r)
-{
-    return !path_exists(r->p->store_dir);
 }
 
 static RC open_node(struct ready *r, struct err *e)
@@ -282,26 +289,31 @@ static RC start_prober(struct ready *r, struct err *e)
     return RC_OK;
 }
 
-/* *restored: a backup was copied into the empty data directory, and is to be verified once it is open. */
-static RC unlock(struct ready *r, bool *created, bool *restored, struct err *e)
+static RC unlock(struct ready *r, enum making *making, struct err *e)
 {
-    const char *restore = settings_str(r->p->set, SET_RESTORE_FROM);
-    if (*restore && !custody_exists(r->p->data_dir))
-        TRY(restore_envelope(r->p, restore, e));
-    else
-        restore = "";
-    TRY(unlock_keys(r->p, *restore != '\0', &r->custody, created, e));
-    *restored = *restore != '\0';
-    return *restored ? restore_store(r->p, restore, e) : RC_OK;
+    const char *backup = settings_str(r->p->set, SET_RESTORE_FROM);
+    TRY(making_read(r->p, making, e));
+    if (*backup && !custody_exists(r->p->data_dir)) {
+        TRY(restore_copy(r->p, backup, e));
+        *making = MAKING_RESTORE;
+    }
+    return unlock_keys(r->p, making, &r->custody, e);
+}
+
+/* What is made is there only when it can be opened; what is restored, when every byte of it was authenticated. */
+static RC open_data(struct ready *r, struct err *e)
+{
+    enum making making;
+    TRY(unlock(r, &making, e));
+    TRY(open_store(r, making == MAKING_NEW, e));
+    if (making == MAKING_RESTORE)
+        TRY(restore_verify(r->store, e));
+    return making == MAKING_NOTHING ? RC_OK : making_done(r->p, e);
 }
 
 static RC start(struct ready *r, struct err *e)
 {
-    bool created, restored;
-    TRY(unlock(r, &created, &restored, e));
-    TRY(open_store(r, created || store_is_missing(r), e));
-    if (restored)
-        TRY(restore_verify(r->store, e));
+    TRY(open_data(r, e));
     TRY(open_node(r, e));
     r->ops =
         (struct ops_ctx){ .source = { .process = r->p, .custody = r->custody, .store = r->store },
@@ -329,27 +341,27 @@ static RC stop(struct ready *r, struct err *e)
 {
     atomic_store(&r->node.stopping, true);
     frontdoor_stop(r->door);
+    admin_close(r->admin); /* it looks at the loop and the store */
     keyloop_stop(r->loop);
     r->loop = NULL;
-    admin_close(r->admin);
     if (r->ticking)
         thread_join(r->ticker);
-    if (r->dog_runs) {
-        tell_watchdog(r, &r->dog_done);
-        thread_join(r->dog);
-    }
     frontdoor_free(r->door);
     node_close(&r->node);
     identity_free(r->identity);
     secret_free(r->salt_key);
     rc_t rc = store_close(r->store, e);
     custody_free(r->custody);
+    /* to the last: a key that is lost during the stop is wiped in time all the same */
+    if (r->dog_runs) {
+        tell_watchdog(r, &r->dog_done);
+        thread_join(r->dog);
+    }
     return rc;
 }
 
 static void seal(struct ready *r)
 {
-    tell_watchdog(r, &r->dog_loose);
     struct kv kv[] = { KV_STR("cause", r->why.cause_text) };
     log_write(EV_KEY_SEALING, kv, 1);
     struct cmd_seal what = { .state = key_state_name(KEY_INACCESSIBLE),
@@ -360,6 +372,7 @@ static void seal(struct ready *r)
         log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
     secret_arena_wipe();
     frontdoor_fds(r->door, &r->why);
+    r->why.lock_fd = r->p->lock_fd;
     err_reset(&e);
     if (handoff_exec(r->p->self_fd, r->p->argv, &r->why, &e).failed)
         log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
@@ -369,7 +382,9 @@ static void seal(struct ready *r)
 /* A new image instead of a second life for this one: what a stopped engine leaves in memory is of no use, and the start is the path that is tested most. */
 static void reopen(struct ready *r)
 {
-    struct handoff next = { .mode = HANDOFF_READY, .since_ms = clock_real_ms() };
+    struct handoff next = { .mode = HANDOFF_READY,
+                            .since_ms = clock_real_ms(),
+                            .lock_fd = r->p->lock_fd };
     struct err e = { 0 };
     log_event0(EV_STORE_REOPENING);
     atomic_store(&r->node.stopping, true);
@@ -402,7 +417,9 @@ static void wait_for_end(struct ready *r)
 /* The key cannot be reached at start: nothing secret is in this image, so it can wait as it is. */
 static enum run_end wait_sealed(struct ready *r, const struct err *e)
 {
-    struct handoff why = { .mode = HANDOFF_SEALED, .since_ms = clock_real_ms(), .cause = e->code };
+    struct handoff why = {
+        .mode = HANDOFF_SEALED, .since_ms = clock_real_ms(), .cause = e->code, .lock_fd = -1
+    };
     if (r->p->handoff.mode == HANDOFF_READY && r->p->handoff.since_ms)
         why.since_ms = r->p->handoff.since_ms;
     snprintf(why.cause_text, sizeof(why.cause_text), "%s", e->msg);

@@ -104,7 +104,9 @@ static bool wait_for_end(struct sealed *s)
 
 static void replace_image(struct sealed *s)
 {
-    struct handoff h = { .mode = HANDOFF_READY, .since_ms = s->why.since_ms };
+    struct handoff h = { .mode = HANDOFF_READY,
+                         .since_ms = s->why.since_ms,
+                         .lock_fd = s->p->lock_fd };
     struct err e = { 0 };
     log_event0(EV_KEY_RETURNING);
     frontdoor_fds(s->door, &h);
@@ -130,8 +132,8 @@ enum run_end sealed_run(struct process *p, const struct handoff *why)
     }
     log_event0(EV_STOPPING);
     frontdoor_stop(s->door);
+    admin_close(s->admin); /* it looks at the loop */
     keyloop_stop(s->loop);
-    admin_close(s->admin);
     frontdoor_free(s->door);
     log_event0(EV_STOPPED);
     mem_free(s);

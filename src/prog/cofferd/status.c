@@ -68,10 +68,14 @@ void status_write(const struct status_source *s, struct bw *w)
     bw_str(w, "mode", key_mode_name(s->process->mode));
     bw_str(w, "algorithm", "AES-256-GCM");
     bw_str(w, "engine", crypto_engine());
-    if (s->loop)
+    if (s->loop) {
         keyloop_status(s->loop, w);
-    else
+        /* Decided, but the image with the keys is still there; the next one does not say so any more. */
+        if (s->custody && !keyloop_is_ready(s->loop))
+            bw_bool(w, "sealing", true);
+    } else {
         bw_str(w, "state", key_state_name(s->custody ? KEY_READY : KEY_INACCESSIBLE));
+    }
     if (s->custody)
         write_custody(s, w);
     if (s->store)

@@ -46,8 +46,8 @@ static void report_open(const struct custody_report *r)
         log_err(EV_ENVELOPE_ROTATION, &r->pending_err, NULL, 0);
 }
 
-static RC open_or_create(struct process *p, const struct custody_config *cc, struct custody **out,
-                         bool *created, struct err *e)
+static RC open_or_create(struct process *p, const struct custody_config *cc, enum making *making,
+                         struct custody **out, bool *created, struct err *e)
 {
     if (custody_exists(p->data_dir)) {
         struct custody_report report = { 0 };
@@ -55,7 +55,11 @@ static RC open_or_create(struct process *p, const struct custody_config *cc, str
         report_open(&report);
         return RC_OK;
     }
+    if (*making == MAKING_NEW)
+        custody_clean(p->data_dir);
     TRY(check_empty(p, e));
+    TRY(making_begin(p, MAKING_NEW, e));
+    *making = MAKING_NEW;
     TRY(custody_create(cc, out, e));
     *created = true;
     return RC_OK;
@@ -78,10 +82,10 @@ static RC check_not_denied(struct process *p, const struct custody_config *cc, s
     return RC_OK;
 }
 
-RC unlock_keys(struct process *p, bool restored, struct custody **out, bool *created, struct err *e)
+RC unlock_keys(struct process *p, enum making *making, struct custody **out, struct err *e)
 {
+    bool created = false;
     *out = NULL;
-    *created = false;
     AUTO(provider_freep) struct key_provider *provider = NULL;
     TRY(provider_for_smk(p, &provider, e));
     struct custody_config cc = {
@@ -90,16 +94,16 @@ RC unlock_keys(struct process *p, bool restored, struct custody **out, bool *cre
         .mode = p->mode,
         .provider = provider,
         .timeout_us = settings_us(p->set, SET_PROBE_TIMEOUT) * 2,
-        .adopt = restored || settings_bool(p->set, SET_ADOPT),
+        .adopt = *making == MAKING_RESTORE || settings_bool(p->set, SET_ADOPT),
     };
     if (p->mode == KEY_MODE_CMK && custody_exists(p->data_dir))
         TRY(check_not_denied(p, &cc, e));
     struct custody *k = NULL;
-    TRY(open_or_create(p, &cc, &k, created, e));
+    TRY(open_or_create(p, &cc, making, &k, &created, e));
     custody_set_provider(k, NULL); /* the helper ends here; a rotation starts another */
     struct custody_status st;
     custody_status(k, &st);
-    log_event(*created ? EV_KEY_CREATED : EV_KEY_UNSEALED, KV_STR("mode", key_mode_name(st.mode)),
+    log_event(created ? EV_KEY_CREATED : EV_KEY_UNSEALED, KV_STR("mode", key_mode_name(st.mode)),
               KV_U64("generation", st.current), KV_STR("version", st.version),
               KV_U64("envelope", st.sequence), KV_HEX("lineage", st.lineage, LINEAGE_LEN));
     *out = k;

@@ -67,6 +67,8 @@ struct custody_report {
 
 /* custody_exists(): whether either copy is there, damaged or not. */
 bool custody_exists(const char *dir);
+/* custody_clean(): remove what a write that was cut short left; how many files. Before anything else has the directory open. */
+int custody_clean(const char *dir);
 /* custody_create(): a new lineage with generation 1: wrapped, verified by a real unwrap, then written. Refused (ERR_CONFLICT) when a
  * copy exists; ERR_ENVELOPE_CORRUPT when the pin remembers an envelope that is not there. [net] */
 RC custody_create(const struct custody_config *c, struct custody **out, struct err *e);
