@@ -1,11 +1,13 @@
 /* rsa.c - RSA over OpenSSL's EVP. See crypto/rsa.h. */
 #include "crypto/rsa.h"
 
+#include <limits.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
+#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <string.h>
@@ -218,21 +220,68 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
     return rc;
 }
 
-RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
-                   struct err *e)
+/* pss: else PKCS #1 v1.5 */
+static RC sign(const struct secret *private_der, bool pss, struct slice message,
+               struct buf *signature, struct err *e)
 {
     AUTO_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = NULL; /* the digest context's */
     uint8_t out[RSA_BYTES_MAX];
     size_t len = sizeof out;
 
     TRY(parse_private(private_der, &key, e));
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out &&
-              EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1 &&
+              (!pss || (EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+                        EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
               EVP_DigestSign(md, out, &len, message.p, message.len) == 1;
     EVP_MD_CTX_free(md);
     if (!ok)
         return library_failed(e, "sign with an RSA key");
     buf_push(signature, out, len);
+    return RC_OK;
+}
+
+RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
+                   struct err *e)
+{
+    return sign(private_der, /* pss= */ false, message, signature, e);
+}
+
+RC rsa_sign_pss_sha256(const struct secret *private_der, struct slice message,
+                       struct buf *signature, struct err *e)
+{
+    return sign(private_der, /* pss= */ true, message, signature, e);
+}
+
+/* A key file that asks for a passphrase is refused: there is nobody to ask. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
+{
+    (void)to;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
+{
+    AUTO(secret_freep) struct secret *s = NULL;
+
+    *private_der = NULL;
+    BIO *b = pem.len > 0 && pem.len <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.len) : NULL;
+    AUTO_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(b);
+    ERR_clear_error();
+    int len = key && EVP_PKEY_is_a(key, "RSA") ? i2d_PrivateKey(key, NULL) : 0;
+    if (len <= 0 || len > SECRET_MAX || EVP_PKEY_get_bits(key) < 2048)
+        FAIL(e, ERR_BAD_VALUE,
+             "the text holds no private RSA key of 2048 bits or more in unencrypted PEM");
+    TRY(secret_new((size_t)len, &s, e));
+    unsigned char *p = secret_bytes(s);
+    if (i2d_PrivateKey(key, &p) != len)
+        return library_failed(e, "encode a private RSA key");
+    *private_der = TAKE(s);
     return RC_OK;
 }

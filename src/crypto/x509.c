@@ -192,3 +192,15 @@ RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e)
     *unix_s = (int64_t)timegm(&tm);
     return RC_OK;
 }
+
+RC x509_sha256(struct slice cert_pem, uint8_t out[32], struct err *e)
+{
+    AUTO(cert_freep) X509 *x = NULL;
+    unsigned len = 32;
+
+    memset(out, 0, 32);
+    TRY(read_cert(cert_pem, &x, e));
+    if (X509_digest(x, EVP_sha256(), out, &len) != 1 || len != 32)
+        return library_failed(e, "hash a certificate");
+    return RC_OK;
+}

@@ -3,10 +3,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/rsa.h"
 #include "crypto/secret.h"
 #include "crypto/x509.h"
+#include "rfc7515_key.h"
 #include "unit.h"
 
 static struct secret *der;
@@ -141,13 +143,51 @@ static void certificates_are_made(void **state)
     buf_wipe(&pem);
 }
 
+static void keys_come_from_pem_files(void **state)
+{
+    static const char *const refused[] = {
+        "",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        /* an EC key, RFC 8410's neighbour: not RSA */
+        "-----BEGIN PRIVATE KEY-----\n"
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2\n"
+        "OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r\n"
+        "1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G\n"
+        "-----END PRIVATE KEY-----\n",
+    };
+    struct buf sig = BUF_INIT, text = BUF_INIT;
+    struct secret *key;
+    struct err e = { 0 };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        CHECK_RC_FAILS(rsa_private_from_pem(slice_str(refused[i]), &key, &e), &e, ERR_BAD_VALUE);
+        assert_null(key);
+    }
+    CHECK_RC_OK(rsa_private_from_pem(slice_str(rfc7515_pem), &key, &e), &e);
+    CHECK_RC_OK(rsa_sign_sha256(key, slice_str(rfc7515_input), &sig, &e), &e);
+    base64url_encode(buf_view(&sig), &text);
+    assert_string_equal(buf_cstr(&text), rfc7515_signature);
+    /* PSS has a random salt: two signatures differ. That they hold is checked by another library, in tests/keys. */
+    struct buf a = BUF_INIT, b = BUF_INIT;
+    CHECK_RC_OK(rsa_sign_pss_sha256(key, slice_str(rfc7515_input), &a, &e), &e);
+    CHECK_RC_OK(rsa_sign_pss_sha256(key, slice_str(rfc7515_input), &b, &e), &e);
+    assert_int_equal(a.len, 256);
+    assert_memory_not_equal(a.p, b.p, 256);
+    secret_free(key);
+    buf_fini(&sig);
+    buf_fini(&text);
+    buf_fini(&a);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     struct err e = { 0 };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_closed_is_opened),
-        cmocka_unit_test(every_damage_is_one_error),
-        cmocka_unit_test(public_numbers_are_checked),
+        cmocka_unit_test(keys_come_from_pem_files),  cmocka_unit_test(what_is_closed_is_opened),
+        cmocka_unit_test(every_damage_is_one_error), cmocka_unit_test(public_numbers_are_checked),
         cmocka_unit_test(certificates_are_made),
     };
 

@@ -46,5 +46,10 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
 
 RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
                    struct err *e);
+/* rsa_sign_pss_sha256(): PSS with SHA-256, MGF1 and a salt of 32 bytes (PS256 of RFC 7518 3.5). */
+RC rsa_sign_pss_sha256(const struct secret *private_der, struct slice message,
+                       struct buf *signature, struct err *e);
+/* rsa_private_from_pem(): the first private key of an unencrypted PEM text (PKCS #8 or PKCS #1). Errors: ERR_BAD_VALUE. */
+RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e);
 
 #endif

@@ -31,5 +31,7 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
                   struct err *e);
 /* x509_expires(): the end of a certificate's life in Unix seconds. */
 RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e);
+/* x509_sha256(): of the DER of the first certificate of cert_pem: its thumbprint. Errors: ERR_CRYPTO. */
+RC x509_sha256(struct slice cert_pem, uint8_t out[32], struct err *e);
 
 #endif
