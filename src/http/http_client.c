@@ -16,8 +16,8 @@ enum { HEADERS_MAX = 32768, BODY_DEFAULT = 65536 };
 
 struct http_client {
     struct mutex lock;
-    CURL *easy; /* guarded by lock */
-    char *ca_file;
+    CURL *easy;                                   /* guarded by lock */
+    char *ca_file, *proxy, *cert_file, *key_file; /* NULL: none */
     bool allow_http;
     long connect_timeout_ms;
 };
@@ -46,12 +46,20 @@ RC http_client_global_init(bool wiping, struct err *e)
     return RC_OK;
 }
 
+static char *text_or_null(const char *s)
+{
+    return s && *s ? mem_strdup(s) : NULL;
+}
+
 RC http_client_new(const struct http_client_config *c, struct http_client **out, struct err *e)
 {
     *out = NULL;
     struct http_client *h = NEW(struct http_client);
     mutex_init(&h->lock);
-    h->ca_file = c->ca_file && *c->ca_file ? mem_strdup(c->ca_file) : NULL;
+    h->ca_file = text_or_null(c->ca_file);
+    h->proxy = text_or_null(c->proxy);
+    h->cert_file = text_or_null(c->cert_file);
+    h->key_file = text_or_null(c->key_file);
     h->allow_http = c->allow_http;
     h->connect_timeout_ms = c->connect_timeout_ms ? (long)c->connect_timeout_ms : 3000;
     h->easy = curl_easy_init();
@@ -69,6 +77,9 @@ void http_client_free(struct http_client *c)
         return;
     curl_easy_cleanup(c->easy);
     mem_free(c->ca_file);
+    mem_free(c->proxy);
+    mem_free(c->cert_file);
+    mem_free(c->key_file);
     mutex_fini(&c->lock);
     mem_free(c);
 }
@@ -149,11 +160,12 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
         return 0;
     }
     if (slice_has_prefix(line, SLICE_LIT("HTTP/"))) { /* an interim answer may have come before */
-        a->content_type[0] = a->request_id[0] = 0;
+        a->content_type[0] = a->request_id[0] = a->challenge[0] = 0;
         a->date_s = 0;
         a->retry_after_s = -1;
     } else if (header_value(line, "Content-Type", a->content_type, sizeof a->content_type) ||
-               header_value(line, "x-ms-request-id", a->request_id, sizeof a->request_id)) {
+               header_value(line, "x-ms-request-id", a->request_id, sizeof a->request_id) ||
+               header_value(line, "WWW-Authenticate", a->challenge, sizeof a->challenge)) {
         return line.len;
     } else if (header_value(line, "Date", text, sizeof text)) {
         time_t when = curl_getdate(text, NULL);
@@ -168,8 +180,10 @@ static enum http_outcome outcome_of(CURLcode rc)
 {
     switch (rc) {
     case CURLE_OK: return HTTP_OUT_ANSWER;
+    case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST: return HTTP_OUT_DNS;
     case CURLE_COULDNT_CONNECT:
+    case CURLE_PROXY:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
@@ -183,6 +197,7 @@ static enum http_outcome outcome_of(CURLcode rc)
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_UNKNOWN_OPTION:
@@ -243,8 +258,15 @@ static bool set_rules(struct http_client *c, const struct http_call *q)
 
     SET(CURLOPT_PROTOCOLS_STR, schemes);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_PROXY, "");
-    SET(CURLOPT_NOPROXY, "*");
+    if (c->proxy) {
+        SET(CURLOPT_PROXY, c->proxy);
+        SET(CURLOPT_NOPROXY, "");
+        SET(CURLOPT_HTTPPROXYTUNNEL, 1L);
+        SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    } else {
+        SET(CURLOPT_PROXY, "");
+        SET(CURLOPT_NOPROXY, "*");
+    }
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -255,6 +277,10 @@ static bool set_rules(struct http_client *c, const struct http_call *q)
     if (c->ca_file) {
         SET(CURLOPT_CAINFO, c->ca_file);
         SET(CURLOPT_CAPATH, NULL);
+    }
+    if (c->cert_file) {
+        SET(CURLOPT_SSLCERT, c->cert_file);
+        SET(CURLOPT_SSLKEY, c->key_file ? c->key_file : c->cert_file);
     }
     SET(CURLOPT_FRESH_CONNECT, q->fresh ? 1L : 0L);
     SET(CURLOPT_SSL_SESSIONID_CACHE, q->fresh ? 0L : 1L);

@@ -26,6 +26,9 @@ RC http_client_global_init(bool wiping, struct err *e);
 struct http_client_config {
     const char *ca_file; /* PEM; NULL or "": the system's authorities */
     bool allow_http;     /* for token endpoints on this machine */
+    const char *proxy;   /* "http://HOST:PORT" to go through by CONNECT; NULL or "": none */
+    /* PEM, for services that ask for a client certificate; both NULL or "": none */
+    const char *cert_file, *key_file;
     /* Names that end in ".localhost" (RFC 6761 6.3) are always taken to 127.0.0.1 without asking a name server. */
     uint64_t connect_timeout_ms; /* 0: 3000 */
 };
@@ -64,6 +67,7 @@ struct http_answer {
     int64_t date_s;        /* the Date header as Unix seconds; 0 when absent or malformed */
     int64_t retry_after_s; /* -1 when absent */
     char request_id[80];   /* x-ms-request-id */
+    char challenge[320];   /* WWW-Authenticate, the last one; "" when absent */
     char detail[160];      /* for the log, when there is no answer; holds no header and no body */
 };
 #define HTTP_ANSWER_INIT ((struct http_answer){ .outcome = HTTP_OUT_LOCAL, .retry_after_s = -1 })
