@@ -6,6 +6,7 @@
  * wiped here, the others by the wiping allocators of the process that may see an SMK.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -13,10 +14,9 @@
 #include "crypto/secret.h"
 #include "http/http_client.h"
 #include "kms_priv.h"
-#include "kmsg/kjson.h"
 #include "kmsg/kmsg_kv.h"
 
-enum { KMS_AZURE_MAGIC = 0x4b4d5341, PLAIN_LEN = 32, PAUSE_MAX_S = 300 };
+enum { KMS_AZURE_MAGIC = 0x4b4d5341, PLAIN_LEN = 32 };
 
 struct kms_azure {
     struct key_provider table; /* first: what callers hold */
@@ -25,7 +25,7 @@ struct kms_azure {
     struct http_client *http; /* guarded by lock, like all below */
     struct kmsg_kv_target target;
     struct kms_tokens tokens;
-    uint64_t pause_until_us; /* boot time: the vault asked to be left alone until then */
+    struct kms_pause pause;
 };
 
 static struct kms_azure *azure_of(struct key_provider *p)
@@ -34,54 +34,6 @@ static struct kms_azure *azure_of(struct key_provider *p)
 
     INVARIANT(a->magic == KMS_AZURE_MAGIC);
     return a;
-}
-
-RC kms_init(bool wiping, struct err *e)
-{
-    if (wiping)
-        kjson_wiping();
-    return http_client_global_init(wiping, e);
-}
-
-/* ---- what went wrong ---- */
-
-RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a)
-{
-    char detail[160];
-
-    kmsg_printable(a->detail, detail, sizeof detail);
-    if (a->outcome == HTTP_OUT_LOCAL)
-        FAIL(e, ERR_CONFIG, "the %s cannot be called: %s", what, detail);
-    if (a->outcome == HTTP_OUT_BAD)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the %s's answer is malformed: %s", what, detail);
-    FAIL(e, ERR_KEY_UNREACHABLE, "could not reach the %s (%s): %s", what,
-         http_outcome_name(a->outcome), detail);
-}
-
-RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
-{
-    static const enum err_code codes[] = {
-        [KMSG_OK] = ERR_INTERNAL,
-        [KMSG_DENIED] = ERR_KEY_DENIED,
-        [KMSG_NOT_FOUND] = ERR_KEY_NOT_FOUND,
-        /* with a fresh token: a mismatch of audience, tenant or clocks */
-        [KMSG_UNAUTHORIZED] = ERR_KEY_BAD_ANSWER,
-        [KMSG_THROTTLED] = ERR_KEY_THROTTLED,
-        [KMSG_UNREACHABLE] = ERR_KEY_UNREACHABLE,
-        [KMSG_BAD] = ERR_KEY_BAD_ANSWER,
-    };
-
-    FAIL(e, codes[class], "%s", cause);
-}
-
-struct kmsg_reply kms__reply(const struct http_answer *a)
-{
-    return (struct kmsg_reply){
-        .status = a->status,
-        .is_json = http_answer_is_json(a),
-        .body = buf_view(&a->body),
-        .date_s = a->date_s,
-    };
 }
 
 /* ---- one exchange with the vault ---- */
@@ -114,21 +66,13 @@ static RC once(struct kms_azure *p, const struct exchange *x, struct http_answer
     return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
 }
 
-static void note_pause(struct kms_azure *p, const struct http_answer *a)
-{
-    if (a->retry_after_s > 0)
-        p->pause_until_us =
-            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
-}
-
 /* On success *a is an answer of class KMSG_OK; the caller wipes it in any case. */
 static RC exchange(struct kms_azure *p, const struct exchange *x, struct http_answer *a,
                    struct err *e)
 {
     char cause[KMSG_CAUSE_MAX];
 
-    if (clock_boot_us() < p->pause_until_us)
-        FAIL(e, ERR_KEY_THROTTLED, "the vault asked not to be called for a while");
+    TRY(kms__pause_check(&p->pause, e));
     TRY(once(p, x, a, e));
     struct kmsg_reply r = kms__reply(a);
     enum kmsg_class class = kmsg_kv_classify(&r, cause);
@@ -139,8 +83,7 @@ static RC exchange(struct kms_azure *p, const struct exchange *x, struct http_an
         r = kms__reply(a);
         class = kmsg_kv_classify(&r, cause);
     }
-    if (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE)
-        note_pause(p, a);
+    kms__pause_note(&p->pause, class, a);
     return class == KMSG_OK ? RC_OK : kms__fail(e, class, cause);
 }
 
@@ -317,9 +260,51 @@ static void azure_free(struct key_provider *table)
     mem_free(p);
 }
 
+/* The clouds, by the end of a vault's name: the resource that tokens are for, and who gives them. */
+struct cloud {
+    const char *domain, *audience, *authority;
+};
+static const struct cloud clouds[] = {
+    { ".vault.azure.net", "https://vault.azure.net", "https://login.microsoftonline.com" },
+    { ".managedhsm.azure.net", "https://managedhsm.azure.net",
+      "https://login.microsoftonline.com" },
+    { ".vault.usgovcloudapi.net", "https://vault.usgovcloudapi.net",
+      "https://login.microsoftonline.us" },
+    { ".managedhsm.usgovcloudapi.net", "https://managedhsm.usgovcloudapi.net",
+      "https://login.microsoftonline.us" },
+    { ".vault.azure.cn", "https://vault.azure.cn", "https://login.partner.microsoftonline.cn" },
+    { ".managedhsm.azure.cn", "https://managedhsm.azure.cn",
+      "https://login.partner.microsoftonline.cn" },
+};
+
+static const struct cloud *cloud_of(const char *host)
+{
+    size_t len = strlen(host);
+
+    for (size_t i = 0; i < ARRAY_LEN(clouds); i++) {
+        size_t n = strlen(clouds[i].domain);
+        if (len > n && strcmp(host + len - n, clouds[i].domain) == 0)
+            return &clouds[i];
+    }
+    return NULL;
+}
+
+static RC init_tokens(struct kms_azure *p, const struct kms_azure_config *c, struct err *e)
+{
+    const struct cloud *cloud = cloud_of(p->target.host);
+    const char *audience = c->audience && *c->audience ? c->audience : NULL;
+
+    if (!audience && !cloud)
+        FAIL(e, ERR_CONFIG,
+             "\"%s\" is no vault of Azure's own: set the audience that its tokens are for",
+             p->target.host);
+    return kms__tokens_init(&p->tokens, c, audience ? audience : cloud->audience,
+                            cloud ? cloud->authority : NULL, e);
+}
+
 RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e)
 {
-    struct http_client_config hc = { .ca_file = c->ca_file };
+    struct http_client_config hc = { .ca_file = c->ca_file, .proxy = c->proxy };
     struct kms_azure *p = NEW(struct kms_azure);
 
     *out = NULL;
@@ -333,7 +318,7 @@ RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, st
     };
     mutex_init(&p->lock);
     if (kmsg_kv_target(c->key_url, &p->target, e).failed ||
-        http_client_new(&hc, &p->http, e).failed || kms__tokens_init(&p->tokens, c, e).failed) {
+        http_client_new(&hc, &p->http, e).failed || init_tokens(p, c, e).failed) {
         azure_free(&p->table);
         return RC_FAILED;
     }

@@ -20,7 +20,9 @@ struct kms_tokens {
     uint64_t expires_at_us; /* boot time from which on it is not used any more */
 };
 
-RC kms__tokens_init(struct kms_tokens *t, const struct kms_azure_config *c, struct err *e);
+/* authority: of the cloud that the key is in, "https://login.microsoftonline.com". */
+RC kms__tokens_init(struct kms_tokens *t, const struct kms_azure_config *c, const char *audience,
+                    const char *authority, struct err *e);
 void kms__tokens_fini(struct kms_tokens *t);
 /* kms__tokens_get(): *header is valid until the next call. Errors as in keys/provider.h. */
 RC kms__tokens_get(struct kms_tokens *t, uint64_t deadline_us, const char **header, struct err *e);
@@ -32,5 +34,21 @@ RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);
 struct kmsg_reply kms__reply(const struct http_answer *a);
 /* kms__fail(): the error of a class other than KMSG_OK. */
 RC kms__fail(struct err *e, enum kmsg_class class, const char *cause);
+
+/* A service's Retry-After: until it has passed, 5 min at most, calls are answered ERR_KEY_THROTTLED without asking. */
+struct kms_pause {
+    uint64_t until_us; /* boot time */
+};
+RC kms__pause_check(const struct kms_pause *p, struct err *e);
+void kms__pause_note(struct kms_pause *p, enum kmsg_class class, const struct http_answer *a);
+
+/* kms__is_line(): no control characters: it may stand in a header or a URL's query. */
+bool kms__is_line(const char *s);
+/* kms__is_local_http(): "http://" on this machine or the link-local metadata address. */
+bool kms__is_local_http(const char *url);
+
+/* kms__read_line(): one line of a credential's file, without its end. The result is wiped by the caller. Errors: ERR_CONFIG (not one
+ * printable line), ERR_NOT_FOUND, ERR_IO. */
+RC kms__read_line(const char *path, struct buf *out, struct err *e);
 
 #endif

@@ -146,6 +146,8 @@ static const struct {
     { 403, "Forbidden", "KeyOperationForbidden", KMSG_DENIED,
       "the key's operations leave this one out" },
     { 403, "Forbidden", NULL, KMSG_DENIED, "the vault refuses" },
+    /* a Managed HSM says it in the outer code */
+    { 403, "AccessDenied", NULL, KMSG_DENIED, "the identity lacks a role on the HSM" },
     { 404, "KeyNotFound", NULL, KMSG_NOT_FOUND, "the key or its version is gone" },
     { 404, "VaultNotFound", NULL, KMSG_NOT_FOUND, "the vault is gone" },
 };

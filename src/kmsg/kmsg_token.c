@@ -10,10 +10,10 @@
 
 enum { ANSWER_DEPTH = 4, LIFETIME_MAX_S = 7 * 86400 };
 
-static void push_escaped(struct buf *out, const char *text)
+void kmsg_escape(struct slice in, struct buf *out)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
+    for (size_t i = 0; i < in.len; i++) {
+        uint8_t c = in.p[i];
         if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
             c == '-' || c == '.' || c == '_' || c == '~')
             buf_push_u8(out, c); /* RFC 3986 2.3: unreserved */
@@ -25,15 +25,105 @@ static void push_escaped(struct buf *out, const char *text)
 void kmsg_token_url(enum kmsg_token_source source, const char *endpoint, const char *resource,
                     const char *client_id, struct buf *out)
 {
-    const char *version = source == KMSG_TOKEN_IMDS ? "2018-02-01" : "2019-08-01";
+    static const char *const versions[] = { [KMSG_TOKEN_IMDS] = "2018-02-01",
+                                            [KMSG_TOKEN_APP_SERVICE] = "2019-08-01",
+                                            [KMSG_TOKEN_ARC] = "2020-06-01" };
 
     buf_printf(out, "%s%sapi-version=%s&resource=", endpoint, strchr(endpoint, '?') ? "&" : "?",
-               version);
-    push_escaped(out, resource);
+               versions[source]);
+    kmsg_escape(slice_str(resource), out);
     if (*client_id) {
         buf_printf(out, "&client_id=");
-        push_escaped(out, client_id);
+        kmsg_escape(slice_str(client_id), out);
     }
+}
+
+void kmsg_token_form(const char *client_id, const char *resource, struct slice secret,
+                     struct slice assertion, struct buf *out)
+{
+    size_t len = strlen(resource);
+
+    buf_reserve(out, 512 + 3 * (strlen(client_id) + len + secret.len + assertion.len));
+    buf_printf(out, "grant_type=client_credentials&client_id=");
+    kmsg_escape(slice_str(client_id), out);
+    buf_printf(out, "&scope=");
+    kmsg_escape(SLICE(resource, len - (len > 0 && resource[len - 1] == '/')), out);
+    buf_printf(out, "%%2F.default");
+    if (secret.len > 0) {
+        buf_printf(out, "&client_secret=");
+        kmsg_escape(secret, out);
+    } else {
+        buf_printf(
+            out,
+            "&client_assertion_type=urn%%3Aietf%%3Aparams%%3Aoauth%%3Aclient-assertion-type%%3Ajwt-bearer&client_assertion=");
+        kmsg_escape(assertion, out);
+    }
+}
+
+bool kmsg_token_arc_file(const char *challenge, const char *dir, struct buf *path)
+{
+    static const char scheme[] = "Basic realm=", ending[] = ".key";
+    size_t dir_len = strlen(dir);
+
+    if (strncasecmp(challenge, scheme, sizeof scheme - 1) != 0)
+        return false;
+    const char *from = challenge + sizeof scheme - 1;
+    size_t len = strlen(from);
+    if (len >= 2 && from[0] == '"' && from[len - 1] == '"') {
+        from++;
+        len -= 2;
+    }
+    while (dir_len > 1 && dir[dir_len - 1] == '/')
+        dir_len--;
+    if (len <= dir_len + sizeof ending || strncmp(from, dir, dir_len) != 0 || from[dir_len] != '/')
+        return false;
+    const char *name = from + dir_len + 1;
+    size_t name_len = len - dir_len - 1;
+    if (name_len <= sizeof ending - 1 || memchr(name, '/', name_len) || name[0] == '.' ||
+        memcmp(name + name_len - (sizeof ending - 1), ending, sizeof ending - 1) != 0)
+        return false;
+    buf_push(path, from, len);
+    return true;
+}
+
+/* The numbers by which Entra tells why (AADSTS...). What is in no row goes by status and error name. */
+static const struct {
+    int64_t number;
+    enum kmsg_class class;
+    const char *cause;
+} entra[] = {
+    { 700016, KMSG_DENIED, "the application is not in the tenant" },
+    { 7000112, KMSG_DENIED, "the application is disabled" },
+    { 7000215, KMSG_DENIED, "the client secret is wrong" },
+    { 7000222, KMSG_DENIED, "the client secret has expired" },
+    { 700027, KMSG_DENIED, "the certificate is not one of the application's" },
+    { 70021, KMSG_DENIED, "no federated credential fits the token" },
+    { 700211, KMSG_DENIED, "no federated credential fits the token's issuer" },
+    { 700212, KMSG_DENIED, "no federated credential fits the token's audience" },
+    { 700213, KMSG_DENIED, "no federated credential fits the token's subject" },
+    { 90002, KMSG_DENIED, "the tenant is gone" },
+    /* a clock that is wrong, here or there, takes no key away */
+    { 700024, KMSG_BAD, "the assertion is not within its dates: look at the clock" },
+    { 500011, KMSG_BAD, "the audience is not known in the tenant" },
+    { 70011, KMSG_BAD, "the audience is malformed" },
+    { 90033, KMSG_UNREACHABLE, "the token endpoint says that it is out of order for a while" },
+};
+
+static bool classify_number(const json_t *answer, enum kmsg_class *class, char *cause)
+{
+    const json_t *numbers = kjson_arr(answer, "error_codes");
+
+    for (size_t i = 0; numbers && i < json_array_size(numbers); i++)
+        for (size_t k = 0; k < ARRAY_LEN(entra); k++) {
+            const json_t *n = json_array_get(numbers, i);
+            if (!json_is_integer(n) || json_integer_value(n) != entra[k].number)
+                continue;
+            (void)snprintf(cause, KMSG_CAUSE_MAX, "%s (AADSTS%lld)", entra[k].cause,
+                           (long long)entra[k].number);
+            *class = entra[k].class;
+            return true;
+        }
+    return false;
 }
 
 /* What an endpoint says, in its own words, about an identity that it does not know or no longer knows. */
@@ -77,6 +167,13 @@ enum kmsg_class kmsg_token_classify(const struct kmsg_reply *r, char cause[KMSG_
     }
     if (r->is_json && !kjson_load(r->body, ANSWER_DEPTH, &j, &ignored).failed) {
         const char *error = kjson_str(j, "error");
+        enum kmsg_class class;
+        if (error && classify_number(j, &class, cause))
+            return class;
+        if (error && strcmp(error, "temporarily_unavailable") == 0) {
+            (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint is out of order for a while");
+            return KMSG_UNREACHABLE;
+        }
         if (error)
             return classify_refusal(r, error, kjson_str(j, "error_description"), cause);
     }

@@ -59,6 +59,22 @@ static void read_token(const struct kmsg_reply *r)
     buf_wipe(&token);
 }
 
+/* A challenge names a file directly in the directory, or nothing. */
+static void read_challenge(struct slice in)
+{
+    struct buf path = BUF_INIT;
+    char *text = mem_strndup((const char *)in.p, in.len);
+
+    if (kmsg_token_arc_file(text, "/d", &path))
+        check(path.len > 7 && memcmp(path.p, "/d/", 3) == 0 &&
+              !memchr(path.p + 3, '/', path.len - 3) &&
+              memcmp(buf_cstr(&path) + path.len - 4, ".key", 4) == 0);
+    else
+        check(path.len == 0);
+    buf_fini(&path);
+    mem_free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -72,11 +88,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .body = SLICE(data + 2, len - 2),
         .date_s = 1000,
     };
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
     case 0: read_key(&r); break;
     case 1: read_value(&r, true); break;
     case 2: read_value(&r, false); break;
     case 3: read_token(&r); break;
+    case 6: read_challenge(r.body); break;
     case 4:
         check((kmsg_kv_classify(&r, cause) == KMSG_OK) == (r.status == 200) &&
               memchr(cause, 0, sizeof cause));

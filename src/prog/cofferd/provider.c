@@ -5,7 +5,7 @@
  */
 #include "provider.h"
 
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -20,42 +20,28 @@
 
 enum { HELPER_ARENA = 256 << 10 };
 
-/* The settings that describe the key and the way to it, by name on both sides of the helper's socket. */
-static const int key_settings[] = { SET_KEY_URL,      SET_KEY_CA_FILE,    SET_KEY_AUDIENCE,
-                                    SET_TOKEN_SOURCE, SET_TOKEN_ENDPOINT, SET_TOKEN_SECRET_FILE,
-                                    SET_CLIENT_ID };
+/* What a provider is made from: the setting, its name in the helper's configuration, where it goes. */
+static const struct {
+    int setting;
+    const char *name;
+    size_t at;
+} fields[] = {
+#define FIELD(set, field) { SET_##set, #field, offsetof(struct kms_config, field) },
+    KMS_CONFIG(FIELD)
+#undef FIELD
+};
 
-static RC token_source_of(const char *text, enum kms_token_source *out, struct err *e)
+static void put_field(struct kms_config *c, size_t i, const char *value)
 {
-    if (strcmp(text, "imds") == 0)
-        *out = KMS_TOKEN_IMDS;
-    else if (strcmp(text, "app-service") == 0)
-        *out = KMS_TOKEN_APP_SERVICE;
-    else
-        FAIL(e, ERR_CONFIG, "setting \"token-source\" takes imds or app-service, not \"%.100s\"",
-             text);
-    return RC_OK;
-}
-
-/* value: the text of each of key_settings, in that order. */
-static RC make_azure(const char *const *value, struct key_provider **out, struct err *e)
-{
-    struct kms_azure_config c = { .key_url = value[0],
-                                  .ca_file = value[1],
-                                  .audience = value[2],
-                                  .token_endpoint = value[4],
-                                  .token_secret_file = value[5],
-                                  .client_id = value[6] };
-    TRY(token_source_of(value[3], &c.token_source, e));
-    return kms_azure_new(&c, out, e);
+    memcpy((char *)c + fields[i].at, &value, sizeof(value));
 }
 
 RC provider_for_probe(struct process *p, struct key_provider **out, struct err *e)
 {
-    const char *value[ARRAY_LEN(key_settings)];
-    for (size_t i = 0; i < ARRAY_LEN(key_settings); i++)
-        value[i] = settings_str(p->set, key_settings[i]);
-    return make_azure(value, out, e);
+    struct kms_config c;
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        put_field(&c, i, settings_str(p->set, fields[i].setting));
+    return kms_provider_new(&c, out, e);
 }
 
 void provider_freep(struct key_provider **p)
@@ -89,9 +75,8 @@ static RC spawn_helper(struct process *p, struct key_provider **out, struct err 
     AUTO(buf_fini) struct buf text = BUF_INIT;
     struct bw w;
     bw_init(&w, &text);
-    for (size_t i = 0; i < ARRAY_LEN(key_settings); i++)
-        bw_str(&w, settings_def(p->set, key_settings[i])->name,
-               settings_str(p->set, key_settings[i]));
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        bw_str(&w, fields[i].name, settings_str(p->set, fields[i].setting));
     bw_finish(&w);
     struct helper_config c = { .exe_fd = p->self_fd,
                                .argv0 = p->argv[0],
@@ -107,26 +92,19 @@ RC provider_for_smk(struct process *p, struct key_provider **out, struct err *e)
 
 /* ---- the helper's side ------------------------------------------------------------------------------------------- */
 
-static const char *const key_setting_names[] = { "key-url",        "key-ca-file",
-                                                 "key-audience",   "token-source",
-                                                 "token-endpoint", "token-secret-file",
-                                                 "client-id" };
-_Static_assert(ARRAY_LEN(key_setting_names) == ARRAY_LEN(key_settings),
-               "one name for each setting");
-
 static RC make_from_config(struct slice config, void *arg, struct key_provider **out, struct err *e)
 {
     struct arena *a = arg;
     struct bdoc d;
-    const char *value[ARRAY_LEN(key_settings)];
+    struct kms_config c;
     TRY(bdoc_validate(config.p, config.len, 2, &d, e));
-    for (size_t i = 0; i < ARRAY_LEN(key_settings); i++) {
-        struct bval v = bdoc_get(d, key_setting_names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        struct bval v = bdoc_get(d, fields[i].name);
         if (v.type != BT_STRING)
-            FAIL(e, ERR_CONFIG, "the helper's configuration lacks \"%s\"", key_setting_names[i]);
-        value[i] = arena_strndup(a, (const char *)bval_str(v).p, bval_str(v).len);
+            FAIL(e, ERR_CONFIG, "the helper's configuration lacks \"%s\"", fields[i].name);
+        put_field(&c, i, arena_strndup(a, (const char *)bval_str(v).p, bval_str(v).len));
     }
-    return make_azure(value, out, e);
+    return kms_provider_new(&c, out, e);
 }
 
 static RC serve(struct arena *a, struct err *e)

@@ -1,9 +1,11 @@
-/* kms.h - key providers that live elsewhere, behind the table of keys/provider.h. Azure Key Vault is the first.
+/* kms.h - key providers that live elsewhere, behind the table of keys/provider.h, picked by the scheme of the key's URL.
  *
- * Model    A provider drives a dialect of kmsg over its own HTTP client. It trusts nothing that comes back: see kmsg/kmsg_kv.h for what is
- *          checked, and README.md for the table of classes. It never follows a challenge or a redirect, never retries by itself
- *          but for one new token after a 401, and holds a vault's Retry-After.
- * Tokens   are asked for as a managed identity, kept in wiped memory, renewed from half of their life on; the old one serves while renewal
+ * Model    A provider drives a dialect of kmsg over its own HTTP client. It trusts nothing that comes back: the headers of kmsg say what is
+ *          checked, README.md has the table of classes. It never follows a challenge or a redirect, never retries by itself
+ *          but for one new token after a 401, and holds a service's Retry-After.
+ * Lists    A URL that is a list, separated by commas, names several vaults that hold the same key. The first that answers gives the
+ *          verdict: the next one is asked only when a vault is out of reach, never after a denial. See kms_list.c.
+ * Tokens   are kept in wiped memory, renewed from half of their life on; the old one serves while renewal
  *          fails for want of an answer, but not when the endpoint says that the identity is gone.
  * Threads  [any] calls on one provider queue up. [net] until the deadline at most.
  */
@@ -17,17 +19,57 @@
  * a process that sees an SMK also calls wipe_install_openssl() first. */
 RC kms_init(bool wiping, struct err *e);
 
-enum kms_token_source { KMS_TOKEN_IMDS, KMS_TOKEN_APP_SERVICE };
+/* What a provider is made from: X(name of the node's setting without SET_, field). Texts; "" = not set. docs/providers.md says what each
+ * provider takes. Files are read when they are needed, so that they may be renewed. */
+#define KMS_CONFIG(X)                                                                              \
+    X(KEY_URL, key_url)                                                                            \
+    X(KEY_CA_FILE, ca_file)                                                                        \
+    X(KEY_PROXY, proxy)                                                                            \
+    X(KEY_AUDIENCE, audience)                                                                      \
+    X(TOKEN_SOURCE, token_source)                                                                  \
+    X(TOKEN_ENDPOINT, token_endpoint)                                                              \
+    X(TOKEN_SECRET_FILE, token_secret_file)                                                        \
+    X(CLIENT_ID, client_id)                                                                        \
+    X(TENANT_ID, tenant_id)
+
+struct kms_config {
+#define KMS_FIELD(setting, field) const char *field;
+    KMS_CONFIG(KMS_FIELD)
+#undef KMS_FIELD
+};
+
+/* kms_provider_new(): by the scheme of key_url, or of each URL of the list. Strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */
+RC kms_provider_new(const struct kms_config *c, struct key_provider **out, struct err *e);
+enum { KMS_LIST_MAX = 4 };
+/* kms_list_new(): takes the providers over, in order, also when it fails; n from 1 to KMS_LIST_MAX. */
+RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider **out,
+                struct err *e);
+
+/* ---- Azure Key Vault and Managed HSM, and the embedded vault ---- */
+
+enum kms_token_source {
+    KMS_TOKEN_IMDS,
+    KMS_TOKEN_APP_SERVICE,
+    KMS_TOKEN_ARC,
+    KMS_TOKEN_WORKLOAD, /* a federated token from a file */
+    KMS_TOKEN_CLIENT_SECRET,
+    KMS_TOKEN_CLIENT_CERTIFICATE,
+};
 
 struct kms_azure_config {
     const char *key_url;  /* versionless: https://VAULT/keys/NAME */
     const char *ca_file;  /* "" = the system's authorities */
-    const char *audience; /* "https://vault.azure.net" */
+    const char *proxy;    /* "http://HOST:PORT"; NULL or "": none. Never for plain HTTP. */
+    const char *audience; /* NULL or "": by the host of key_url when it is one of Azure's */
     enum kms_token_source token_source;
-    /* http only on this machine or the link-local metadata address */
+    /* NULL or "": the source's own. http only on this machine or the link-local metadata address */
     const char *token_endpoint;
-    const char *token_secret_file; /* KMS_TOKEN_APP_SERVICE: read anew for each token */
-    const char *client_id;         /* "" = the machine's only identity */
+    /* What the source needs, read anew for each token. app-service: its header. arc: the directory that challenges may name, "" = the
+     * agent's. workload: the federated token. client-secret: the secret. client-certificate: PEM with certificate and private RSA key. */
+    const char *token_secret_file;
+    const char *client_id; /* "" = the machine's only identity */
+    /* workload, client-secret, client-certificate without a token_endpoint */
+    const char *tenant_id;
 };
 
 /* kms_azure_new(): strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */

@@ -33,5 +33,7 @@ enum { KMSG_CAUSE_MAX = 256 };
 /* kmsg_printable(): copies text of in to out for a message: printable ASCII only, runs of anything else become one space, cut to
  * fit; always terminated. */
 void kmsg_printable(const char *in, char *out, size_t len);
+/* kmsg_escape(): appends in percent-encoded: all but the unreserved characters of RFC 3986 2.3. */
+void kmsg_escape(struct slice in, struct buf *out);
 
 #endif

@@ -1,0 +1,190 @@
+/* kms.c - the table of providers, and what they share: how an answer, or none, becomes an error. See kms/kms.h. */
+#include "kms/kms.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "http/http_client.h"
+#include "kms_priv.h"
+#include "kmsg/kjson.h"
+
+RC kms_init(bool wiping, struct err *e)
+{
+    if (wiping)
+        kjson_wiping();
+    return http_client_global_init(wiping, e);
+}
+
+/* ---- the table ---- */
+
+static RC make_azure(const struct kms_config *c, const char *url, struct key_provider **out,
+                     struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum kms_token_source source;
+    } sources[] = {
+        { "imds", KMS_TOKEN_IMDS },
+        { "app-service", KMS_TOKEN_APP_SERVICE },
+        { "arc", KMS_TOKEN_ARC },
+        { "workload", KMS_TOKEN_WORKLOAD },
+        { "client-secret", KMS_TOKEN_CLIENT_SECRET },
+        { "client-certificate", KMS_TOKEN_CLIENT_CERTIFICATE },
+    };
+    struct kms_azure_config a = {
+        .key_url = url,
+        .ca_file = c->ca_file,
+        .proxy = c->proxy,
+        .audience = c->audience,
+        .token_endpoint = c->token_endpoint,
+        .token_secret_file = c->token_secret_file,
+        .client_id = c->client_id,
+        .tenant_id = c->tenant_id,
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+        if (strcmp(c->token_source, sources[i].name) == 0) {
+            a.token_source = sources[i].source;
+            return kms_azure_new(&a, out, e);
+        }
+    FAIL(
+        e, ERR_CONFIG,
+        "the token source for a key in Azure is imds, app-service, arc, workload, client-secret or client-certificate, not \"%.60s\"",
+        c->token_source);
+}
+
+/* A provider is a row here, its file, and its dialect in kmsg. */
+static const struct {
+    const char *scheme;
+    RC (*make)(const struct kms_config *c, const char *url, struct key_provider **out,
+               struct err *e);
+} schemes[] = {
+    { "https:", make_azure },
+};
+
+static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,
+                   struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
+            return schemes[i].make(c, url, out, e);
+    FAIL(e, ERR_CONFIG, "\"%.100s\" is not the URL of a key: no provider takes its scheme", url);
+}
+
+static void free_all(struct key_provider **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i]->free(p[i]);
+}
+
+RC kms_provider_new(const struct kms_config *c, struct key_provider **out, struct err *e)
+{
+    struct key_provider *made[KMS_LIST_MAX];
+    const char *rest = c->key_url;
+    size_t n = 0;
+
+    *out = NULL;
+    for (bool more = true; more;) {
+        size_t len = strcspn(rest, ",");
+        AUTO(mem_freep) char *url = mem_strndup(rest + strspn(rest, " "), len);
+        url[strcspn(url, ", ")] = 0;
+        more = rest[len] == ',';
+        rest += len + more;
+        rc_t rc = RC_OK;
+        if (n == KMS_LIST_MAX)
+            rc = err_set(e, ERR_CONFIG, __FILE__, __LINE__,
+                         "the list of the key's URLs has more than %d entries", KMS_LIST_MAX);
+        else
+            rc = make_one(c, url, &made[n], e);
+        if (rc.failed) {
+            free_all(made, n);
+            return rc;
+        }
+        n++;
+    }
+    if (n > 1)
+        return kms_list_new(made, n, out, e);
+    *out = made[0];
+    return RC_OK;
+}
+
+/* ---- what went wrong ---- */
+
+RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a)
+{
+    char detail[160];
+
+    kmsg_printable(a->detail, detail, sizeof detail);
+    if (a->outcome == HTTP_OUT_LOCAL)
+        FAIL(e, ERR_CONFIG, "the %s cannot be called: %s", what, detail);
+    if (a->outcome == HTTP_OUT_BAD)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the %s's answer is malformed: %s", what, detail);
+    FAIL(e, ERR_KEY_UNREACHABLE, "could not reach the %s (%s): %s", what,
+         http_outcome_name(a->outcome), detail);
+}
+
+RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
+{
+    static const enum err_code codes[] = {
+        [KMSG_OK] = ERR_INTERNAL,
+        [KMSG_DENIED] = ERR_KEY_DENIED,
+        [KMSG_NOT_FOUND] = ERR_KEY_NOT_FOUND,
+        /* with a fresh token: a mismatch of audience, tenant or clocks */
+        [KMSG_UNAUTHORIZED] = ERR_KEY_BAD_ANSWER,
+        [KMSG_THROTTLED] = ERR_KEY_THROTTLED,
+        [KMSG_UNREACHABLE] = ERR_KEY_UNREACHABLE,
+        [KMSG_BAD] = ERR_KEY_BAD_ANSWER,
+    };
+
+    FAIL(e, codes[class], "%s", cause);
+}
+
+struct kmsg_reply kms__reply(const struct http_answer *a)
+{
+    return (struct kmsg_reply){
+        .status = a->status,
+        .is_json = http_answer_is_json(a),
+        .body = buf_view(&a->body),
+        .date_s = a->date_s,
+    };
+}
+
+RC kms__pause_check(const struct kms_pause *p, struct err *e)
+{
+    if (clock_boot_us() < p->until_us)
+        FAIL(e, ERR_KEY_THROTTLED, "the key service asked not to be called for a while");
+    return RC_OK;
+}
+
+void kms__pause_note(struct kms_pause *p, enum kmsg_class class, const struct http_answer *a)
+{
+    enum { PAUSE_MAX_S = 300 };
+
+    if (a->retry_after_s > 0 && (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE))
+        p->until_us =
+            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
+}
+
+bool kms__is_line(const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < ' ' || *s == 0x7f)
+            return false;
+    return true;
+}
+
+/* Plain HTTP carries a token in the clear: only where it does not leave the machine or its host. */
+bool kms__is_local_http(const char *url)
+{
+    static const char *const hosts[] = { "http://127.0.0.1", "http://localhost", "http://[::1]",
+                                         "http://169.254.169.254" };
+
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        size_t n = strlen(hosts[i]);
+        if (strncmp(url, hosts[i], n) == 0 && (url[n] == ':' || url[n] == '/' || url[n] == 0))
+            return strchr(url, '@') == NULL; /* "http://127.0.0.1:1@elsewhere/" */
+    }
+    return false;
+}

@@ -1,0 +1,304 @@
+/* test_table.c - which provider a URL gets, and what a list of vaults does when some of them are out of reach or say no. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "crypto/aead.h"
+#include "crypto/secret.h"
+#include "kms/kms.h"
+#include "unit.h"
+
+/* ---- the table ---- */
+
+#define CONFIG(url)                                                                                \
+    ((struct kms_config){ .key_url = (url),                                                        \
+                          .ca_file = "",                                                           \
+                          .proxy = "",                                                             \
+                          .audience = "",                                                          \
+                          .token_source = "imds",                                                  \
+                          .token_endpoint = "",                                                    \
+                          .token_secret_file = "",                                                 \
+                          .client_id = "",                                                         \
+                          .tenant_id = "" })
+
+static enum err_code make(const struct kms_config *c)
+{
+    struct key_provider *p;
+    struct err e = { 0 };
+    rc_t rc = kms_provider_new(c, &p, &e);
+
+    assert_true((p == NULL) == rc.failed);
+    if (p)
+        p->free(p);
+    return e.code;
+}
+
+static void urls_pick_providers(void **state)
+{
+    static const struct {
+        const char *url;
+        enum err_code code;
+    } cases[] = {
+        { "https://v.vault.azure.net/keys/k", ERR_NONE },
+        { "HTTPS://V.Vault.Azure.Net/keys/k", ERR_NONE },
+        { "https://v.managedhsm.azure.net/keys/k", ERR_NONE },
+        { "https://v.vault.usgovcloudapi.net/keys/k", ERR_NONE },
+        { "https://v.managedhsm.usgovcloudapi.net/keys/k", ERR_NONE },
+        { "https://v.vault.azure.cn/keys/k", ERR_NONE },
+        { "https://v.managedhsm.azure.cn/keys/k", ERR_NONE },
+        { "https://v.vault.azure.net/keys/k,https://w.vault.azure.net/keys/k", ERR_NONE },
+        { "https://v.vault.azure.net/keys/k , https://w.vault.azure.net/keys/k", ERR_NONE },
+        /* none of Azure's own: the audience must be said */
+        { "https://v.example/keys/k", ERR_CONFIG },
+        { "https://vault.azure.net.example/keys/k", ERR_CONFIG },
+        { "https://v.vault.azure.net/secrets/k", ERR_CONFIG },
+        { "https://v.vault.azure.net/keys/k/0123456789abcdef0123456789abcdef", ERR_CONFIG },
+        { "http://v.vault.azure.net/keys/k", ERR_CONFIG },
+        { "", ERR_CONFIG },
+        { ",", ERR_CONFIG },
+        { "https://v.vault.azure.net/keys/k,", ERR_CONFIG },
+        { "https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k,"
+          "https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k",
+          ERR_CONFIG },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG(cases[i].url);
+        if (make(&c) != cases[i].code)
+            fail_msg("\"%s\"", cases[i].url);
+    }
+}
+
+static void credentials_are_complete_or_refused(void **state)
+{
+    static const struct {
+        const char *source, *endpoint, *file, *client, *tenant;
+        enum err_code code;
+    } cases[] = {
+        { "imds", "", "", "", "", ERR_NONE },
+        { "arc", "", "", "", "", ERR_NONE },
+        { "app-service", "http://127.0.0.1:1/t", "/f", "", "", ERR_NONE },
+        { "app-service", "", "/f", "", "", ERR_CONFIG },
+        { "app-service", "http://127.0.0.1:1/t", "", "", "", ERR_CONFIG },
+        { "app-service", "http://elsewhere/t", "/f", "", "", ERR_CONFIG },
+        { "app-service", "http://127.0.0.1:1@elsewhere/t", "/f", "", "", ERR_CONFIG },
+        { "client-secret", "", "/f", "id", "tenant", ERR_NONE },
+        { "client-secret", "", "/f", "id", "te/nant", ERR_CONFIG },
+        { "client-secret", "", "/f", "id", "", ERR_CONFIG },
+        { "client-secret", "", "/f", "", "tenant", ERR_CONFIG },
+        { "client-secret", "", "", "id", "tenant", ERR_CONFIG },
+        { "client-secret", "https://login.example/t", "/f", "id", "", ERR_NONE },
+        { "client-certificate", "", "/f", "id", "tenant", ERR_NONE },
+        { "workload", "", "/f", "id", "tenant", ERR_NONE },
+        { "workload", "", "/f", "i\nd", "tenant", ERR_CONFIG },
+        { "password", "", "/f", "id", "tenant", ERR_CONFIG },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG("https://v.vault.azure.net/keys/k");
+        c.token_source = cases[i].source;
+        c.token_endpoint = cases[i].endpoint;
+        c.token_secret_file = cases[i].file;
+        c.client_id = cases[i].client;
+        c.tenant_id = cases[i].tenant;
+        if (make(&c) != cases[i].code)
+            fail_msg("case %zu: %s", i, cases[i].source);
+    }
+}
+
+/* ---- lists ---- */
+
+struct fake {
+    struct key_provider table;
+    enum err_code fails; /* ERR_NONE: knows `version` alone */
+    const char *version;
+    uint8_t byte; /* what it unwraps to */
+    int calls, wraps;
+    uint64_t last_share_us;
+};
+
+static struct fake *fake_of(struct key_provider *p)
+{
+    return CONTAINER_OF(p, struct fake, table);
+}
+
+static RC fake_answer(struct fake *f, const char *version, uint64_t deadline_us, struct err *e)
+{
+    uint64_t now = clock_mono_us();
+
+    f->calls++;
+    f->last_share_us = deadline_us > now ? deadline_us - now : 0;
+    if (f->fails)
+        FAIL(e, f->fails, "as the test says");
+    if (version && strcmp(version, f->version) != 0)
+        FAIL(e, ERR_KEY_NOT_FOUND, "no such version");
+    return RC_OK;
+}
+
+static RC fake_get(struct key_provider *p, const char *version, uint64_t deadline_us,
+                   struct key_info *out, struct err *e)
+{
+    TRY(fake_answer(fake_of(p), version, deadline_us, e));
+    *out = (struct key_info){ .enabled = true };
+    snprintf(out->version, sizeof out->version, "%s", fake_of(p)->version);
+    return RC_OK;
+}
+
+static RC fake_wrap(struct key_provider *p, const char *version, const struct secret *plain,
+                    uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+{
+    (void)plain;
+    (void)out;
+    fake_of(p)->wraps++;
+    return fake_answer(fake_of(p), version, deadline_us, e);
+}
+
+static RC fake_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fresh,
+                      uint64_t deadline_us, struct secret **out, struct err *e)
+{
+    (void)fresh;
+    TRY(fake_answer(fake_of(p), w->version, deadline_us, e));
+    return secret_from(&fake_of(p)->byte, 1, out, e);
+}
+
+static void fake_free(struct key_provider *p)
+{
+    (void)p;
+}
+
+#define FAKE(f, v, b)                                                                              \
+    { .table = { .name = "fake",                                                                   \
+                 .get_key = fake_get,                                                              \
+                 .wrap = fake_wrap,                                                                \
+                 .unwrap = fake_unwrap,                                                            \
+                 .free = fake_free },                                                              \
+      .fails = (f),                                                                                \
+      .version = (v),                                                                              \
+      .byte = (b) }
+
+/* What three vaults together answer to an unwrap with version "v1": 0 for an error, whose code goes to *code. */
+static uint8_t unwrap_of(struct fake f[3], enum err_code *code)
+{
+    struct key_provider *p[] = { &f[0].table, &f[1].table, &f[2].table }, *list;
+    struct wrapped_key w = { .version = "v1", .alg = "x", .len = 1 };
+    struct secret *s;
+    struct err e = { 0 };
+
+    CHECK_RC_OK(kms_list_new(p, 3, &list, &e), &e);
+    rc_t rc = list->unwrap(list, &w, false, clock_mono_us() + 3000000, &s, &e);
+    uint8_t byte = rc.failed ? 0 : secret_view(s)[0];
+    assert_true((s == NULL) == rc.failed);
+    secret_free(s);
+    list->free(list);
+    *code = e.code;
+    return byte;
+}
+
+static void the_next_vault_is_asked_on_outage_alone(void **state)
+{
+    static const struct {
+        enum err_code a, b, c;
+        uint8_t byte;
+        enum err_code code;
+        int calls[3];
+    } cases[] = {
+        { ERR_NONE, ERR_NONE, ERR_NONE, 1, ERR_NONE, { 1, 0, 0 } },
+        { ERR_KEY_UNREACHABLE, ERR_NONE, ERR_NONE, 2, ERR_NONE, { 1, 1, 0 } },
+        { ERR_KEY_UNREACHABLE, ERR_KEY_UNREACHABLE, ERR_NONE, 3, ERR_NONE, { 1, 1, 1 } },
+        { ERR_KEY_UNREACHABLE,
+          ERR_KEY_UNREACHABLE,
+          ERR_KEY_UNREACHABLE,
+          0,
+          ERR_KEY_UNREACHABLE,
+          { 1, 1, 1 } },
+        { ERR_KEY_DENIED, ERR_NONE, ERR_NONE, 0, ERR_KEY_DENIED, { 1, 0, 0 } },
+        { ERR_KEY_NOT_FOUND, ERR_NONE, ERR_NONE, 0, ERR_KEY_NOT_FOUND, { 1, 0, 0 } },
+        { ERR_KEY_THROTTLED, ERR_NONE, ERR_NONE, 0, ERR_KEY_THROTTLED, { 1, 0, 0 } },
+        { ERR_KEY_BAD_ANSWER, ERR_NONE, ERR_NONE, 0, ERR_KEY_BAD_ANSWER, { 1, 0, 0 } },
+        { ERR_KEY_UNREACHABLE, ERR_KEY_DENIED, ERR_NONE, 0, ERR_KEY_DENIED, { 1, 1, 0 } },
+        { ERR_KEY_UNREACHABLE, ERR_KEY_BAD_ANSWER, ERR_NONE, 0, ERR_KEY_BAD_ANSWER, { 1, 1, 0 } },
+        /* a vault that does not have the key is no witness */
+        { ERR_KEY_UNREACHABLE, ERR_KEY_NOT_FOUND, ERR_NONE, 3, ERR_NONE, { 1, 2, 1 } },
+        { ERR_KEY_UNREACHABLE,
+          ERR_KEY_NOT_FOUND,
+          ERR_KEY_NOT_FOUND,
+          0,
+          ERR_KEY_UNREACHABLE,
+          { 1, 2, 2 } },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fake f[3] = { FAKE(cases[i].a, "v1", 1), FAKE(cases[i].b, "v1", 2),
+                             FAKE(cases[i].c, "v1", 3) };
+        enum err_code code;
+        uint8_t byte = unwrap_of(f, &code);
+        if (byte != cases[i].byte || code != cases[i].code)
+            fail_msg("case %zu: %u, code %d", i, byte, (int)code);
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(f[k].calls, cases[i].calls[k]);
+    }
+}
+
+static void each_vault_gets_its_share_of_the_time(void **state)
+{
+    struct fake f[3] = { FAKE(ERR_KEY_UNREACHABLE, "v1", 1), FAKE(ERR_KEY_UNREACHABLE, "v1", 2),
+                         FAKE(ERR_NONE, "v1", 3) };
+    enum err_code code;
+    (void)state;
+
+    assert_int_equal(unwrap_of(f, &code), 3);
+    assert_in_range(f[0].last_share_us, 500000, 1000000);
+    assert_in_range(f[1].last_share_us, 500000, 1500000);
+    assert_in_range(f[2].last_share_us, 1500000, 3000000);
+}
+
+static void an_imported_key_has_versions_of_its_own(void **state)
+{
+    struct fake f[2] = { FAKE(ERR_NONE, "v1", 1), FAKE(ERR_NONE, "x9", 2) };
+    struct key_provider *p[] = { &f[0].table, &f[1].table }, *list;
+    struct wrapped_key w = { .version = "v1", .alg = "x", .len = 1 };
+    struct secret *s;
+    struct key_info info;
+    struct err e = { 0 };
+    (void)state;
+
+    CHECK_RC_OK(kms_list_new(p, 2, &list, &e), &e);
+    f[0].fails = ERR_KEY_UNREACHABLE;
+    CHECK_RC_OK(list->unwrap(list, &w, true, clock_mono_us() + 1000000, &s, &e), &e);
+    assert_int_equal(secret_view(s)[0], 2);
+    secret_free(s);
+    CHECK_RC_OK(list->get_key(list, "v1", clock_mono_us() + 1000000, &info, &e), &e);
+    assert_string_equal(info.version, "v1"); /* nothing to follow */
+    /* nothing new is made of the second vault's versions */
+    CHECK_RC_FAILS(list->get_key(list, NULL, clock_mono_us() + 1000000, &info, &e), &e,
+                   ERR_KEY_UNREACHABLE);
+    CHECK_RC_FAILS(list->wrap(list, NULL, NULL, clock_mono_us() + 1000000, &w, &e), &e,
+                   ERR_KEY_UNREACHABLE);
+    assert_int_equal(f[1].wraps, 0);
+    list->free(list);
+    f[1].table.name = "other";
+    CHECK_RC_FAILS(kms_list_new(p, 2, &list, &e), &e, ERR_CONFIG);
+    assert_null(list);
+}
+
+int main(void)
+{
+    struct err e = { 0 };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(urls_pick_providers),
+        cmocka_unit_test(credentials_are_complete_or_refused),
+        cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
+        cmocka_unit_test(each_vault_gets_its_share_of_the_time),
+        cmocka_unit_test(an_imported_key_has_versions_of_its_own),
+    };
+
+    if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed ||
+        kms_init(true, &e).failed) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
+    return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+}

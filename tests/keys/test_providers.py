@@ -1,0 +1,173 @@
+"""Every key provider, held to the same: one story of a node whose key is there, refused, gone, out of reach, throttled, and lied about.
+
+The services are those of support/keyservices.py: strict, so that a request with one wrong byte fails the test.
+"""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+import keyservices  # noqa: E402
+from processes import FAST_KEYS, wait_until  # noqa: E402
+from test_sealing import fill, serves  # noqa: E402
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return keyservices.Authority(tmp_path / "pki")
+
+
+@pytest.fixture
+def run_service():
+    """run_service(service): started, and ended behind the test, which fails if a request was malformed."""
+    running = []
+
+    def run(service):
+        running.append(service)
+        return service.start()
+    yield run
+    for service in running:
+        if service.server is not None:
+            service.stop()
+    for service in running:
+        assert not service.problems, service.problems[:5]
+        assert not getattr(service, "entra", service).problems, service.entra.problems[:5]
+
+
+def azure(authority):
+    return keyservices.AzureVault(authority)
+
+
+PROVIDERS = [azure]
+
+
+def last_class(node):
+    return node.admin("status").get("lastProbe", {}).get("class")
+
+
+def wait_class(node, name):
+    wait_until(lambda: last_class(node) == name, f"a probe is {name}")
+
+
+def check_no_secrets(node, service):
+    """Nothing that opens anything stands in the log, at its most talkative, on a command line, or in an environment."""
+    log = node.log_text()
+    with open(f"/proc/{node.pid}/cmdline", "rb") as f:
+        line = f.read()
+    with open(f"/proc/{node.pid}/environ", "rb") as f:
+        environment = f.read()
+    assert service.secrets, "there is nothing to look for"
+    for secret in service.secrets:
+        assert secret not in log and secret.encode() not in line and secret.encode() not in environment
+    assert "xmarkerx" not in log, "a token or secret is in the log"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("make", PROVIDERS, ids=lambda f: f.__name__)
+def test_the_same_for_each(make, authority, run_service, make_node):
+    service = run_service(make(authority))
+    node = make_node({**FAST_KEYS, "log-level": "debug", **service.node_settings()})
+    fill(node, 50)
+    wait_class(node, "ok")
+
+    # no verdict on the key: the node serves on
+    for mode, name in (("throttle", "throttled"), ("broken", "unreachable"), ("lie", "bad"), ("garbage", "bad")):
+        service.mode = mode
+        wait_class(node, name)
+        service.mode = None
+        wait_class(node, "ok")
+    service.stop()
+    wait_class(node, "unreachable")
+    assert node.state() == "Ready" and serves(node, 50)
+    service.start()
+    wait_class(node, "ok")
+
+    # a newer version is followed
+    old = node.admin("status")["key"]["version"]
+    service.rotate()
+    wait_until(lambda: node.admin("status")["key"]["version"] != old, "the newer version wraps the SMK")
+    node.restart()
+    assert serves(node, 50)
+
+    # refused, switched off, gone: sealed, and back with it
+    for take, give in ((service.deny, service.allow), (service.disable, service.enable), (service.delete, service.recover)):
+        take()
+        node.wait_state("Inaccessible")
+        wait_class(node, "denied")
+        give()
+        node.wait_state("Ready")
+        wait_until(lambda: serves(node, 50), "the data is back")
+    check_no_secrets(node, service)
+
+
+@pytest.mark.parametrize("source", ["client-secret", "workload", "client-certificate", "arc"])
+def test_azure_credentials(source, authority, run_service, make_node):
+    service = run_service(keyservices.AzureVault(authority))
+    node = make_node({**FAST_KEYS, "log-level": "debug", **service.node_settings(source)})
+    fill(node, 10)
+    wait_class(node, "ok")
+    service.entra.revoke_tokens()  # one new token is asked for, and nothing is lost
+    wait_class(node, "ok")
+    assert node.state() == "Ready"
+    service.entra.revoke_tokens()
+    service.entra.mode = "broken"
+    wait_class(node, "unreachable")
+    service.entra.mode = None
+    wait_class(node, "ok")
+    service.entra.revoke_tokens()
+    service.entra.gone = True
+    node.wait_state("Inaccessible")
+    service.entra.gone = False
+    wait_until(lambda: serves(node, 10), "the data is back")
+    check_no_secrets(node, service)
+
+
+def test_azure_through_a_proxy(authority, run_service, make_node):
+    proxy = keyservices.ConnectProxy(authority).start()
+    service = run_service(keyservices.AzureVault(authority))
+    node = make_node({**FAST_KEYS, **service.node_settings(), "key-proxy": f"http://127.0.0.1:{proxy.port}"})
+    fill(node, 10)
+    wait_class(node, "ok")
+    assert {f"127.0.0.1:{service.port}", f"127.0.0.1:{service.entra.port}"} <= set(proxy.tunnels)
+    assert not proxy.problems
+    proxy.stop()
+    node.kill()
+
+
+@pytest.mark.parametrize("restored", [True, False], ids=["same version", "other version"])
+def test_a_second_vault_is_for_outages(restored, authority, run_service, make_node):
+    first = run_service(keyservices.AzureVault(authority))
+    second = keyservices.AzureVault(authority)
+    if restored:
+        second.versions, second.newest = dict(first.versions), first.newest
+    else:
+        second.versions = {second.newest: first.versions[first.newest]}
+    second.entra = first.entra  # one tenant
+    run_service(second)
+    settings = first.node_settings()
+    settings["key-url"] += f", {second.url}/keys/{second.key}"
+    node = make_node({**FAST_KEYS, "grace-period": "6s", **settings})
+    fill(node, 10)
+    version = node.admin("status")["key"]["version"]
+    asked = second.n_requests
+    assert asked == 0, "the second vault is not asked while the first answers"
+    first.stop()
+    wait_until(lambda: second.n_requests > asked + 3, "the second vault is asked")
+    wait_class(node, "ok")
+    node.restart()
+    assert serves(node, 10) and node.admin("status")["key"]["version"] == version
+    first.start()
+    wait_class(node, "ok")
+    # a denial is a denial, whatever the next one would say
+    first.deny()
+    node.wait_state("Inaccessible")
+    first.allow()
+    node.wait_state("Ready")
+
+
+def test_urls_that_no_provider_takes(make_node):
+    node = make_node({"key-mode": "cmk", "key-url": "gopher://v/keys/x"}, start=False)
+    _, events = node.start_fails()
+    assert any("no provider takes its scheme" in str(e) for e in events)
