@@ -146,14 +146,10 @@ void *map_put(struct map *m, struct slice key, void *value)
     return NULL;
 }
 
-void *map_del(struct map *m, struct slice key)
+static void *remove_slot(struct map *m, size_t i)
 {
-    if (!m->count)
-        return NULL;
-    size_t i = locate(m, key, hash_bytes(key));
-    if (!m->slots[i].key)
-        return NULL;
     void *old = m->slots[i].value;
+
     mem_free(m->slots[i].key);
     m->slots[i] = (struct entry){ 0 };
     m->count--;
@@ -168,6 +164,21 @@ void *map_del(struct map *m, struct slice key)
         }
     }
     return old;
+}
+
+void *map_del(struct map *m, struct slice key)
+{
+    if (!m->count)
+        return NULL;
+    size_t i = locate(m, key, hash_bytes(key));
+    return m->slots[i].key ? remove_slot(m, i) : NULL;
+}
+
+void *map_del_last(struct map *m, size_t *it)
+{
+    INVARIANT(*it > 0 && *it <= m->n_slots && m->slots[*it - 1].key);
+    /* what comes after may move back to this slot: it is looked at again */
+    return remove_slot(m, --*it);
 }
 
 size_t map_count(const struct map *m)

@@ -110,31 +110,6 @@ static RC check_authenticated(struct cmd_req *r, struct err *e)
     FAIL(e, ERR_UNAUTHORIZED, "Command %s requires authentication", r->def->name);
 }
 
-static RC check_privileges(struct cmd_req *r, struct err *e)
-{
-    const struct cmd_def *d = r->def;
-
-    if (!r->node->auth_enabled)
-        return RC_OK;
-    struct identity_session *s = r->client->identity;
-    switch (d->scope) {
-    case CMD_SCOPE_NONE: break;
-    case CMD_SCOPE_COLL: {
-        struct bval v = cmd_first(r);
-        TRY(identity_require(s, RES_COLL(r->db, v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY),
-                             (enum action)d->action, d->name, e));
-        break;
-    }
-    case CMD_SCOPE_DB:
-        TRY(identity_require(s, RES_DB(r->db), (enum action)d->action, d->name, e));
-        break;
-    case CMD_SCOPE_CLUSTER:
-        TRY(identity_require(s, RES_CLUSTER, (enum action)d->action, d->name, e));
-        break;
-    }
-    return d->auth ? d->auth(r, e) : RC_OK;
-}
-
 static RC check_database(struct cmd_req *r, struct err *e)
 {
     if (slice_eq_str(r->db, "$external") && (r->def->flags & CMD_NO_AUTH))
@@ -156,7 +131,7 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_authenticated(r, e));
     TRY(cmd_parse_generic(r, e));
     TRY(check_database(r, e));
-    TRY(check_privileges(r, e));
+    TRY(cmd_check_privileges(r, e));
     if (r->g.has_lsid && r->node->sessions)
         TRY(sessions_touch(r, r->g.lsid, e));
     return r->def->run(r, w, e);

@@ -321,6 +321,21 @@ static RC run(struct cmd_req *r, const struct mod_args *a, struct catalog_coll *
     return rc;
 }
 
+/* What the view is going to be made of. */
+static RC check_reads(struct cmd_req *r, const struct mod_args *a, struct catalog_coll *x,
+                      struct err *e)
+{
+    struct bval on = a->view_on, stages = a->pipeline;
+
+    pthread_rwlock_rdlock(&x->lock);
+    if (!given(on))
+        on = bval_dup(r->arena, bdoc_get(x->options, "viewOn"));
+    if (!given(stages))
+        stages = bval_dup(r->arena, bdoc_get(x->options, "pipeline"));
+    pthread_rwlock_unlock(&x->lock);
+    return cmd_view_privileges(r, on, stages, e);
+}
+
 RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
@@ -334,5 +349,7 @@ RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)
     if (!x)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "ns does not exist");
     TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
+    if (x->is_view)
+        TRY(check_reads(r, &a, x, e));
     return run(r, &a, x, w, e);
 }

@@ -14,14 +14,6 @@ static const struct arg get_more_table[] = {
     ARG_SKIP("includeQueryStatsMetrics"),
 };
 
-/* Who may read a cursor is decided by who made it. */
-RC cmd__get_more_auth(struct cmd_req *r, struct err *e)
-{
-    (void)r;
-    (void)e;
-    return RC_OK;
-}
-
 static RC check_owner(struct cmd_req *r, const struct cursor *c, const char *ns, struct err *e)
 {
     if (strcmp(c->ns, ns) != 0)
@@ -37,10 +29,7 @@ static RC check_owner(struct cmd_req *r, const struct cursor *c, const char *ns,
         FAIL(e, ERR_LOC(50738),
              "Cannot run getMore on cursor %lld, which was not created in a session, in a session",
              (long long)c->id);
-    if (r->node->auth_enabled && strcmp(c->user, cmd_user(r, r->arena)) != 0)
-        FAIL(e, ERR_UNAUTHORIZED, "cursor id %lld was not created by the authenticated user",
-             (long long)c->id);
-    return RC_OK;
+    return cmd_cursor_privileges(r, c, e);
 }
 
 static RC more(struct cmd_req *r, struct cursor *c, int64_t n, const char *ns, struct bw *w,
@@ -132,9 +121,8 @@ RC cmd__killCursors(struct cmd_req *r, struct bw *w, struct err *e)
     const char *ns = arena_printf(r->arena, "%.*s.%.*s", (int)r->db.len, r->db.p,
                                   (int)bval_str(coll).len, bval_str(coll).p);
     const char *user = r->node->auth_enabled ? cmd_user(r, r->arena) : NULL;
-    bool any =
-        r->node->auth_enabled &&
-        identity_allows(r->client->identity, RES_COLL(r->db, bval_str(coll)), ACT_KILL_ANY_CURSOR);
+    bool any = r->node->auth_enabled &&
+               identity_allows(r->client->identity, RES_CLUSTER, ACT_KILL_ANY_CURSOR);
     for (int i = 0; i < n; i++) {
         how[i] = cursors_kill(r->node->cursors, ids[i], slice_str(ns), any ? NULL : user);
         if (how[i] == CURSOR_REFUSED)

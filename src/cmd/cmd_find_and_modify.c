@@ -26,22 +26,6 @@ static const struct arg args[] = {
     ARG_SKIP("encryptionInformation"),
 };
 
-RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e)
-{
-    struct bval v = cmd_first(r), remove = bdoc_get(r->body, "remove"),
-                upsert = bdoc_get(r->body, "upsert");
-    struct identity_res res = RES_COLL(r->db, v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY);
-    struct identity_session *s = r->client->identity;
-
-    TRY(identity_require(s, res, ACT_FIND, "findAndModify", e));
-    TRY(identity_require(s, res,
-                         !bval_is_missing(remove) && bval_truthy(remove) ? ACT_REMOVE : ACT_UPDATE,
-                         "findAndModify", e));
-    if (!bval_is_missing(upsert) && bval_truthy(upsert))
-        TRY(identity_require(s, res, ACT_INSERT, "findAndModify", e));
-    return RC_OK;
-}
-
 struct fam {
     struct cmd_req *r;
     const struct fam_args *a;

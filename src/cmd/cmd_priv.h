@@ -18,16 +18,24 @@
 #include "commands.def"
 #undef COMMAND
 
-/* Authorization that one action does not say. */
+/* Authorization that one action does not say (cmd_privileges.c, or beside the command). */
 RC cmd__coffer_auth(struct cmd_req *r, struct err *e);
 RC cmd__aggregate_auth(struct cmd_req *r, struct err *e);
 RC cmd__bulk_write_auth(struct cmd_req *r, struct err *e);
+RC cmd__create_auth(struct cmd_req *r, struct err *e);
+RC cmd__insert_auth(struct cmd_req *r, struct err *e);
 RC cmd__update_auth(struct cmd_req *r, struct err *e);
 RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e);
-RC cmd__get_more_auth(struct cmd_req *r, struct err *e);
 RC cmd__rename_auth(struct cmd_req *r, struct err *e);
 RC cmd__explain_auth(struct cmd_req *r, struct err *e);
 RC cmd__validate_auth(struct cmd_req *r, struct err *e);
+/* cmd_check_privileges(): ERR_UNAUTHORIZED unless the client may run r->def with r->body on r->db. */
+RC cmd_check_privileges(struct cmd_req *r, struct err *e);
+/* cmd_view_privileges(): whoever may read the view that the command names may read what it is made of. */
+RC cmd_view_privileges(struct cmd_req *r, struct bval view_on, struct bval stages, struct err *e);
+/* cmd_cursor_keep(): what cmd_cursor_privileges() asks for again at each getMore: the cursor's user, and what its command needed. */
+void cmd_cursor_keep(struct cmd_req *r, struct cursor *c);
+RC cmd_cursor_privileges(struct cmd_req *r, const struct cursor *c, struct err *e);
 
 /* ---- Arguments (cmd_args.c): one strict parser, driven by a table (compatibility 4) ---- */
 
@@ -149,10 +157,11 @@ RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e);
 /* sessions_each(): fn is called for each, under the lock: it does not call back. */
 typedef void (*sessions_fn)(void *arg, const uint8_t lsid[16], const char *user, uint64_t idle_us);
 void sessions_each(struct sessions *s, sessions_fn fn, void *arg);
-bool sessions_end(struct sessions *s, const uint8_t lsid[16]);
+/* sessions_end(): the client's own session of that id, and its cursors; false when it has none. */
+bool sessions_end(struct cmd_req *r, const uint8_t lsid[16]);
 /* sessions_reap(): forget idle ones; fn is called for each. */
 void sessions_reap(struct sessions *s, uint64_t now_us,
-                   void (*fn)(void *arg, const uint8_t lsid[16]), void *arg);
+                   void (*fn)(void *arg, const uint8_t lsid[16], const char *user), void *arg);
 int64_t sessions_count(struct sessions *s);
 
 #endif

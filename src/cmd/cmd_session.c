@@ -58,12 +58,10 @@ static RC each(struct cmd_req *r, enum verb verb, struct err *e)
                            e));
             if (pass == 0)
                 continue;
-            if (verb == REFRESH) {
+            if (verb == REFRESH)
                 TRY(sessions_touch(r, l.id.p, e));
-            } else {
-                cursors_kill_session(r->node->cursors, l.id.p);
-                sessions_end(r->node->sessions, l.id.p);
-            }
+            else
+                sessions_end(r, l.id.p);
         }
     }
     return RC_OK;

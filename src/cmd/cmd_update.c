@@ -34,31 +34,6 @@ static const struct arg stmt_args[] = {
     ARG_SKIP("upsertSupplied"),
 };
 
-RC cmd__update_auth(struct cmd_req *r, struct err *e)
-{
-    struct bval v = cmd_first(r);
-    struct identity_res res = RES_COLL(r->db, v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY);
-    struct identity_session *s = r->client->identity;
-    bool upsert = false, bypass = bdoc_get(r->body, "bypassDocumentValidation").type != BT_MISSING;
-    struct bval updates = bdoc_get(r->body, "updates"), u;
-    struct cmd_docs docs;
-    struct err ignored = { 0 };
-
-    TRY(identity_require(s, res, ACT_UPDATE, "update", e));
-    if (!cmd_docs(r, "updates", updates, &docs, &ignored).failed)
-        while (cmd_docs_next(&docs, &u))
-            if (u.type == BT_DOCUMENT) {
-                struct bval up = bdoc_get(bval_doc(u), "upsert");
-                upsert |= !bval_is_missing(up) && bval_truthy(up);
-            }
-    err_reset(&ignored);
-    if (upsert)
-        TRY(identity_require(s, res, ACT_INSERT, "update", e));
-    if (bypass && bval_truthy(bdoc_get(r->body, "bypassDocumentValidation")))
-        TRY(identity_require(s, res, ACT_BYPASS_DOCUMENT_VALIDATION, "update", e));
-    return RC_OK;
-}
-
 static RC parse_stmt(struct bval v, int i, struct update_stmt *out, struct err *e)
 {
     *out = (struct update_stmt){ 0 };

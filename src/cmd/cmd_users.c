@@ -123,6 +123,7 @@ RC cmd__createUser(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(require_roles(r, roles, s.n_roles, ACT_GRANT_ROLE, e));
     TRY(take_password(r, a.pwd, &password, e));
     s.password = password;
+    s.first = !identity_is_authenticated(r->client->identity); /* by the localhost exception */
     return users_create(r->node->identity, &s, r->arena, e);
 }
 
@@ -143,8 +144,8 @@ RC cmd__updateUser(struct cmd_req *r, struct bw *w, struct err *e)
         TRY(identity_require(me, RES_DB(r->db), ACT_CHANGE_PASSWORD, r->def->name, e));
     if (s.custom_data.p)
         TRY(identity_require(me, RES_DB(r->db), ACT_CHANGE_CUSTOM_DATA, r->def->name, e));
-    if (s.n_roles >= 0) { /* all that it had is taken away first */
-        TRY(identity_require(me, RES_DB(r->db), ACT_REVOKE_ROLE, r->def->name, e));
+    if (s.n_roles >= 0) { /* all that it had is taken away first, whatever database that is of */
+        TRY(identity_require(me, RES_ANY_DB, ACT_REVOKE_ROLE, r->def->name, e));
         TRY(require_roles(r, roles, s.n_roles, ACT_GRANT_ROLE, e));
     }
     if (bval_is_nullish(a.pwd) && s.n_roles < 0 && !s.custom_data.p)
@@ -303,9 +304,8 @@ static RC one_user(struct info_walk *k, struct bval v, struct err *e)
 
 static RC all_users(struct info_walk *k, struct slice db, struct err *e)
 {
-    struct slice ask = db.len ? db : SLICE_LIT("admin");
-
-    TRY(identity_require(k->r->client->identity, RES_DB(ask), ACT_VIEW_USER, k->r->def->name, e));
+    TRY(identity_require(k->r->client->identity, db.len ? RES_DB(db) : RES_ANY_DB, ACT_VIEW_USER,
+                         k->r->def->name, e));
     return users_each(k->r->node->identity, db, k->r->arena, show_user, k, e);
 }
 

@@ -54,9 +54,9 @@ void node_close(struct node *n)
     catalog_close(TAKE(n->catalog));
 }
 
-static void end_session(void *arg, const uint8_t lsid[16])
+static void end_session(void *arg, const uint8_t lsid[16], const char *user)
 {
-    cursors_kill_session(((struct node *)arg)->cursors, lsid);
+    cursors_kill_session(((struct node *)arg)->cursors, lsid, user);
 }
 
 void node_tick(struct node *n)

@@ -1,11 +1,16 @@
-/* sessions.c - logical sessions: ids that were seen and when (compatibility 18). A session holds nothing here but its cursors, which know their session. */
+/* sessions.c - logical sessions: ids that were seen and when (compatibility 18). A session holds nothing here but its cursors, which know their session.
+ *
+ * A session is its user's: ids are chosen by clients, so the same id under two users is two sessions, and nobody ends or keeps alive another's.
+ */
 #include "cmd_priv.h"
 
 #include "base/map.h"
 
 struct session {
     uint64_t last_used_us;
-    char *user; /* "db.user" of who used it first, "" without authentication */
+    char *user; /* "db.user", "" without authentication */
+    uint8_t lsid[16];
+    struct session *next; /* in a list of those that end */
 };
 
 static void session_free(struct session *x)
@@ -14,6 +19,17 @@ static void session_free(struct session *x)
         return;
     mem_free(x->user);
     mem_free(x);
+}
+
+/* The key in by_id: the id, then the user. */
+static struct slice key_of(struct arena *a, const uint8_t lsid[16], const char *user)
+{
+    size_t len = strlen(user);
+    uint8_t *p = arena_alloc(a, 16 + len);
+
+    memcpy(p, lsid, 16);
+    memcpy(p + 16, user, len);
+    return SLICE(p, 16 + len);
 }
 
 struct sessions {
@@ -51,17 +67,20 @@ void sessions_free(struct sessions *s)
 RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e)
 {
     struct sessions *s = r->node->sessions;
+    const char *user = cmd_user(r, r->arena);
+    struct slice key = key_of(r->arena, lsid, user);
     rc_t rc = RC_OK;
 
     mutex_lock(&s->lock);
-    struct session *x = map_get(s->by_id, SLICE(lsid, 16));
+    struct session *x = map_get(s->by_id, key);
     if (!x && (int64_t)map_count(s->by_id) >= s->max) {
         rc = err_set(e, ERR_TOO_MANY_LOGICAL_SESSIONS, __FILE__, __LINE__,
                      "cannot add a session: there are too many active ones");
     } else if (!x) {
         x = NEW(struct session);
-        x->user = mem_strdup(cmd_user(r, r->arena));
-        map_put(s->by_id, SLICE(lsid, 16), x);
+        x->user = mem_strdup(user);
+        memcpy(x->lsid, lsid, sizeof(x->lsid));
+        map_put(s->by_id, key, x);
     }
     if (x)
         x->last_used_us = clock_mono_us();
@@ -69,10 +88,14 @@ RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e)
     return rc;
 }
 
-bool sessions_end(struct sessions *s, const uint8_t lsid[16])
+bool sessions_end(struct cmd_req *r, const uint8_t lsid[16])
 {
+    struct sessions *s = r->node->sessions;
+    const char *user = cmd_user(r, r->arena);
+
+    cursors_kill_session(r->node->cursors, lsid, user);
     mutex_lock(&s->lock);
-    void *x = map_del(s->by_id, SLICE(lsid, 16));
+    struct session *x = map_del(s->by_id, key_of(r->arena, lsid, user));
     mutex_unlock(&s->lock);
     bool found = x != NULL;
     session_free(x);
@@ -80,24 +103,29 @@ bool sessions_end(struct sessions *s, const uint8_t lsid[16])
 }
 
 void sessions_reap(struct sessions *s, uint64_t now_us,
-                   void (*fn)(void *arg, const uint8_t lsid[16]), void *arg)
+                   void (*fn)(void *arg, const uint8_t lsid[16], const char *user), void *arg)
 {
-    AUTO(buf_fini) struct buf gone = BUF_INIT;
+    struct session *gone = NULL;
     struct slice key;
     size_t it = 0;
     void *v;
 
     mutex_lock(&s->lock);
     while (map_next(s->by_id, &it, &key, &v)) {
-        if (((struct session *)v)->last_used_us + s->timeout_us > now_us)
+        struct session *x = v;
+        if (x->last_used_us + s->timeout_us > now_us)
             continue;
-        buf_push(&gone, key.p, key.len);
-        map_del(s->by_id, SLICE(gone.p + gone.len - 16, 16));
-        session_free(v);
+        map_del_last(s->by_id, &it);
+        x->next = gone;
+        gone = x;
     }
     mutex_unlock(&s->lock);
-    for (size_t i = 0; i < gone.len; i += 16)
-        fn(arg, gone.p + i);
+    while (gone) {
+        struct session *x = gone;
+        gone = x->next;
+        fn(arg, x->lsid, x->user);
+        session_free(x);
+    }
 }
 
 void sessions_each(struct sessions *s, sessions_fn fn, void *arg)
@@ -110,7 +138,7 @@ void sessions_each(struct sessions *s, sessions_fn fn, void *arg)
     mutex_lock(&s->lock);
     while (map_next(s->by_id, &it, &key, &v)) {
         const struct session *x = v;
-        fn(arg, key.p, x->user, now - MIN(now, x->last_used_us));
+        fn(arg, x->lsid, x->user, now - MIN(now, x->last_used_us));
     }
     mutex_unlock(&s->lock);
 }

@@ -212,7 +212,7 @@ static void sweep(struct cursors *r, bool (*fn)(const struct cursor *c, const vo
             c->killed = true;
             continue;
         }
-        map_del(r->by_id, id_key(&c->id));
+        map_del_last(r->by_id, &it);
         c->next = gone;
         gone = c;
         if (n)
@@ -226,14 +226,22 @@ static void sweep(struct cursors *r, bool (*fn)(const struct cursor *c, const vo
     }
 }
 
-static bool of_session(const struct cursor *c, const void *lsid)
+struct session_of {
+    const uint8_t *lsid;
+    const char *user;
+};
+
+static bool of_session(const struct cursor *c, const void *arg)
 {
-    return c->has_lsid && memcmp(c->lsid, lsid, CURSOR_LSID_LEN) == 0;
+    const struct session_of *s = arg;
+
+    return c->has_lsid && memcmp(c->lsid, s->lsid, CURSOR_LSID_LEN) == 0 &&
+           strcmp(c->user, s->user) == 0;
 }
 
-void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN])
+void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN], const char *user)
 {
-    sweep(r, of_session, lsid, NULL);
+    sweep(r, of_session, &(struct session_of){ .lsid = lsid, .user = user }, NULL);
 }
 
 static bool of_user(const struct cursor *c, const void *user)

@@ -131,6 +131,15 @@ static void read_roles(struct bdoc doc, struct identity__user *u)
     }
 }
 
+static void read_id(struct bdoc doc, struct identity__user *u)
+{
+    struct bval v = bdoc_get(doc, "userId");
+    struct slice id = v.type == BT_BINARY ? bval_bin(v, NULL) : SLICE_EMPTY;
+
+    if (id.len == sizeof(u->id))
+        memcpy(u->id, id.p, sizeof(u->id));
+}
+
 static RC load_user(struct identity_session *s, struct slice db, struct slice name,
                     struct identity__user *out, struct err *e)
 {
@@ -141,11 +150,17 @@ static RC load_user(struct identity_session *s, struct slice db, struct slice na
     TRY(identity__load(s->id, db, name, a, &doc, e));
     out->db = mem_strndup((const char *)db.p, db.len);
     out->name = mem_strndup((const char *)name.p, name.len);
+    read_id(doc, out);
     read_roles(doc, out);
     return RC_OK;
 }
 
-/* Users that changed are read anew; one that is gone, or cannot be read, is logged out. */
+static bool same_user(const struct identity__user *x, const struct identity__user *y)
+{
+    return memcmp(x->id, y->id, sizeof(x->id)) == 0;
+}
+
+/* Users that changed are read anew; one that is gone, another of that name, or cannot be read, is logged out. */
 static void refresh(struct identity_session *s)
 {
     uint64_t now = atomic_load(&s->id->generation);
@@ -161,6 +176,11 @@ static void refresh(struct identity_session *s)
         if (load_user(s, slice_str(s->users[i].db), slice_str(s->users[i].name), &fresh, &e)
                 .failed) {
             err_reset(&e);
+            remove_user(s, i);
+            continue;
+        }
+        if (!same_user(&s->users[i], &fresh)) {
+            user_fini(&fresh);
             remove_user(s, i);
             continue;
         }
@@ -182,20 +202,37 @@ static RC first_user(void *arg, struct bdoc user, struct err *e)
     FAIL(e, ERR_CONFLICT, "enough"); /* one is enough: ends the walk */
 }
 
+RC identity__no_users(struct identity *id, bool *out, struct err *e)
+{
+    struct err why = { 0 };
+    bool any = atomic_load(&id->users_seen);
+
+    *out = false;
+    if (any)
+        return RC_OK;
+    rc_t rc = id->store->each(id->store->ctx, first_user, &any, &why);
+    if (any)
+        atomic_store(&id->users_seen, true);
+    if (rc.failed && !any) /* users that cannot be read are not "no users" */
+        rc = err_set(e, why.code, why.file, why.line, "%s", why.msg);
+    else
+        rc = RC_OK;
+    err_reset(&why);
+    *out = !any && !rc.failed;
+    return rc;
+}
+
 bool identity_localhost_exception(struct identity_session *s)
 {
     struct identity *id = s->id;
     struct err e = { 0 };
-    bool any = false;
-    rc_t rc;
+    bool none;
 
-    if (!id->auth || !s->loopback || s->n_users || atomic_load(&id->users_seen) || !id->store)
+    if (!id->auth || !s->loopback || s->n_users || !id->store)
         return false;
-    rc = id->store->each(id->store->ctx, first_user, &any, &e);
-    err_reset(&e);
-    if (any)
-        atomic_store(&id->users_seen, true);
-    return !any && !rc.failed; /* users that cannot be read are not "no users" */
+    if (identity__no_users(id, &none, &e).failed)
+        err_reset(&e);
+    return none;
 }
 
 bool identity_allows(struct identity_session *s, struct identity_res r, enum action a)
@@ -236,6 +273,9 @@ RC identity_require(struct identity_session *s, struct identity_res r, enum acti
         return RC_OK;
     if (r.cluster)
         FAIL(e, ERR_UNAUTHORIZED, "not authorized on admin to execute command \"%s\"", cmd);
+    if (!r.db.len)
+        FAIL(e, ERR_UNAUTHORIZED, "not authorized on every database to execute command \"%s\"",
+             cmd);
     FAIL(e, ERR_UNAUTHORIZED, "not authorized on %.*s to execute command \"%s\"", (int)r.db.len,
          (const char *)r.db.p, cmd);
 }

@@ -24,8 +24,11 @@ struct identity__role {
     char *db;
 };
 
+enum { IDENTITY_USER_ID_LEN = 16 };
+
 struct identity__user {
     char *db, *name;
+    uint8_t id[IDENTITY_USER_ID_LEN]; /* userId: a user that was dropped and made anew is another */
     struct identity__role *roles;
     int n_roles;
 };
@@ -45,5 +48,7 @@ RC identity__load(struct identity *id, struct slice db, struct slice user, struc
                   struct bdoc *out, struct err *e);
 const struct secret *identity__salt_key(const struct identity *id);
 void identity__changed(struct identity *id);
+/* identity__no_users(): true while there is no user at all. Remembers that there was one. */
+RC identity__no_users(struct identity *id, bool *out, struct err *e);
 
 #endif

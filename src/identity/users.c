@@ -152,6 +152,29 @@ static struct bdoc settle(struct bw *w, struct buf *b, struct arena *a)
     return d;
 }
 
+/* Of two clients that both found no user, one makes the first. */
+static RC insert_first(struct identity *id, struct slice key, struct bdoc doc, struct err *e)
+    TS_REQUIRES(id->change_lock)
+{
+    bool none;
+
+    TRY(identity__no_users(id, &none, e));
+    if (!none)
+        FAIL(e, ERR_UNAUTHORIZED, "Command createUser requires authentication");
+    return id->store->insert(id->store->ctx, key, doc, e);
+}
+
+static RC insert(struct identity *id, const struct users_spec *s, struct slice key, struct bdoc doc,
+                 struct err *e)
+{
+    if (!s->first)
+        return id->store->insert(id->store->ctx, key, doc, e);
+    mutex_lock(&id->change_lock);
+    rc_t rc = insert_first(id, key, doc, e);
+    mutex_unlock(&id->change_lock);
+    return rc;
+}
+
 RC users_create(struct identity *id, const struct users_spec *s, struct arena *a, struct err *e)
 {
     struct slice key = identity__id(a, s->db, s->user);
@@ -178,7 +201,7 @@ RC users_create(struct identity *id, const struct users_spec *s, struct arena *a
     if (s->custom_data.p)
         bw_doc(&w, "customData", s->custom_data);
     doc = settle(&w, &b, a);
-    TRY(id->store->insert(id->store->ctx, key, doc, e));
+    TRY(insert(id, s, key, doc, e));
     atomic_store(&id->users_seen, true);
     identity__changed(id);
     return RC_OK;

@@ -19,6 +19,8 @@ void *map_del(struct map *m, struct slice key); /* the value removed, or NULL */
 size_t map_count(const struct map *m);
 /* map_next(): *it starts at 0; false at the end. key is valid until the entry goes. */
 bool map_next(const struct map *m, size_t *it, struct slice *key, void **value);
+/* map_del_last(): remove the entry that map_next() gave last; the walk misses none by it (it may give some twice). The value removed. */
+void *map_del_last(struct map *m, size_t *it);
 
 /* hash_bytes(): SipHash-2-4 under a random key of the process. */
 uint64_t hash_bytes(struct slice in);

@@ -23,6 +23,8 @@ struct cursor {
     struct catalog_coll *coll; /* a reference, or NULL */
     char *ns;                  /* in arena: "db.coll" as replies show it */
     char *user;                /* in arena: who made it, "" without authentication */
+    /* in arena: the command that made it, for the privileges that it asked for; or empty */
+    struct bdoc origin;
     bool has_lsid, no_timeout;
     uint8_t lsid[CURSOR_LSID_LEN];
     bool exhausted;
@@ -59,7 +61,8 @@ void cursors_finish(struct cursors *r, struct cursor *c);
 /* cursors_kill(): false when there is none. allowed() may refuse (another user's); a busy one is killed when it is given back. */
 enum cursor_kill { CURSOR_KILLED, CURSOR_NOT_FOUND, CURSOR_REFUSED };
 enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, const char *user);
-void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN]);
+/* cursors_kill_session(): those of the session, which is its user's: the same id of another user is another session. */
+void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN], const char *user);
 /* cursors_kill_user(): those of the user's (NULL: anybody's) sessions. */
 void cursors_kill_user(struct cursors *r, const char *user);
 void cursors_reap(struct cursors *r, uint64_t now_us);

@@ -67,6 +67,8 @@ struct identity_res {
     struct slice db, coll;
 };
 #define RES_CLUSTER ((struct identity_res){ .cluster = true })
+/* every database a client may make: only a role of all of them grants it */
+#define RES_ANY_DB ((struct identity_res){ 0 })
 #define RES_DB(db_) ((struct identity_res){ .db = (db_) })
 #define RES_COLL(db_, coll_) ((struct identity_res){ .db = (db_), .coll = (coll_) })
 

@@ -28,8 +28,9 @@ struct users_spec {
     const struct users_role *roles;
     int n_roles;             /* -1: unchanged */
     struct bdoc custom_data; /* p NULL: none, or unchanged */
+    bool first;              /* users_create(): only if there is no user at all */
 };
-/* Errors: ERR_LOC(51003) for a user that exists. */
+/* Errors: ERR_LOC(51003) for a user that exists; ERR_UNAUTHORIZED for a first one that is not. */
 RC users_create(struct identity *id, const struct users_spec *s, struct arena *a, struct err *e);
 /* Errors: ERR_USER_NOT_FOUND, also for the two below. */
 RC users_update(struct identity *id, const struct users_spec *s, struct arena *a, struct err *e);
