@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -202,5 +203,49 @@ RC x509_sha256(struct slice cert_pem, uint8_t out[32], struct err *e)
     TRY(read_cert(cert_pem, &x, e));
     if (X509_digest(x, EVP_sha256(), out, &len) != 1 || len != 32)
         return library_failed(e, "hash a certificate");
+    return RC_OK;
+}
+
+static bool read_rsa(X509 *x, struct rsa_public *out)
+{
+    EVP_PKEY *k = X509_get0_pubkey(x);
+    BIGNUM *n = NULL, *exp = NULL;
+    bool ok = k && EVP_PKEY_get_base_id(k) == EVP_PKEY_RSA &&
+              EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
+              EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_E, &exp) == 1 &&
+              BN_num_bytes(n) <= RSA_BYTES_MAX && BN_num_bytes(exp) <= RSA_EXPONENT_MAX;
+
+    if (ok) {
+        out->n_len = (uint32_t)BN_bn2bin(n, out->n);
+        out->e_len = (uint32_t)BN_bn2bin(exp, out->e);
+    }
+    BN_free(n);
+    BN_free(exp);
+    return ok;
+}
+
+RC x509_read(struct slice cert_pem, struct x509_facts *out, struct err *e)
+{
+    AUTO(cert_freep) X509 *x = NULL;
+    struct tm from, until;
+    struct err ignored = { 0 };
+    uint8_t spki[32];
+    unsigned len = 0;
+
+    memset(out, 0, sizeof *out);
+    if (read_cert(cert_pem, &x, &ignored).failed)
+        FAIL(e, ERR_BAD_VALUE, "this is no certificate in PEM");
+    bool ok = read_rsa(x, &out->pub) && !rsa_public_sha256(&out->pub, spki, &ignored).failed &&
+              X509_digest(x, EVP_sha1(), out->sha1, &len) == 1 && len == sizeof out->sha1 &&
+              X509_digest(x, EVP_sha256(), out->sha256, &len) == 1 && len == sizeof out->sha256 &&
+              ASN1_TIME_to_tm(X509_get0_notBefore(x), &from) == 1 &&
+              ASN1_TIME_to_tm(X509_get0_notAfter(x), &until) == 1;
+    ERR_clear_error();
+    if (!ok) {
+        memset(out, 0, sizeof *out);
+        FAIL(e, ERR_BAD_VALUE, "the certificate is not of an RSA key of 2048 to 4096 bits");
+    }
+    out->from_s = (int64_t)timegm(&from);
+    out->until_s = (int64_t)timegm(&until);
     return RC_OK;
 }

@@ -16,13 +16,7 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum {
-    CA_DAYS = 3650,
-    CA_RENEW_DAYS = 30,
-    LEAF_DAYS = 397,
-    STOP_GRACE_MS = 3000,
-    HEADER_SECRET_DIGITS = 64
-};
+enum { CA_DAYS = 3650, CA_RENEW_DAYS = 30, LEAF_DAYS = 397, STOP_GRACE_MS = 3000 };
 
 static RC lock_dir(struct vault_service *s, struct err *e)
 {
@@ -55,10 +49,8 @@ static RC make_state(struct vault_service *s, const struct vault_config *c, stru
 
     TRY(random_bytes(s->store_id, sizeof s->store_id, e));
     TRY(vault__pin_first(s, e));
-    if (c->tenant && *c->tenant)
-        (void)snprintf(s->tenant, sizeof s->tenant, "%s", c->tenant);
-    else
-        TRY(vault__random_uuid(s->tenant, e));
+    TRY(vault__tenant_new(c->tenant, FIRST_TENANT, &s->tenants[0], e));
+    s->n_tenants = 1;
     TRY(make_ca(s, e));
     TRY(vault__signer_new(s, &k, e));
     s->signers[s->n_signers++] = k;
@@ -78,8 +70,8 @@ static RC read_state(struct vault_service *s, const struct vault_config *c, stru
     for (int i = 0; i < s->n_vaults; i++)
         /* gone from the disk with the next save */
         (void)vault__drop_due(s->vaults[i], clock_real_s());
-    if (c->tenant && *c->tenant && strcasecmp(c->tenant, s->tenant) != 0)
-        FAIL(e, ERR_CONFIG, "the vault's tenant is %s, not %s", s->tenant, c->tenant);
+    if (c->tenant && *c->tenant && strcasecmp(c->tenant, vault_tenant(s)) != 0)
+        FAIL(e, ERR_CONFIG, "the vault's tenant is %s, not %s", vault_tenant(s), c->tenant);
     TRY(x509_expires(buf_view(&s->ca_pem), &ends, e));
     if (ends > clock_real_s() + (int64_t)CA_RENEW_DAYS * 86400)
         return RC_OK;
@@ -131,16 +123,20 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
     s->wildcard = mem_printf("*.%s", c->domain);
     s->audience = mem_printf("https://%s", c->domain);
     s->token_lifetime_s = c->token_lifetime_s;
+    s->client_token_lifetime_s = c->client_token_lifetime_s;
+    s->token_lifetime_max_s = MAX(c->token_lifetime_s, c->client_token_lifetime_s);
+    s->signing_key_lifetime_s = c->signing_key_lifetime_s;
     s->n_token_uids = c->n_token_uids;
     s->token_uids =
         c->n_token_uids ? mem_dup(c->token_uids, (size_t)c->n_token_uids * sizeof(uint32_t)) : NULL;
     s->identities = NEW_ARRAY(struct identity *, IDENTITIES_MAX);
     s->vaults = NEW_ARRAY(struct keyvault *, VAULTS_MAX);
-    if (open_state(s, c, e).failed) {
+    if (vault__federation_new(c->federation_ca_file, c->federation_refresh_s, &s->federation, e)
+            .failed ||
+        open_state(s, c, e).failed) {
         vault_close(s);
         return RC_FAILED;
     }
-    s->issuer = mem_printf("https://%s/%s/", s->login_host, s->tenant);
     *out = s;
     return RC_OK;
 }
@@ -163,7 +159,7 @@ void vault_close(struct vault_service *s)
     mem_free(s->region);
     mem_free(s->wildcard);
     mem_free(s->audience);
-    mem_free(s->issuer);
+    vault__federation_free(s->federation);
     mem_free(s->token_uids);
     mutex_fini(&s->lock);
     mem_free(s);
@@ -275,7 +271,7 @@ struct slice vault_ca_pem(const struct vault_service *s)
 }
 const char *vault_tenant(const struct vault_service *s)
 {
-    return s->tenant;
+    return s->tenants[0]->id;
 }
 
 /* ---- what a first installation needs ---- */
@@ -299,7 +295,7 @@ static RC add_vault(struct vault_service *s, const char *vault, struct vault_pro
 
 RC vault_ensure_vault(struct vault_service *s, const char *vault, struct err *e)
 {
-    struct vault_props *props = vault__props_new(s->region, s->tenant);
+    struct vault_props *props = vault__props_new(s->region, vault_tenant(s));
     rc_t rc = RC_OK;
 
     mutex_lock(&s->lock);
@@ -331,7 +327,7 @@ static RC change_vault(struct vault_service *s, struct keyvault *kv, struct vaul
 RC vault_put_vault(struct vault_service *s, const char *vault, struct slice settings, struct err *e)
 {
     AUTO(kjson_freep) json_t *from = NULL;
-    struct vault_props *base = vault__props_new(s->region, s->tenant), *props = NULL;
+    struct vault_props *base = vault__props_new(s->region, vault_tenant(s)), *props = NULL;
 
     mutex_lock(&s->lock);
     struct keyvault *kv = vault__find_vault(s, vault);
@@ -391,74 +387,17 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
     return rc;
 }
 
-static RC new_header_secret(struct identity *p, struct buf *header_secret, struct err *e)
-{
-    char text[HEADER_SECRET_DIGITS + 1];
-    struct slice part = SLICE(text, HEADER_SECRET_DIGITS);
-
-    rc_t rc = vault__random_hex(text, HEADER_SECRET_DIGITS, e);
-    if (!rc.failed)
-        rc = sha256(&part, 1, p->secret_sha256, e);
-    if (!rc.failed)
-        buf_push(header_secret, text, HEADER_SECRET_DIGITS);
-    mem_wipe(text, sizeof text);
-    return rc;
-}
-
-static RC identity_new(struct vault_service *s, const char *name, struct identity **out,
-                       struct err *e)
-{
-    struct identity *p = NEW(struct identity);
-
-    *out = NULL;
-    p->name = mem_strdup(name);
-    p->resource_id = mem_printf(
-        "/subscriptions/%s/resourcegroups/coffer/providers/Microsoft.ManagedIdentity/userAssignedIdentities/%s",
-        s->tenant, name);
-    if (vault__random_uuid(p->client_id, e).failed || vault__random_uuid(p->object_id, e).failed) {
-        vault__identity_free(p);
-        return RC_FAILED;
-    }
-    *out = p;
-    return RC_OK;
-}
-
-static RC ensure_identity_locked(struct vault_service *s, const char *name, bool renew,
-                                 struct buf *header_secret, struct err *e) TS_REQUIRES(s->lock)
-{
-    struct identity *p = vault__find_identity(s, name);
-    bool fresh = !p;
-    uint8_t was[32];
-
-    if (p && !renew)
-        return RC_OK;
-    if (!vault__valid_key_name(name))
-        FAIL(e, ERR_BAD_VALUE,
-             "\"%s\" is not an identity's name: 1 to 127 letters, digits and hyphens", name);
-    if (fresh && s->n_identities >= IDENTITIES_MAX)
-        FAIL(e, ERR_BAD_VALUE, "there are %d identities: no more fit", IDENTITIES_MAX);
-    if (fresh) {
-        TRY(identity_new(s, name, &p, e));
-        s->identities[s->n_identities++] = p;
-    }
-    memcpy(was, p->secret_sha256, sizeof was);
-    if (new_header_secret(p, header_secret, e).failed || vault__state_save(s, e).failed) {
-        memcpy(p->secret_sha256, was, sizeof was);
-        if (fresh)
-            vault__identity_free(s->identities[--s->n_identities]);
-        buf_wipe(header_secret);
-        return RC_FAILED;
-    }
-    return RC_OK;
-}
-
 RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
                          struct buf *header_secret, struct err *e)
 {
     mutex_lock(&s->lock);
-    rc_t rc = ensure_identity_locked(s, name, renew, header_secret, e);
+    bool there = vault__find_identity(s, vault_tenant(s), name) != NULL;
     mutex_unlock(&s->lock);
-    return rc;
+    if (there && !renew)
+        return RC_OK;
+    if (!there)
+        TRY(vault_principal_create(s, NULL, name, VAULT_MANAGED_IDENTITY, e));
+    return vault_identity_credential(s, NULL, name, header_secret, e);
 }
 
 static int assignment_at(const struct keyvault *kv, const char *object_id,
@@ -475,7 +414,7 @@ static RC assign_locked(struct vault_service *s, const char *vault, const char *
                         const char *role_name, bool give, struct err *e) TS_REQUIRES(s->lock)
 {
     struct keyvault *kv = vault__find_vault(s, vault);
-    struct identity *p = vault__find_identity(s, identity);
+    struct identity *p = vault__find_identity(s, vault_tenant(s), identity);
     const struct vault_role *role = vault__role(role_name);
 
     if (!kv || !p || !role)
@@ -532,33 +471,14 @@ RC vault_revoke(struct vault_service *s, const char *vault, const char *identity
     return rc;
 }
 
-static RC forget_locked(struct vault_service *s, const char *name, struct err *e)
-    TS_REQUIRES(s->lock)
-{
-    int at = 0;
-
-    while (at < s->n_identities && strcasecmp(s->identities[at]->name, name) != 0)
-        at++;
-    if (at == s->n_identities)
-        return RC_OK;
-    struct identity *p = s->identities[at];
-    s->identities[at] = s->identities[s->n_identities - 1];
-    s->n_identities--;
-    if (vault__state_save(s, e).failed) {
-        s->n_identities++;
-        s->identities[at] = p;
-        return RC_FAILED;
-    }
-    vault__identity_free(p);
-    return RC_OK;
-}
-
 RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e)
 {
-    mutex_lock(&s->lock);
-    rc_t rc = forget_locked(s, name, e);
-    mutex_unlock(&s->lock);
-    return rc;
+    struct err why = { 0 };
+
+    if (!vault_principal_delete(s, NULL, name, &why).failed || why.code == ERR_NOT_FOUND)
+        return RC_OK;
+    *e = why;
+    return RC_FAILED;
 }
 
 static json_t *vault_facts(struct vault_service *s, const struct keyvault *kv)
@@ -582,6 +502,7 @@ RC vault_describe(struct vault_service *s, struct buf *out, struct err *e)
 {
     AUTO(mem_freep) char *tokens = mem_printf("http://127.0.0.1:%u", vault_token_port(s));
     AUTO(mem_freep) char *app = mem_printf("%s/msi/token", tokens);
+    AUTO(mem_freep) char *login = mem_printf("https://%s:%u", s->login_host, vault_port(s));
     AUTO(mem_freep) char *imds = mem_printf("%s/metadata/identity/oauth2/token", tokens);
 
     if (!s->https || !s->tokens)
@@ -592,16 +513,17 @@ RC vault_describe(struct vault_service *s, struct buf *out, struct err *e)
         json_object_set_new(vaults, s->vaults[i]->name, vault_facts(s, s->vaults[i]));
     for (int i = 0; i < s->n_identities; i++) {
         const struct identity *p = s->identities[i];
-        json_object_set_new(people, p->name,
-                            json_pack("{s:s,s:s,s:s}", "clientId", p->client_id, "objectId",
-                                      p->object_id, "resourceId", p->resource_id));
+        if (p->kind == VAULT_MANAGED_IDENTITY && strcmp(p->tenant, vault_tenant(s)) == 0)
+            json_object_set_new(people, p->name,
+                                json_pack("{s:s,s:s,s:s}", "clientId", p->client_id, "objectId",
+                                          p->object_id, "resourceId", p->resource_id));
     }
     mutex_unlock(&s->lock);
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:i,s:i}", "tenantId", s->tenant, "audience",
-                  s->audience, "vaults", vaults, "identities", people, "tokenAuthority", tokens,
-                  "imdsEndpoint", imds, "appServiceEndpoint", app, "port", vault_port(s),
-                  "tokenPort", vault_token_port(s));
+        json_pack("{s:s,s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:i,s:i}", "authority", login, "tenantId",
+                  vault_tenant(s), "audience", s->audience, "vaults", vaults, "identities", people,
+                  "tokenAuthority", tokens, "imdsEndpoint", imds, "appServiceEndpoint", app, "port",
+                  vault_port(s), "tokenPort", vault_token_port(s));
     INVARIANT(all != NULL);
     kjson_dump(all, out);
     return RC_OK;

@@ -1,4 +1,4 @@
-/* vault_issuer.c - tokens for managed identities: the two shapes that the SDKs know, and the public half of the token service.
+/* vault_issuer.c - tokens for managed identities, in the two shapes that the SDKs know.
  *
  *   IMDS         GET /metadata/identity/oauth2/token[/]?api-version&resource[&client_id|object_id|msi_res_id], "Metadata: true"
  *   App Service  GET /msi/token?api-version=2019-08-01&resource[&client_id|...], "X-IDENTITY-HEADER: <credential>"
@@ -118,53 +118,70 @@ static const char *selector(struct http_request *q, const char **which, bool *se
     return found;
 }
 
+/* The managed identity that is meant. */
 static const struct identity *pick(struct vault_service *s, const char *which, const char *value)
 {
-    if (!value) /* the only one there is: the reference service does the same */
-        return s->n_identities == 1 ? s->identities[0] : NULL;
-    if (strcmp(which, "client") == 0)
-        return vault__identity_by_client(s, value);
-    if (strcmp(which, "object") == 0)
-        return vault__identity_by_object(s, value);
+    const struct identity *found = NULL;
+    int n = 0;
+
+    for (int i = 0; i < s->n_identities; i++) {
+        const struct identity *p = s->identities[i];
+        if (p->kind != VAULT_MANAGED_IDENTITY)
+            continue;
+        n++;
+        if (!value || strcasecmp(strcmp(which, "client") == 0   ? p->client_id
+                                 : strcmp(which, "object") == 0 ? p->object_id
+                                                                : p->resource_id,
+                                 value) == 0)
+            found = p;
+    }
+    /* without a selector, the only one there is: the reference service does the same */
+    return value || n == 1 ? found : NULL;
+}
+
+static const struct identity *owner_of(struct vault_service *s, const uint8_t *credential)
+{
+    const struct identity *owner = NULL;
+
     for (int i = 0; i < s->n_identities; i++)
-        if (strcasecmp(s->identities[i]->resource_id, value) == 0)
-            return s->identities[i];
-    return NULL;
+        if (s->identities[i]->kind == VAULT_MANAGED_IDENTITY &&
+            ct_equal(s->identities[i]->secret_sha256, credential, SHA256_LEN))
+            owner = s->identities[i];
+    return owner;
 }
 
-/* With a slash at the end or without: clients differ. */
-static bool same_resource(const char *asked, const char *ours)
-{
-    size_t a = strlen(asked), o = strlen(ours);
-
-    if (a > 0 && asked[a - 1] == '/')
-        a--;
-    return a == o && strncasecmp(asked, ours, o) == 0;
-}
-
-/* Which of our two names the client means; NULL: neither. */
-static const char *audience_asked(struct vault_service *s, const char *asked, char *out, size_t len)
-{
-    if (same_resource(asked, vault__audience(s, /* with_port= */ true, out, len)) ||
-        same_resource(asked, vault__audience(s, /* with_port= */ false, out, len)))
-        return out;
-    return NULL;
-}
-
-static void answer_token(struct http_reply *r, struct vault_service *s, const struct identity *who,
-                         const char *audience, const struct buf *token, int64_t now_s)
+static void answer_token(struct http_reply *r, const struct token_wish *w, const struct buf *token)
 {
     char lifetime[24], until[24], from[24];
 
-    (void)snprintf(lifetime, sizeof lifetime, "%u", s->token_lifetime_s);
-    (void)snprintf(until, sizeof until, "%lld", (long long)(now_s + s->token_lifetime_s));
-    (void)snprintf(from, sizeof from, "%lld", (long long)now_s);
+    (void)snprintf(lifetime, sizeof lifetime, "%u", w->lifetime_s);
+    (void)snprintf(until, sizeof until, "%lld", (long long)(w->now_s + w->lifetime_s));
+    (void)snprintf(from, sizeof from, "%lld", (long long)w->now_s);
     AUTO(kjson_freep) json_t *j =
         json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p,
                   token->len, "refresh_token", "", "expires_in", lifetime, "expires_on", until,
-                  "not_before", from, "resource", audience, "token_type", "Bearer", "client_id",
-                  who->client_id);
+                  "not_before", from, "resource", w->audience, "token_type", "Bearer", "client_id",
+                  w->who->client_id);
     http_reply_json(r, 200, j);
+}
+
+/* Who gets a token, copied; credential as in issue(). */
+static bool subject_of(struct vault_service *s, struct http_request *q, const char *which,
+                       const char *value, const uint8_t *credential, struct token_subject *out,
+                       const char **name)
+{
+    mutex_lock(&s->lock);
+    const struct identity *who = pick(s, which, value);
+    if (credential) {
+        const struct identity *owner = owner_of(s, credential);
+        who = !value || who == owner ? owner : NULL;
+    }
+    if (who) {
+        vault__subject_of(who, http_arena(q), out);
+        *name = arena_strdup(http_arena(q), who->name);
+    }
+    mutex_unlock(&s->lock);
+    return who != NULL;
 }
 
 /* credential: NULL at the IMDS endpoint, whose callers were let in already. */
@@ -173,11 +190,11 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
 {
     AUTO(buf_wipe) struct buf token = BUF_INIT;
     struct err e = { 0 };
-    const char *resource = http_query(q, "resource"), *which = NULL;
+    const char *resource = http_query(q, "resource"), *which = NULL, *name = "";
     bool several;
     const char *value = selector(q, &which, &several);
-    int64_t now_s = clock_real_s();
     char audience_buf[VAULT_AUDIENCE_MAX];
+    struct token_subject who;
 
     if (!http_query(q, "api-version"))
         return token_error(r, 400, "invalid_request",
@@ -188,32 +205,25 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
     if (several)
         return token_error(r, 400, "invalid_request",
                            "Only one of client_id, object_id and msi_res_id may be given");
-    const char *audience = audience_asked(s, resource, audience_buf, sizeof audience_buf);
+    const char *audience = vault__audience_asked(s, resource, audience_buf, sizeof audience_buf);
     if (!audience)
         return token_error(r, 400, "invalid_resource",
                            "AADSTS500011: The resource principal was not found in the tenant.");
-
-    mutex_lock(&s->lock);
-    const struct identity *who = pick(s, which, value);
-    if (credential) {
-        const struct identity *owner = NULL;
-        for (int i = 0; i < s->n_identities; i++)
-            if (ct_equal(s->identities[i]->secret_sha256, credential, 32))
-                owner = s->identities[i];
-        who = !value || who == owner ? owner : NULL;
-    }
-    if (!who)
-        token_error(r, 400, "invalid_request", "Identity not found");
-    else if (vault__token_issue(s, who, audience, now_s, &token, &e).failed)
-        token_error(r, 500, "server_error", "the token could not be made");
-    else
-        answer_token(r, s, who, audience, &token, now_s);
-    if (who)
-        log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name),
-                  KV_STR("endpoint", credential ? "app-service" : "imds"));
-    mutex_unlock(&s->lock);
-    if (err_is(&e))
+    if (!subject_of(s, q, which, value, credential, &who, &name))
+        return token_error(r, 400, "invalid_request", "Identity not found");
+    struct token_wish w = { .who = &who,
+                            .audience = audience,
+                            .proof = "2",
+                            .cae = http_query(q, "xms_cc") != NULL,
+                            .now_s = clock_real_s(),
+                            .lifetime_s = s->token_lifetime_s };
+    if (vault__signer_turn(s, w.now_s, &e).failed || vault__token_issue(s, &w, &token, &e).failed) {
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
+        return token_error(r, 500, "server_error", "the token could not be made");
+    }
+    answer_token(r, &w, &token);
+    log_event(EV_VAULT_TOKEN, KV_STR("identity", name),
+              KV_STR("endpoint", credential ? "app-service" : "imds"));
 }
 
 static bool forwarded(struct http_request *q)
@@ -254,8 +264,7 @@ static void app_service_token(struct http_request *q, struct http_reply *r)
     if (!secret || sha256(&part, 1, hash, &e).failed)
         return token_error(r, 401, "unauthorized_client", "The identity header is missing");
     mutex_lock(&s->lock);
-    for (int i = 0; i < s->n_identities; i++)
-        known |= ct_equal(s->identities[i]->secret_sha256, hash, SHA256_LEN);
+    known = owner_of(s, hash) != NULL;
     mutex_unlock(&s->lock);
     if (!known) /* a credential whose identity was deleted ends here too */
         return token_error(r, 401, "unauthorized_client", "The identity header is not known here");
@@ -271,21 +280,3 @@ const struct http_route vault__token_routes[] = {
     { HTTP_GET, "/msi/token/", app_service_token, NULL },
 };
 const int vault__n_token_routes = (int)ARRAY_LEN(vault__token_routes);
-
-/* ---- the public half: who signs ---- */
-
-static void jwks(struct http_request *q, struct http_reply *r)
-{
-    struct vault_service *s = http_ctx(q);
-
-    mutex_lock(&s->lock);
-    AUTO(kjson_freep) json_t *j = vault__jwks(s);
-    mutex_unlock(&s->lock);
-    http_reply_json(r, 200, j);
-}
-
-const struct http_route vault__login_routes[] = {
-    { HTTP_GET, "/{}/discovery/v2.0/keys", jwks, NULL },
-    { HTTP_GET, "/{}/discovery/keys", jwks, NULL },
-};
-const int vault__n_login_routes = (int)ARRAY_LEN(vault__login_routes);

@@ -1,4 +1,4 @@
-/* vault_keys.c - vaults, keys, versions and identities in memory. Callers hold the service's lock. */
+/* vault_keys.c - vaults, keys and versions in memory. Callers hold the service's lock. */
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -217,30 +217,6 @@ struct key_version *vault__find_version(const struct vkey *k, const char *versio
     return NULL;
 }
 
-struct identity *vault__find_identity(struct vault_service *s, const char *name)
-{
-    for (int i = 0; i < s->n_identities; i++)
-        if (strcasecmp(s->identities[i]->name, name) == 0)
-            return s->identities[i];
-    return NULL;
-}
-
-struct identity *vault__identity_by_client(struct vault_service *s, const char *client_id)
-{
-    for (int i = 0; i < s->n_identities; i++)
-        if (strcasecmp(s->identities[i]->client_id, client_id) == 0)
-            return s->identities[i];
-    return NULL;
-}
-
-struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id)
-{
-    for (int i = 0; i < s->n_identities; i++)
-        if (strcasecmp(s->identities[i]->object_id, object_id) == 0)
-            return s->identities[i];
-    return NULL;
-}
-
 struct keyvault *vault__vault_new(const char *name, struct vault_props *props)
 {
     struct keyvault *v = NEW(struct keyvault);
@@ -260,15 +236,6 @@ void vault__vault_free(struct keyvault *v)
     mem_free(v->assignments);
     vault__props_unref(v->props);
     mem_free(v);
-}
-
-void vault__identity_free(struct identity *i)
-{
-    if (!i)
-        return;
-    mem_free(i->name);
-    mem_free(i->resource_id);
-    mem_free(i);
 }
 
 void vault__put_version(struct keyvault *kv, const char *key, struct key_version *v)

@@ -9,6 +9,7 @@
 #include "crypto/rsa.h"
 #include "http/http_server.h"
 #include "vault/vault.h"
+#include "vault_identity_priv.h"
 
 struct secret;
 
@@ -16,17 +17,16 @@ enum {
     VAULT_NAME_MAX = 24, /* a vault's name: 3 to 24 letters, digits, hyphens */
     KEY_NAME_MAX = 127,
     VERSION_LEN = 32, /* hex digits */
-    UUID_LEN = 36,
     TAGS_MAX = 15,
     TAG_TEXT_MAX = 256,
-    VERSIONS_MAX = 500, /* of one key: what the reference service can back up */
-    KEYS_MAX = 10000,   /* of one vault */
-    IDENTITIES_MAX = 1000,
+    VERSIONS_MAX = 500,     /* of one key: what the reference service can back up */
+    KEYS_MAX = 10000,       /* of one vault */
     ASSIGNMENTS_MAX = 2000, /* of one vault */
     VAULTS_MAX = 64,
-    SIGNERS_MAX = 4,
     STATE_BYTES_MAX = 256 << 20,
 };
+
+#define FIRST_TENANT "default" /* its name, when it is made by the first start */
 
 /* What an operator decides for one vault (vault_props.c). Never changed once a vault has it: a change puts another in its place. */
 struct vault_props {
@@ -96,30 +96,17 @@ struct keyvault {
     struct rate created, other; /* not kept over a restart */
 };
 
-struct identity {
-    char *name;
-    char client_id[UUID_LEN + 1], object_id[UUID_LEN + 1];
-    char *resource_id;         /* ARM id */
-    uint8_t secret_sha256[32]; /* of the App Service header */
-};
-
-struct signer {
-    char kid[44]; /* base64url of the SHA-256 of the public key */
-    struct buf sealed;
-    struct rsa_public pub;
-    int64_t created;
-};
-
 struct vault_service {
     /* guards everything below but what is set once in vault_open() and vault_serve() */
     struct mutex lock;
 
     /* set once */
     char *address, *state_dir, *state_file, *pin_file, *domain, *login_host, *region, *wildcard,
-        *audience, *issuer;
+        *audience;
     /* as asked for; what the system chose once vault_serve() has listened */
     _Atomic uint16_t port, token_port;
-    uint32_t token_lifetime_s;
+    uint32_t token_lifetime_s, client_token_lifetime_s, token_lifetime_max_s;
+    int64_t signing_key_lifetime_s; /* 0: a key signs until it is told otherwise */
     uint32_t *token_uids;
     int n_token_uids;
     int lock_fd;
@@ -127,10 +114,12 @@ struct vault_service {
     struct buf ca_pem, ca_sealed;
     struct http_server *https, *tokens;
     struct http_site sites[8], token_sites[4];
+    struct federation_cache *federation;
 
     uint8_t store_id[16];
     uint64_t counter, pinned; /* of the last state written, of the pin beside the root key */
-    char tenant[UUID_LEN + 1];
+    struct tenant *tenants[TENANTS_MAX]; /* the first is the one that what names none belongs to */
+    int n_tenants;
     struct signer *signers[SIGNERS_MAX]; /* the last one signs */
     int n_signers;
     struct identity **identities;
@@ -156,6 +145,10 @@ RC vault__file_load(struct vault_service *s, bool adopt, struct buf *plain, stru
 RC vault__state_save(struct vault_service *s, struct err *e) TS_REQUIRES(s->lock);
 RC vault__state_load(struct vault_service *s, struct slice text, struct err *e);
 void vault__state_free(struct vault_service *s);
+json_t *vault__bytes_json(struct slice in); /* base64url */
+bool vault__get_bytes(const json_t *o, const char *member, struct buf *out);
+bool vault__get_text(const json_t *o, const char *member, char *out, size_t len);
+bool vault__get_public(const json_t *o, struct rsa_public *out); /* n and e */
 
 /* ---- vault_props.c: the settings of one vault ---- */
 struct vault_props *vault__props_new(const char *location, const char *tenant);
@@ -177,7 +170,7 @@ uint32_t vault__rate_take(struct rate *r, uint32_t limit, uint32_t cost, uint64_
 /* vault__rate_cost(): of one operation with this key; k may be NULL. */
 uint32_t vault__rate_cost(const struct vkey *k, const char *version);
 
-/* ---- vault_keys.c: keys, versions, identities in memory ---- */
+/* ---- vault_keys.c: keys and versions in memory ---- */
 struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
 /* not a deleted one */
 struct vkey *vault__find_key(const struct keyvault *v, const char *name);
@@ -191,14 +184,10 @@ void vault__give_key(struct keyvault *v, struct vkey *k);
 void vault__key_free(struct vkey *k);
 /* "" = newest */
 struct key_version *vault__find_version(const struct vkey *k, const char *version);
-struct identity *vault__find_identity(struct vault_service *s, const char *name);
-struct identity *vault__identity_by_client(struct vault_service *s, const char *client_id);
-struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id);
 /* vault__vault_new(): takes props. */
 struct keyvault *vault__vault_new(const char *name, struct vault_props *props);
 void vault__vault_free(struct keyvault *v);
 void vault__version_free(struct key_version *v);
-void vault__identity_free(struct identity *i);
 void vault__tags_free(struct tag *tags, int n);
 /* vault__put_version(): takes v as the newest version of the key, made if need be. */
 void vault__put_version(struct keyvault *kv, const char *key, struct key_version *v);
@@ -247,25 +236,6 @@ struct vault_role {
 const struct vault_role *vault__role(const char *name_or_short_or_id);
 const char *vault__perm_action(enum vault_perm p); /* "Microsoft.KeyVault/vaults/keys/read" */
 bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p);
-
-/* ---- vault_token.c: RS256 tokens ---- */
-/* vault__audience(): "https://vault.localhost", or with_port "https://vault.localhost:8443": some SDKs compare the challenge's resource
- * with the request's host and port, some leave the port out, and with the port in it both are content. Tokens are made and taken for
- * either. */
-const char *vault__audience(struct vault_service *s, bool with_port, char *out, size_t len);
-enum { VAULT_AUDIENCE_MAX = 300 };
-struct token_claims {
-    char tenant[UUID_LEN + 1];
-    char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1];
-};
-RC vault__token_issue(struct vault_service *s, const struct identity *who, const char *audience,
-                      int64_t now_s, struct buf *out, struct err *e) TS_REQUIRES(s->lock);
-/* vault__token_check(): signature, algorithm, issuer, tenant, audience and dates. why is the sentence of the 401 answer. */
-bool vault__token_check(struct vault_service *s, struct slice token, int64_t now_s,
-                        struct token_claims *out, char *why, size_t why_len);
-RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e);
-void vault__signer_free(struct signer *k);
-json_t *vault__jwks(struct vault_service *s) TS_REQUIRES(s->lock);
 
 /* ---- vault_rest.c: one entrance for every operation on keys ---- */
 struct rest_call {
@@ -323,15 +293,9 @@ void vault__deleted_purge(struct rest_call *c);
 void vault__key_seal(struct rest_call *c);   /* wrapkey, encrypt */
 void vault__key_unseal(struct rest_call *c); /* unwrapkey, decrypt */
 
-/* ---- vault_issuer.c: the token endpoints ---- */
+/* ---- vault_issuer.c, vault_issuer_oauth.c: the token endpoints ---- */
 extern const struct http_route vault__token_routes[];
 extern const int vault__n_token_routes;
 extern const struct http_route vault__login_routes[];
 extern const int vault__n_login_routes;
-void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
-                           const char *why);
-/* vault__peer_uid(): the local user at the other end of a loopback TCP connection. */
-struct sockaddr;
-bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, uint32_t *uid);
-
 #endif

@@ -118,6 +118,12 @@ static void settle_vault(struct rest_call *c)
     mutex_unlock(&s->lock);
 }
 
+/* Whose tokens are taken: the vault's tenant's; where there is no such vault, the first one's. */
+static const char *tenant_of(const struct rest_call *c)
+{
+    return c->props ? c->props->tenant : vault_tenant(c->s);
+}
+
 static void challenge(struct rest_call *c, const char *why)
 {
     struct vault_service *s = c->s;
@@ -125,7 +131,7 @@ static void challenge(struct rest_call *c, const char *why)
     /* key-vault.md 6: a space after each comma, none inside a value, no slash at the end of the tenant's path. */
     const char *text =
         arena_printf(http_arena(c->q), "Bearer authorization=\"https://%s:%u/%s\", resource=\"%s\"",
-                     s->login_host, vault_port(s), c->props ? c->props->tenant : s->tenant,
+                     s->login_host, vault_port(s), tenant_of(c),
                      vault__audience(s, /* with_port= */ true, resource, sizeof resource));
 
     vault__rest_error(c, 401, "Unauthorized", NULL, "%s", why);
@@ -172,7 +178,6 @@ static bool check_api_version(struct rest_call *c)
     return true;
 }
 
-/* A token of this service, but of the vault's own tenant? */
 static bool check_vault(struct rest_call *c)
 {
     if (!c->props) {
@@ -180,15 +185,13 @@ static bool check_vault(struct rest_call *c)
         return false;
     }
     http_reply_header(c->r, "x-ms-keyvault-region", c->props->location);
-    if (strcasecmp(c->who.tenant, c->props->tenant) == 0)
-        return true;
-    challenge(c, "AKV10032: Invalid issuer.");
-    return false;
+    return true;
 }
 
 static bool check_permission(struct rest_call *c)
 {
     struct vault_service *s = c->s;
+    char issuer[ISSUER_MAX];
 
     mutex_lock(&s->lock);
     struct keyvault *kv = vault__find_vault(s, c->vault);
@@ -204,8 +207,10 @@ static bool check_permission(struct rest_call *c)
         "were changed recently, please observe propagation time.\r\nCaller: appid=%s;oid=%s;iss=%s\r\nAction: '%s'\r\n"
         "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
         "Vault: %s;location=%s\r\n",
-        c->who.client_id, c->who.object_id, s->issuer, vault__perm_action(c->op->perm), c->vault,
-        *c->key ? "/keys/" : "", c->key, c->vault, c->props->location);
+        c->who.client_id, c->who.object_id,
+        vault__issuer(s, tenant_of(c), /* v2= */ false, issuer, sizeof issuer),
+        vault__perm_action(c->op->perm), c->vault, *c->key ? "/keys/" : "", c->key, c->vault,
+        c->props->location);
     return false;
 }
 
@@ -271,7 +276,7 @@ static void enter(struct http_request *q, struct http_reply *r)
     struct rest_call c = { .s = http_ctx(q), .q = q, .r = r, .op = op, .key = "", .version = "" };
     uint64_t started_us = clock_mono_us();
     struct err e = { 0 };
-    char why[256];
+    char why[640];
 
     settle_vault(&c);
     c.key = http_param_or(q, 0, "");
@@ -286,7 +291,8 @@ static void enter(struct http_request *q, struct http_reply *r)
     if (client_id && strlen(client_id) <= 64)
         http_reply_header(r, "x-ms-client-request-id", client_id);
 
-    if (!vault__token_check(c.s, http_bearer(q), clock_real_s(), &c.who, why, sizeof why))
+    if (!vault__token_check(c.s, http_bearer(q), tenant_of(&c), clock_real_s(), &c.who, why,
+                            sizeof why))
         challenge(&c, why);
     else if (check_vault(&c) && check_api_version(&c) && check_path(&c) && check_permission(&c) &&
              check_rate(&c))

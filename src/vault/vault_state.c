@@ -10,9 +10,9 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum { STATE_DEPTH = 10, STATE_FORMAT = 2 };
+enum { STATE_DEPTH = 10, STATE_FORMAT = 3 };
 
-static json_t *bytes_json(struct slice in)
+json_t *vault__bytes_json(struct slice in)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
 
@@ -32,9 +32,9 @@ static json_t *version_json(const struct key_version *v)
     for (int i = 0; i < v->n_tags; i++)
         json_array_append_new(tags, json_pack("[s,s]", v->tags[i].name, v->tags[i].value));
     return json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "n",
-                     bytes_json(SLICE(v->pub.n, v->pub.n_len)), "e",
-                     bytes_json(SLICE(v->pub.e, v->pub.e_len)), "sealed",
-                     bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
+                     vault__bytes_json(SLICE(v->pub.n, v->pub.n_len)), "e",
+                     vault__bytes_json(SLICE(v->pub.e, v->pub.e_len)), "sealed",
+                     vault__bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
                      (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created",
                      (json_int_t)v->created, "updated", (json_int_t)v->updated, "ops", (int)v->ops,
                      "tags", tags);
@@ -65,30 +65,22 @@ static json_t *vault_json(const struct keyvault *kv)
 RC vault__state_save(struct vault_service *s, struct err *e)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
-    json_t *signers = json_array(), *people = json_array(), *vaults = json_array();
+    json_t *tenants = json_array(), *signers = json_array(), *people = json_array(),
+           *vaults = json_array();
 
-    for (int i = 0; i < s->n_signers; i++) {
-        const struct signer *k = s->signers[i];
-        json_array_append_new(signers, json_pack("{s:s,s:o,s:o,s:o,s:I}", "kid", k->kid, "n",
-                                                 bytes_json(SLICE(k->pub.n, k->pub.n_len)), "e",
-                                                 bytes_json(SLICE(k->pub.e, k->pub.e_len)),
-                                                 "sealed", bytes_json(buf_view(&k->sealed)),
-                                                 "created", (json_int_t)k->created));
-    }
-    for (int i = 0; i < s->n_identities; i++) {
-        const struct identity *p = s->identities[i];
-        json_array_append_new(people, json_pack("{s:s,s:s,s:s,s:s,s:o}", "name", p->name, "client",
-                                                p->client_id, "object", p->object_id, "resource",
-                                                p->resource_id, "secretSha256",
-                                                bytes_json(SLICE(p->secret_sha256, 32))));
-    }
+    for (int i = 0; i < s->n_tenants; i++)
+        json_array_append_new(tenants, vault__tenant_json(s->tenants[i]));
+    for (int i = 0; i < s->n_signers; i++)
+        json_array_append_new(signers, vault__signer_json(s->signers[i]));
+    for (int i = 0; i < s->n_identities; i++)
+        json_array_append_new(people, vault__identity_json(s->identities[i]));
     for (int i = 0; i < s->n_vaults; i++)
         json_array_append_new(vaults, vault_json(s->vaults[i]));
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "format", STATE_FORMAT, "tenant", s->tenant,
+        json_pack("{s:i,s:o,s:o,s:o,s:o,s:o,s:o}", "format", STATE_FORMAT, "tenants", tenants,
                   "caCertificate", text_json(&s->ca_pem), "caKey",
-                  bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities", people,
-                  "vaults", vaults);
+                  vault__bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities",
+                  people, "vaults", vaults);
     INVARIANT(all != NULL); /* every text in it was valid UTF-8 when it came in */
     kjson_dump(all, &text);
     return vault__file_save(s, buf_view(&text), e);
@@ -96,26 +88,26 @@ RC vault__state_save(struct vault_service *s, struct err *e)
 
 /* ---- reading ---- */
 
-static bool get_bytes(const json_t *o, const char *member, struct buf *out)
+bool vault__get_bytes(const json_t *o, const char *member, struct buf *out)
 {
     const char *text = kjson_str(o, member);
 
     return text && base64url_decode(slice_str(text), out);
 }
 
-static bool get_text(const json_t *o, const char *member, char *out, size_t len)
+bool vault__get_text(const json_t *o, const char *member, char *out, size_t len)
 {
     const char *text = kjson_str(o, member);
 
     return text && strlen(text) < len && (memcpy(out, text, strlen(text) + 1), true);
 }
 
-static bool get_public(const json_t *o, struct rsa_public *out)
+bool vault__get_public(const json_t *o, struct rsa_public *out)
 {
     AUTO(buf_fini) struct buf n = BUF_INIT;
     AUTO(buf_fini) struct buf x = BUF_INIT;
 
-    if (!get_bytes(o, "n", &n) || !get_bytes(o, "e", &x) || n.len > RSA_BYTES_MAX ||
+    if (!vault__get_bytes(o, "n", &n) || !vault__get_bytes(o, "e", &x) || n.len > RSA_BYTES_MAX ||
         x.len > RSA_EXPONENT_MAX || !n.len || !x.len)
         return false;
     memcpy(out->n, n.p, n.len);
@@ -147,8 +139,8 @@ static bool get_version(const json_t *o, struct key_version *v)
 {
     int64_t ops;
 
-    if (!get_text(o, "id", v->id, sizeof v->id) || !get_public(o, &v->pub) ||
-        !get_bytes(o, "sealed", &v->sealed) || !kjson_bool(o, "enabled", &v->enabled) ||
+    if (!vault__get_text(o, "id", v->id, sizeof v->id) || !vault__get_public(o, &v->pub) ||
+        !vault__get_bytes(o, "sealed", &v->sealed) || !kjson_bool(o, "enabled", &v->enabled) ||
         !kjson_i64(o, "nbf", &v->nbf) || !kjson_i64(o, "exp", &v->exp) ||
         !kjson_i64(o, "created", &v->created) || !kjson_i64(o, "updated", &v->updated) ||
         !kjson_i64(o, "ops", &ops) || !get_tags(o, v))
@@ -192,7 +184,7 @@ static bool get_assignments(const json_t *list, struct keyvault *kv)
         struct assignment *a = &kv->assignments[kv->n_assignments];
         const char *role = kjson_str(json_array_get(list, i), "role");
         if (!role || !(a->role = vault__role(role)) ||
-            !get_text(json_array_get(list, i), "object", a->object_id, sizeof a->object_id))
+            !vault__get_text(json_array_get(list, i), "object", a->object_id, sizeof a->object_id))
             return false;
         kv->n_assignments++;
     }
@@ -208,8 +200,8 @@ static struct vault_props *get_props(struct vault_service *s, const json_t *o, i
     struct err e = { 0 };
 
     if (format == 1)
-        return region ? vault__props_new(region, s->tenant) : NULL;
-    struct vault_props *base = vault__props_new(s->region, s->tenant);
+        return region ? vault__props_new(region, vault_tenant(s)) : NULL;
+    struct vault_props *base = vault__props_new(s->region, vault_tenant(s));
     if (settings && vault__props_with(base, settings, &props, &e).failed)
         props = NULL;
     vault__props_unref(base);
@@ -234,50 +226,42 @@ static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
     return get_assignments(grants, kv);
 }
 
-static bool get_signer(struct vault_service *s, const json_t *o)
+/* Up to format 2 there was one tenant. */
+static bool read_tenants(struct vault_service *s, const json_t *all, int64_t format)
 {
-    struct signer *k = NEW(struct signer);
+    const char *only = kjson_str(all, "tenant");
+    const json_t *tenants = kjson_arr(all, "tenants");
 
-    s->signers[s->n_signers++] = k;
-    return get_text(o, "kid", k->kid, sizeof k->kid) && get_public(o, &k->pub) &&
-           get_bytes(o, "sealed", &k->sealed) && kjson_i64(o, "created", &k->created);
-}
-
-static bool get_identity(struct vault_service *s, const json_t *o)
-{
-    AUTO(buf_fini) struct buf hash = BUF_INIT;
-    const char *name = kjson_str(o, "name"), *resource = kjson_str(o, "resource");
-
-    if (!name || !resource || !get_bytes(o, "secretSha256", &hash) || hash.len != 32)
+    if (format < 3) {
+        AUTO(kjson_freep) json_t *one =
+            json_pack("{s:s,s:s}", "id", only ? only : "", "name", FIRST_TENANT);
+        return vault__tenant_read(s, one);
+    }
+    if (json_array_size(tenants) == 0 || json_array_size(tenants) > TENANTS_MAX)
         return false;
-    struct identity *p = NEW(struct identity);
-    s->identities[s->n_identities++] = p;
-    p->name = mem_strdup(name);
-    p->resource_id = mem_strdup(resource);
-    memcpy(p->secret_sha256, hash.p, 32);
-    return get_text(o, "client", p->client_id, sizeof p->client_id) &&
-           get_text(o, "object", p->object_id, sizeof p->object_id);
+    for (size_t i = 0; i < json_array_size(tenants); i++)
+        if (!vault__tenant_read(s, json_array_get(tenants, i)))
+            return false;
+    return true;
 }
 
-static bool read_all(struct vault_service *s, const json_t *all)
+static bool read_all(struct vault_service *s, const json_t *all, int64_t format)
 {
     const json_t *signers = kjson_arr(all, "signers"), *people = kjson_arr(all, "identities"),
                  *vaults = kjson_arr(all, "vaults");
     const char *ca = kjson_str(all, "caCertificate");
-    int64_t format;
 
-    if (!kjson_i64(all, "format", &format) || format < 1 || format > STATE_FORMAT ||
-        !get_text(all, "tenant", s->tenant, sizeof s->tenant) || !ca ||
-        !get_bytes(all, "caKey", &s->ca_sealed) || !signers || !people || !vaults ||
-        json_array_size(signers) > SIGNERS_MAX || json_array_size(people) > IDENTITIES_MAX ||
-        json_array_size(vaults) > VAULTS_MAX || json_array_size(signers) == 0)
+    if (!read_tenants(s, all, format) || !ca || !vault__get_bytes(all, "caKey", &s->ca_sealed) ||
+        !signers || !people || !vaults || json_array_size(signers) > SIGNERS_MAX ||
+        json_array_size(people) > IDENTITIES_MAX || json_array_size(vaults) > VAULTS_MAX ||
+        json_array_size(signers) == 0)
         return false;
     buf_push(&s->ca_pem, ca, strlen(ca));
     for (size_t i = 0; i < json_array_size(signers); i++)
-        if (!get_signer(s, json_array_get(signers, i)))
+        if (!vault__signer_read(s, json_array_get(signers, i), format))
             return false;
     for (size_t i = 0; i < json_array_size(people); i++)
-        if (!get_identity(s, json_array_get(people, i)))
+        if (!vault__identity_read(s, json_array_get(people, i), format))
             return false;
     for (size_t i = 0; i < json_array_size(vaults); i++)
         if (!get_vault(s, json_array_get(vaults, i), format))
@@ -288,15 +272,20 @@ static bool read_all(struct vault_service *s, const json_t *all)
 RC vault__state_load(struct vault_service *s, struct slice text, struct err *e)
 {
     AUTO(kjson_freep) json_t *all = NULL;
+    int64_t format;
 
     TRY(kjson_load(text, STATE_DEPTH, &all, e));
-    if (!read_all(s, all))
+    if (kjson_i64(all, "format", &format) && format > STATE_FORMAT)
+        FAIL(e, ERR_UNKNOWN_FORMAT, "the vault's state was written by a later release");
+    if (!kjson_i64(all, "format", &format) || format < 1 || !read_all(s, all, format))
         FAIL(e, ERR_CORRUPT, "the vault's state does not have the form that it should have");
     return RC_OK;
 }
 
 void vault__state_free(struct vault_service *s)
 {
+    for (int i = 0; i < s->n_tenants; i++)
+        vault__tenant_free(s->tenants[i]);
     for (int i = 0; i < s->n_signers; i++)
         vault__signer_free(s->signers[i]);
     for (int i = 0; i < s->n_identities; i++)

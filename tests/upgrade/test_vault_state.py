@@ -3,13 +3,16 @@ import json
 import os
 import shutil
 
+import pytest
+
 from processes import Vault
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def test_format_1_is_read_and_goes_on(programs, tmp_path):
-    old = os.path.join(HERE, "vault-format-1")
+@pytest.mark.parametrize("name", sorted(n for n in os.listdir(HERE) if n.startswith("vault-format-")))
+def test_an_older_format_is_read_and_goes_on(name, programs, tmp_path):
+    old = os.path.join(HERE, name)
     vault = Vault(tmp_path / "vault", {"bootstrap-keys": ""})
     os.makedirs(vault.path("state"))
     os.makedirs(vault.path("keys"))

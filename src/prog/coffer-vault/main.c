@@ -19,6 +19,7 @@
 #include "crypto/aead.h"
 #include "crypto/secret.h"
 #include "crypto/wipe.h"
+#include "http/http_client.h"
 #include "kmsg/kjson.h"
 #include "vault/vault.h"
 
@@ -62,7 +63,8 @@ static RC harden(struct err *e)
     if (pthread_sigmask(SIG_SETMASK, &waited, NULL) != 0)
         FAIL(e, ERR_INTERNAL, "cannot set the signal mask");
     kjson_wiping();
-    return wipe_install_openssl(e);
+    TRY(wipe_install_openssl(e)); /* before libcurl makes OpenSSL allocate */
+    return http_client_global_init(/* wiping= */ true, e);
 }
 
 static RC start_log(const struct settings *s, struct err *e)
@@ -122,6 +124,10 @@ static RC serve(const struct settings *s, struct err *e)
         .tenant = settings_str(s, VS_TENANT_ID),
         .region = settings_str(s, VS_REGION),
         .token_lifetime_s = (uint32_t)(settings_us(s, VS_TOKEN_LIFETIME) / 1000000),
+        .client_token_lifetime_s = (uint32_t)(settings_us(s, VS_CLIENT_TOKEN_LIFETIME) / 1000000),
+        .signing_key_lifetime_s = (int64_t)(settings_us(s, VS_SIGNING_KEY_LIFETIME) / 1000000),
+        .federation_ca_file = settings_str(s, VS_FEDERATION_CA_FILE),
+        .federation_refresh_s = (uint32_t)(settings_us(s, VS_FEDERATION_REFRESH) / 1000000),
         .adopt = settings_bool(s, VS_ADOPT),
         .token_uids = uids,
         .n_token_uids = n_uids,

@@ -228,6 +228,10 @@ static void an_old_state_is_read(void **state)
     json_t *one = json_array_get(json_object_get(all, "vaults"), 0);
     json_object_del(one, "settings");
     json_object_set_new(one, "region", json_string("old-place"));
+    json_object_set_new(all, "tenant", json_string(vault_tenant(s)));
+    json_object_del(all, "tenants");
+    size_t i;
+    json_array_foreach(json_object_get(all, "identities"), i, one) json_object_del(one, "kind");
     buf_clear(&text);
     kjson_dump(all, &text);
     CHECK_RC_OK(vault__file_save(s, buf_view(&text), &e), &e);

@@ -61,6 +61,9 @@ static inline void vaultfix_dirs(struct vaultfix *f)
         .tenant = "",
         .region = "local",
         .token_lifetime_s = 3600,
+        .client_token_lifetime_s = 600,
+        .federation_ca_file = "",
+        .federation_refresh_s = 300,
     };
 }
 

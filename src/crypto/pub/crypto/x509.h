@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "crypto/rsa.h"
 
 struct secret;
 
@@ -33,5 +34,12 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
 RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e);
 /* x509_sha256(): of the DER of the first certificate of cert_pem: its thumbprint. Errors: ERR_CRYPTO. */
 RC x509_sha256(struct slice cert_pem, uint8_t out[32], struct err *e);
+/* x509_read(): an RSA certificate of 2048 to 4096 bits. Errors: ERR_BAD_VALUE for anything else. */
+struct x509_facts {
+    struct rsa_public pub;
+    uint8_t sha1[20], sha256[32]; /* thumbprints: of the whole certificate's DER */
+    int64_t from_s, until_s;      /* Unix seconds */
+};
+RC x509_read(struct slice cert_pem, struct x509_facts *out, struct err *e);
 
 #endif

@@ -24,10 +24,14 @@ struct vault_config {
     const char *root_key_file; /* outside state_dir; made at the first start, mode 0600 */
     /* "vault.localhost": a vault's host is NAME.domain, the audience of tokens is https://domain */
     const char *domain;
-    const char *login_host;    /* "login.localhost" */
-    const char *tenant;        /* a UUID; "" = chosen at the first start */
-    const char *region;        /* of vaults that are made without saying theirs: "local" */
-    uint32_t token_lifetime_s; /* of managed identities' tokens */
+    const char *login_host;           /* "login.localhost" */
+    const char *tenant;               /* a UUID; "" = chosen at the first start */
+    const char *region;               /* of vaults that are made without saying theirs: "local" */
+    uint32_t token_lifetime_s;        /* of managed identities' tokens */
+    uint32_t client_token_lifetime_s; /* of those that the token endpoint gives */
+    int64_t signing_key_lifetime_s;   /* 0: a signing key has no end of its own */
+    const char *federation_ca_file;   /* "": the system's authorities */
+    uint32_t federation_refresh_s;    /* how long another issuer's keys are believed */
     /* go on without the pin beside the root key file, and make a new one */
     bool adopt;
     const uint32_t

@@ -1,0 +1,59 @@
+/* vault_admin.h - tenants and who is in them: managed identities, applications, and what each proves itself by.
+ *
+ * Model    A tenant issues tokens. A principal belongs to one tenant and is known by its object id: one that is deleted and made again
+ *          under its name is another principal, and none of the old one's access applies to it.
+ *          Managed identities get tokens from the machine's own endpoints; applications from the token endpoint, with a secret or with an
+ *          assertion that one of their certificates signed. Both may trust another issuer's tokens (workload identity federation).
+ * Secrets  A new secret is handed out once, in a buffer that the caller wipes with buf_wipe(). Only its hash is kept.
+ * Names    tenant is an id or a name; NULL or "" means the first. A principal's name is one in its tenant.
+ * Threads  [any]. Blocking: disk.
+ */
+#ifndef VAULT_VAULT_ADMIN_H
+#define VAULT_VAULT_ADMIN_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct vault_service;
+
+enum vault_principal_kind { VAULT_MANAGED_IDENTITY, VAULT_APPLICATION };
+
+/* Errors of all: ERR_NOT_FOUND, ERR_CONFLICT (the name is taken), ERR_BAD_VALUE, ERR_IO, ERR_DISK_FULL. */
+RC vault_tenant_create(struct vault_service *s, const char *name, struct err *e);
+RC vault_principal_create(struct vault_service *s, const char *tenant, const char *name,
+                          enum vault_principal_kind kind, struct err *e);
+/* vault_principal_delete(): with it go its credentials, and every role and policy that names it. */
+RC vault_principal_delete(struct vault_service *s, const char *tenant, const char *name,
+                          struct err *e);
+/* vault_identity_credential(): a new credential for the App Service endpoint; the old one is worthless from now on. */
+RC vault_identity_credential(struct vault_service *s, const char *tenant, const char *name,
+                             struct buf *secret, struct err *e);
+
+enum { VAULT_CREDENTIAL_ID = 37 }; /* room for a credential's id */
+RC vault_secret_add(struct vault_service *s, const char *tenant, const char *app, const char *label,
+                    int64_t lifetime_s, char id[VAULT_CREDENTIAL_ID], struct buf *secret,
+                    struct err *e);
+/* vault_certificate_add(): pem is an RSA certificate of 2048 to 4096 bits; its private key never comes here. */
+RC vault_certificate_add(struct vault_service *s, const char *tenant, const char *app,
+                         const char *label, struct slice pem, char id[VAULT_CREDENTIAL_ID],
+                         struct err *e);
+struct vault_federation {
+    const char *name, *issuer, *subject;
+    const char *audience; /* NULL or "": api://AzureADTokenExchange */
+};
+/* vault_federation_add(): the issuer's discovery document and key set must be reachable over https when a token is shown. */
+RC vault_federation_add(struct vault_service *s, const char *tenant, const char *principal,
+                        const struct vault_federation *f, struct err *e);
+/* vault_credential_remove(): a secret or certificate by its id, a federation by its name. */
+RC vault_credential_remove(struct vault_service *s, const char *tenant, const char *principal,
+                           const char *id_or_name, struct err *e);
+
+/* vault_principals(): JSON {"tenants": [...], "principals": [...]}; name NULL: all. */
+RC vault_principals(struct vault_service *s, const char *tenant, const char *name, struct buf *out,
+                    struct err *e);
+/* vault_signing_key_rotate(): with compromised, tokens of all older keys are refused from now on. */
+RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e);
+
+#endif
