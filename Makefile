@@ -9,6 +9,7 @@
 #   make connections   10,000 idle connections beside 100 busy ones; what an idle one costs, plain and with TLS
 #   make crash [N=500] kill -9 under load, over and over
 #   make faults        fail each fallible call of a store's life, one after the other
+#   make rewrites [ROTATIONS=1000] re-encryption killed and failed at every step; so many in a row
 #   make stop          end what ./run started
 #   make clean
 
@@ -67,6 +68,12 @@ crash: all
 .PHONY: faults
 faults: all
 	@COFFER_FAULT_STEP=1 $(BUILD)/src/store/store_test_fault
+
+# Re-encryption killed and failed at every single step, and ROTATIONS of them in a row under load.
+ROTATIONS ?= 1000
+.PHONY: rewrites
+rewrites: all
+	@COFFER_REWRITE_STEP=1 COFFER_ROTATIONS=$(ROTATIONS) $(BUILD)/src/store/store_test_rewrite
 
 .PHONY: connections
 connections: all

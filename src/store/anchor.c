@@ -42,7 +42,7 @@ enum {
     P_TAG = 56,
     PIN_LEN = 72
 };
-enum { PINS_MAX = 100000 };
+enum { PINS_MAX = 100000, SMALL_MAX = 16 << 20 };
 static_assert(P_TAG + STORE__TAG_LEN == PIN_LEN && P_SALT + STORE__SALT_LEN == P_FRAMES,
               "offset table");
 
@@ -53,6 +53,7 @@ struct store__anchor {
     struct store__anchor_data d; /* guarded by mu */
     uint64_t emitted;            /* guarded by mu: journal bytes when it was last written */
     bool dirty;                  /* guarded by mu: something changed that no writing has covered */
+    bool frozen; /* guarded by mu: what is on disk must stay: see store__anchor_reseal() */
 };
 
 void store__anchor_data_fini(struct store__anchor_data *d)
@@ -112,7 +113,7 @@ RC store__anchor_decode(struct slice in, struct store__anchor_data *d, struct er
         pin->reach.ended = get_be32(p + P_ENDED) == 1;
         memcpy(pin->reach.tag, p + P_TAG, sizeof(pin->reach.tag));
         if ((pin->role != STORE__JOURNAL && pin->role != STORE__MANIFEST) ||
-            pin->state > STORE__PIN_DOOMED || memcmp(p + P_ZERO, zero, sizeof(zero)) != 0 ||
+            pin->state > STORE__PIN_SUCCESSOR || memcmp(p + P_ZERO, zero, sizeof(zero)) != 0 ||
             get_be32(p + P_ENDED) > 1) {
             store__anchor_data_fini(&got);
             FAIL(e, ERR_CORRUPT, "the anchor is malformed");
@@ -197,7 +198,8 @@ void store__anchor_free(struct store__anchor *a)
 static struct store__pin *find(struct store__anchor *a, enum store__role role, uint64_t number)
 {
     for (uint32_t i = 0; i < a->d.n; i++)
-        if (a->d.pins[i].role == (uint8_t)role && a->d.pins[i].number == number)
+        if (a->d.pins[i].role == (uint8_t)role && a->d.pins[i].number == number &&
+            a->d.pins[i].state != STORE__PIN_SUCCESSOR)
             return &a->d.pins[i];
     return NULL;
 }
@@ -205,6 +207,16 @@ static struct store__pin *find(struct store__anchor *a, enum store__role role, u
 static void forget(struct store__anchor *a, struct store__pin *p)
 {
     *p = a->d.pins[--a->d.n];
+}
+
+/* Room for one more pin; moves the others. */
+static struct store__pin *add(struct store__anchor *a)
+{
+    if (a->d.n == a->d.cap) {
+        a->d.cap = MAX(16u, 2 * a->d.cap);
+        a->d.pins = (struct store__pin *)mem_realloc(a->d.pins, a->d.cap * sizeof(*a->d.pins));
+    }
+    return &a->d.pins[a->d.n++];
 }
 
 /* Bring the pins up to what is on disk. True when one moved. */
@@ -233,6 +245,8 @@ static RC write_locked(struct store__anchor *a, struct err *e)
 {
     uint64_t emitted;
 
+    if (a->frozen)
+        FAIL(e, ERR_ENGINE_FATAL, "the anchor may not be written any more");
     (void)refresh(a, &emitted);
     a->dirty = true; /* until it is written */
     a->d.counter++;
@@ -260,13 +274,8 @@ RC store__anchor_created(struct store__anchor *a, struct store__stream_writer *w
 
     mutex_lock(&a->mu);
     p = find(a, (enum store__role)h->role, h->number);
-    if (!p) {
-        if (a->d.n == a->d.cap) {
-            a->d.cap = MAX(16u, 2 * a->d.cap);
-            a->d.pins = (struct store__pin *)mem_realloc(a->d.pins, a->d.cap * sizeof(*a->d.pins));
-        }
-        p = &a->d.pins[a->d.n++];
-    }
+    if (!p)
+        p = add(a);
     *p = (struct store__pin){
         .role = h->role, .state = STORE__PIN_LIVE, .number = h->number, .writer = w
     };
@@ -504,4 +513,137 @@ bool store__anchor_live_size(struct store__anchor *a, enum store__role role, uin
     }
     mutex_unlock(&a->mu);
     return is;
+}
+
+/* ---- another file in place of one -------------------------------------------------------------------------------- */
+
+static RC sync_parent(struct store__anchor *a, const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    AUTO(mem_freep) char *parent = mem_strndup(path, (size_t)(slash - path));
+
+    if (strcmp(parent, a->dir) != 0)
+        TRY(store__io_dir_sync(parent, e));
+    return store__io_dir_sync(a->dir, e);
+}
+
+/* The anchor lists both files, the new one takes the name, the anchor lists the new one alone. A crash leaves one of them, and an anchor that knows it. */
+static RC exchange(struct store__anchor *a, const struct store__stream_source *file,
+                   const char *temp, struct store__stream_writer *fresh, bool *renamed,
+                   struct err *e)
+{
+    struct store__pin *next = add(a);
+    rc_t rc;
+
+    *renamed = false;
+    *next = (struct store__pin){ .role = (uint8_t)file->role,
+                                 .state = STORE__PIN_SUCCESSOR,
+                                 .number = file->number };
+    memcpy(next->salt, store__stream_header(fresh)->salt, sizeof(next->salt));
+    store__stream_reach(fresh, &next->reach, NULL);
+    rc = write_locked(a, e);
+    if (!rc.failed)
+        rc = store__io_rename(temp, file->path, file->role, e);
+    *renamed = !rc.failed;
+    if (!rc.failed && sync_parent(a, file->path, e).failed) {
+        a->frozen = true;
+        err_reset(e);
+        rc = err_set(e, ERR_ENGINE_FATAL, __FILE__, __LINE__,
+                     "it is not known whether file \"%s\" was replaced", file->path);
+    }
+    a->dirty = true;
+    a->d.n--; /* the successor is the last one */
+    return rc;
+}
+
+static RC reseal_locked(struct store__anchor *a, const struct store__stream_source *file,
+                        const char *temp, struct store__stream_writer **fresh, bool *renamed,
+                        struct err *e)
+{
+    struct store__pin *p = find(a, file->role, file->number);
+    struct store__stream_writer *w = p->writer;
+    struct store__stream_source from = *file;
+    rc_t rc;
+
+    if (w)
+        from.limit = store__stream_held_size(w);
+    TRY(store__stream_copy(a->seal, &from, temp, fresh, e));
+    p->writer = NULL; /* it is held: its pin stays as it is */
+    rc = exchange(a, file, temp, *fresh, renamed, e);
+    p = find(a, file->role, file->number);
+    p->writer = w;
+    if (*renamed) {
+        memcpy(p->salt, store__stream_header(*fresh)->salt, sizeof(p->salt));
+        store__stream_reach(*fresh, &p->reach, NULL);
+        if (w)
+            store__stream_become(w, *fresh);
+        if (w && rc.failed)
+            store__stream_poison(w);
+    }
+    return rc;
+}
+
+RC store__anchor_reseal(struct store__anchor *a, const struct store__stream_source *file,
+                        const char *temp, bool *done, struct err *e)
+{
+    struct store__stream_writer *w, *fresh = NULL;
+    struct err ignored = { 0 };
+    struct store__pin *p;
+    bool renamed = false;
+    rc_t rc;
+
+    *done = false;
+    mutex_lock(&a->mu);
+    p = find(a, file->role, file->number);
+    w = p ? p->writer : NULL;
+    if (!p || p->state == STORE__PIN_DOOMED || (w && !store__stream_hold(w))) {
+        mutex_unlock(&a->mu);
+        return RC_OK;
+    }
+    rc = reseal_locked(a, file, temp, &fresh, &renamed, e);
+    if (w)
+        store__stream_release(w);
+    if (!rc.failed)
+        rc = write_locked(a, e);
+    if (!renamed)
+        (void)store__io_unlink(temp, file->role, &ignored).failed;
+    mutex_unlock(&a->mu);
+    store__stream_writer_free(fresh);
+    *done = !rc.failed;
+    return rc;
+}
+
+RC store__anchor_reseal_small(struct store__anchor *a, enum store__role role, const char *path,
+                              const char *temp, bool *done, struct err *e)
+{
+    struct buf text AUTO(buf_fini) = BUF_INIT;
+    struct store__stream_writer *w = NULL;
+    struct err mine = { 0 };
+    rc_t rc = RC_OK;
+
+    *done = false;
+    mutex_lock(&a->mu);
+    if (role == STORE__CURRENT && a->d.next != 0) { /* the engine is about to replace it */
+        mutex_unlock(&a->mu);
+        return RC_OK;
+    }
+    rc = store__small_read(a->seal, path, role, 0, SMALL_MAX, &text, &mine);
+    if (!rc.failed)
+        rc = store__stream_create(a->seal, temp, role, 0, &w, &mine);
+    if (!rc.failed)
+        rc = store__stream_append(w, buf_view(&text), &mine);
+    if (!rc.failed)
+        rc = store__stream_close(w, &mine);
+    store__stream_writer_free(w);
+    if (!rc.failed)
+        rc = store__io_rename(temp, path, role, &mine);
+    if (!rc.failed)
+        rc = sync_parent(a, path, &mine);
+    mutex_unlock(&a->mu);
+    if (rc.failed && mine.code == ERR_NOT_FOUND) /* the engine removed it meanwhile */
+        return RC_OK;
+    if (rc.failed)
+        FAIL(e, mine.code, "%s", mine.msg);
+    *done = true;
+    return RC_OK;
 }

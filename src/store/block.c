@@ -87,13 +87,18 @@ RC store__block_create(const struct store__seal *s, const char *path, uint64_t n
     *out = NULL;
     w->fd = -1;
     w->path = mem_strdup(path);
-    if (store__header_make(s, STORE__TABLE, number, raw, &h, e).failed ||
-        store__keys_derive(s->keys, &h, raw, &w->keys, e).failed ||
-        store__io_create(path, STORE__TABLE, &w->fd, e).failed) {
-        store__block_writer_free(w);
-        return RC_FAILED;
-    }
-    buf_push(&w->out, raw, sizeof(raw)); /* goes out with the first chunks */
+    do { /* once, unless the generation changes meanwhile */
+        fd_close(w->fd);
+        w->fd = -1;
+        store__keys_fini(&w->keys);
+        if (store__header_make(s, STORE__TABLE, number, raw, &h, e).failed ||
+            store__keys_derive(s->keys, &h, raw, &w->keys, e).failed ||
+            store__io_create(path, STORE__TABLE, &w->fd, e).failed ||
+            store__io_append(w->fd, path, STORE__TABLE, raw, sizeof(raw), e).failed) {
+            store__block_writer_free(w);
+            return RC_FAILED;
+        }
+    } while (!store__header_current(s, &h));
     *out = w;
     return RC_OK;
 }

@@ -50,6 +50,8 @@ void store__name_parse(const char *base, struct store__name *n)
         { "MANIFEST-", "", STORE__K_SEALED, STORE__MANIFEST },
         { "OPTIONS-", "", STORE__K_SEALED, STORE__OPTIONS },
         { "OPTIONS-", ".dbtmp", STORE__K_TEMP, STORE__OPTIONS },
+        { "MANIFEST-", ".dbtmp", STORE__K_TEMP, STORE__MANIFEST },
+        { "", ".log.dbtmp", STORE__K_TEMP, STORE__JOURNAL },
         { "", ".dbtmp", STORE__K_TEMP, STORE__CURRENT },
     };
     static const struct {
@@ -206,7 +208,8 @@ static void plan(struct exam *x, const char *path, enum store__role role, bool r
 static const struct store__pin *pin_of(const struct exam *x, enum store__role role, uint64_t number)
 {
     for (uint32_t i = 0; i < x->d->n; i++)
-        if (x->d->pins[i].role == (uint8_t)role && x->d->pins[i].number == number)
+        if (x->d->pins[i].role == (uint8_t)role && x->d->pins[i].number == number &&
+            x->d->pins[i].state != STORE__PIN_SUCCESSOR)
             return &x->d->pins[i];
     return NULL;
 }
@@ -350,12 +353,38 @@ static RC check_sealed(struct exam *x, const char *path, const struct store__nam
     }
 }
 
+/* A crash while one file took the place of another: the one that is there decides which of the two pins counts. */
+static RC settle_successor(struct exam *x, struct store__pin *p, const char *path, struct err *e)
+{
+    uint8_t raw[STORE__HEADER_LEN];
+    struct store__header h;
+    bool unfinished;
+    uint64_t size;
+
+    for (uint32_t i = 0; i < x->d->n; i++) {
+        const struct store__pin *next = &x->d->pins[i];
+
+        if (next->state != STORE__PIN_SUCCESSOR || next->role != p->role ||
+            next->number != p->number)
+            continue;
+        TRY(read_head(path, (enum store__role)p->role, raw, &size, &unfinished, e));
+        TRY(store__header_parse(SLICE(raw, unfinished ? 0 : sizeof(raw)), path, &h, e));
+        if (memcmp(h.salt, next->salt, sizeof(h.salt)) == 0) {
+            memcpy(p->salt, next->salt, sizeof(p->salt));
+            p->reach = next->reach;
+        }
+    }
+    return RC_OK;
+}
+
 static RC check_pins(struct exam *x, struct err *e)
 {
     for (uint32_t i = 0; i < x->d->n; i++) {
-        const struct store__pin *p = &x->d->pins[i];
+        struct store__pin *p = &x->d->pins[i];
         char name[STORE__NAME_MAX];
 
+        if (p->state == STORE__PIN_SUCCESSOR)
+            continue;
         snprintf(name, sizeof(name),
                  p->role == STORE__JOURNAL ? "%06" PRIu64 ".log" : "MANIFEST-%06" PRIu64,
                  p->number);
@@ -373,9 +402,21 @@ static RC check_pins(struct exam *x, struct err *e)
                 continue;
             FAIL(e, ERR_STALE, "file \"%s\" is missing", path);
         }
+        TRY(settle_successor(x, p, path, e));
         TRY(check_stream(x, path, p, e));
     }
     return RC_OK;
+}
+
+/* Pins of one state, which say nothing any more. */
+static void drop_pins(struct store__anchor_data *d, enum store__pin_state state)
+{
+    for (uint32_t i = 0; i < d->n;) {
+        if (d->pins[i].state == (uint8_t)state)
+            d->pins[i] = d->pins[--d->n];
+        else
+            i++;
+    }
 }
 
 static RC check_archive(struct exam *x, struct err *e)
@@ -437,13 +478,7 @@ static RC apply(struct exam *x, struct err *e)
         if (x->c->on_event)
             x->c->on_event(x->c->event_arg, STORE_EV_TORN_TAIL, r->path);
     }
-    /* Doomed files are gone, and so are their pins. */
-    for (uint32_t i = 0; i < x->d->n;) {
-        if (x->d->pins[i].state == STORE__PIN_DOOMED)
-            x->d->pins[i] = x->d->pins[--x->d->n];
-        else
-            i++;
-    }
+    drop_pins(x->d, STORE__PIN_DOOMED); /* the files are gone */
     return x->n_repairs ? store__io_dir_sync(x->c->dir, e) : RC_OK;
 }
 
@@ -520,6 +555,7 @@ static RC examine(struct exam *x, struct err *e)
     if (x->current == 0 && x->d->current != 0)
         FAIL(e, ERR_STALE, "data directory \"%s\" has no file CURRENT", x->c->dir);
     TRY(check_pins(x, e));
+    drop_pins(x->d, STORE__PIN_SUCCESSOR);
     if (x->current) {
         if (!pin_of(x, STORE__MANIFEST, x->current))
             FAIL(e, ERR_STALE, "the anchor does not know manifest %" PRIu64, x->current);
@@ -646,6 +682,22 @@ static RC census_file(const char *path, enum store__role role, struct store_cens
         return RC_OK; /* holds nothing */
     TRY(store__header_parse(SLICE(raw, sizeof(raw)), path, &h, e));
     return census_add(h.gen, size, rows, max, n, e);
+}
+
+RC store__file_generation(const char *path, enum store__role role, uint32_t *gen, uint64_t *size,
+                          struct err *e)
+{
+    struct store_census_row row;
+    int n = 0;
+
+    *gen = 0;
+    *size = 0;
+    TRY(census_file(path, role, &row, 1, &n, e));
+    if (n) {
+        *gen = row.gen;
+        *size = row.bytes;
+    }
+    return RC_OK;
 }
 
 RC store__dir_census(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e)

@@ -107,6 +107,11 @@ RC store__header_make(const struct store__seal *s, enum store__role role, uint64
     return store__header_parse(SLICE(raw, STORE__HEADER_LEN), "new file", h, e);
 }
 
+bool store__header_current(const struct store__seal *s, const struct store__header *h)
+{
+    return keyring_current(s->keys) == h->gen;
+}
+
 RC store__header_parse(struct slice raw, const char *name, struct store__header *h, struct err *e)
 {
     static const uint8_t zero[8] = { 0 };

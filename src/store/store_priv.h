@@ -75,6 +75,9 @@ uint8_t store__build_alg(void);
 /* store__header_make(): a header for a new file under the current generation, with a new salt. */
 RC store__header_make(const struct store__seal *s, enum store__role role, uint64_t number,
                       uint8_t raw[STORE__HEADER_LEN], struct store__header *h, struct err *e);
+/* store__header_current(): is h's generation still the one for new files? Asked once the header stands on disk: then a census that follows a change of generations
+ * sees every file that is under the old one. */
+bool store__header_current(const struct store__seal *s, const struct store__header *h);
 /* store__header_parse(): the fields, without any key. Errors: ERR_FOREIGN_FILE, ERR_UNKNOWN_FORMAT, ERR_CORRUPT. name is for messages. */
 RC store__header_parse(struct slice raw, const char *name, struct store__header *h, struct err *e);
 /* store__header_verify(): parse, and authenticate. want_id may be NULL (the anchor, before the store's id is known).
@@ -165,6 +168,22 @@ uint64_t store__stream_physical(
 void store__stream_reach(struct store__stream_writer *w, struct store__reach *r, uint64_t *emitted);
 bool store__stream_unsynced(struct store__stream_writer *w); /* [any] */
 const struct store__header *store__stream_header(const struct store__stream_writer *w);
+/* Putting another file in place of one, with the same text under another key.
+ * store__stream_copy(): a new file with the text of a whole one (its first limit bytes, unless 0), on disk when it returns. */
+struct store__stream_source {
+    const char *path;
+    enum store__role role;
+    uint64_t number, limit;
+};
+RC store__stream_copy(const struct store__seal *s, const struct store__stream_source *from,
+                      const char *to, struct store__stream_writer **out, struct err *e);
+/* store__stream_hold(): nothing is appended or synced until store__stream_release(); all that was appended is in the file. False, and not held, when that
+ * cannot be had now. While it is held: store__stream_become() makes w go on writing fresh's file; store__stream_poison(): nothing may be written any more. */
+bool store__stream_hold(struct store__stream_writer *w);
+uint64_t store__stream_held_size(const struct store__stream_writer *w);
+void store__stream_become(struct store__stream_writer *w, struct store__stream_writer *fresh);
+void store__stream_poison(struct store__stream_writer *w);
+void store__stream_release(struct store__stream_writer *w);
 void store__stream_writer_free(struct store__stream_writer *w);
 
 RC store__stream_open(const struct store__seal *s, const char *path, enum store__role role,
@@ -193,7 +212,12 @@ RC store__small_read(const struct store__seal *s, const char *path, enum store__
 
 /* ---- anchor.c ---------------------------------------------------------------------------------------------------- */
 
-enum store__pin_state { STORE__PIN_LIVE = 0, STORE__PIN_ARCHIVED = 1, STORE__PIN_DOOMED = 2 };
+enum store__pin_state {
+    STORE__PIN_LIVE = 0,
+    STORE__PIN_ARCHIVED = 1,
+    STORE__PIN_DOOMED = 2,
+    STORE__PIN_SUCCESSOR = 3, /* of another pin's file: about to take its place */
+};
 
 struct store__pin {
     uint8_t role, state;
@@ -245,6 +269,13 @@ uint64_t store__anchor_envelope(struct store__anchor *a);
 uint64_t store__anchor_counter(struct store__anchor *a);
 uint64_t store__anchor_journal_bytes(
     struct store__anchor *a); /* of the journals open for writing */
+/* store__anchor_reseal(): the file of a pin that nobody else moves now (a manifest in writing, an archived journal) is replaced by one with the same text under the
+ * current generation; temp is written first. *done is false when that cannot be had at this moment. ERR_ENGINE_FATAL: it is not known which of the two the
+ * disk holds; nothing may be written any more. store__anchor_reseal_small(): the same for CURRENT, OPTIONS and IDENTITY. */
+RC store__anchor_reseal(struct store__anchor *a, const struct store__stream_source *file,
+                        const char *temp, bool *done, struct err *e);
+RC store__anchor_reseal_small(struct store__anchor *a, enum store__role role, const char *path,
+                              const char *temp, bool *done, struct err *e);
 /* store__anchor_sync_journals(): every journal but `except` is on disk when it returns. */
 RC store__anchor_sync_journals(struct store__anchor *a, const struct store__stream_writer *except,
                                struct err *e);
@@ -298,6 +329,9 @@ RC store__dir_check(const struct store__examination *c, struct store__anchor_dat
 /* store__dir_anchor(): pin the streams of a directory that was just copied, and write its ANCHOR. */
 RC store__dir_anchor(const struct store__seal *s, const char *dir, uint64_t counter,
                      uint64_t envelope_seq, struct err *e);
+/* store__file_generation(): what its header says; 0 when it holds nothing or is not there. */
+RC store__file_generation(const char *path, enum store__role role, uint32_t *gen, uint64_t *size,
+                          struct err *e);
 /* store__dir_census(): add what the headers say; checkpoints and archives are walked by the caller. */
 RC store__dir_census(const char *dir, struct store_census_row *rows, int max, int *n,
                      struct err *e);

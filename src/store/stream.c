@@ -35,6 +35,7 @@ struct store__stream_writer {
     uint32_t frames, synced;    /* guarded by mu: emitted, and on disk for certain */
     uint64_t physical, logical; /* guarded by mu: bytes of whole frames; plaintext accepted */
     bool ended, broken, sync_failed, data_unsynced; /* guarded by mu */
+    unsigned syncing; /* guarded by mu: threads inside fdatasync(), which hold fd */
     /* guarded by mu: of broken; want of room stays want of room, or the engine would take it for a bad disk */
     enum err_code why;
 };
@@ -56,14 +57,19 @@ RC store__stream_create(const struct store__seal *s, const char *path, enum stor
     w->fd = -1;
     w->role = role;
     w->path = mem_strdup(path);
-    if (store__header_make(s, role, number, raw, &w->head, e).failed ||
-        store__keys_derive(s->keys, &w->head, raw, &w->keys, e).failed ||
-        store__io_create(path, role, &w->fd, e).failed ||
-        store__io_append(w->fd, path, role, raw, sizeof(raw), e).failed ||
-        (!is_small(role) && store__io_sync(w->fd, path, role, e).failed)) {
-        store__stream_writer_free(w);
-        return RC_FAILED;
-    }
+    do { /* once, unless the generation changes meanwhile */
+        fd_close(w->fd);
+        w->fd = -1;
+        store__keys_fini(&w->keys);
+        if (store__header_make(s, role, number, raw, &w->head, e).failed ||
+            store__keys_derive(s->keys, &w->head, raw, &w->keys, e).failed ||
+            store__io_create(path, role, &w->fd, e).failed ||
+            store__io_append(w->fd, path, role, raw, sizeof(raw), e).failed ||
+            (!is_small(role) && store__io_sync(w->fd, path, role, e).failed)) {
+            store__stream_writer_free(w);
+            return RC_FAILED;
+        }
+    } while (!store__header_current(s, &w->head));
     w->physical = sizeof(raw);
     memcpy(w->prev, w->head.mac, sizeof(w->prev));
     memcpy(w->synced_tag, w->prev, sizeof(w->prev));
@@ -187,11 +193,13 @@ static RC sync_upto_now(struct store__stream_writer *w, bool mark, struct err *e
     frames = w->frames;
     memcpy(tag, w->prev, sizeof(tag));
     w->data_unsynced = false;
+    w->syncing += !rc.failed;
     mutex_unlock(&w->mu);
     if (rc.failed)
         return rc;
     rc = store__io_sync(w->fd, w->path, w->role, e);
     mutex_lock(&w->mu);
+    w->syncing--;
     if (rc.failed) {
         w->why = ERR_IO;
         w->broken = w->sync_failed =
@@ -242,6 +250,88 @@ RC store__stream_sync(struct store__stream_writer *w, struct err *e)
             w->role))
         return store__stream_close(w, e);
     return sync_upto_now(w, /* mark= */ true, e);
+}
+
+/* ---- another file in place of this one ----------------------------------------------------------------------------- */
+
+RC store__stream_copy(const struct store__seal *s, const struct store__stream_source *from,
+                      const char *to, struct store__stream_writer **out, struct err *e)
+{
+    struct store__stream_writer *w = NULL;
+    struct store__stream *r;
+    struct store__stream_end end;
+    struct slice plain;
+    bool more = true;
+    rc_t rc;
+
+    *out = NULL;
+    TRY(store__stream_open(s, from->path, from->role, from->number, &r, e));
+    if (from->limit)
+        store__stream_limit(r, from->limit);
+    rc = store__stream_create(s, to, from->role, from->number, &w, e);
+    while (!rc.failed && more) {
+        rc = store__stream_next(r, &plain, &more, e);
+        if (!rc.failed && more)
+            rc = store__stream_append(w, plain, e);
+    }
+    store__stream_state(r, &end);
+    store__stream_free(r);
+    if (!rc.failed)
+        rc = end.reach.ended ? store__stream_close(w, e) : store__stream_sync(w, e);
+    if (rc.failed) {
+        store__stream_writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return RC_OK;
+}
+
+bool store__stream_hold(struct store__stream_writer *w) TS_NO_ANALYSIS
+{
+    struct err ignored = { 0 };
+
+    mutex_lock(&w->mu);
+    if (!w->broken && !w->ended && !w->sync_failed && !w->syncing && !flush(w, &ignored).failed)
+        return true;
+    mutex_unlock(&w->mu);
+    return false;
+}
+
+uint64_t store__stream_held_size(const struct store__stream_writer *w)
+{
+    return w->physical;
+}
+
+void store__stream_become(struct store__stream_writer *w, struct store__stream_writer *fresh)
+{
+    struct store__keys keys = w->keys;
+    int fd = w->fd;
+
+    INVARIANT(w->logical == fresh->logical && w->frame.len == STORE__FRAME_HEAD);
+    w->keys = fresh->keys;
+    fresh->keys = keys;
+    w->fd = fresh->fd;
+    fresh->fd = fd;
+    w->head = fresh->head;
+    memcpy(w->prev, fresh->prev, sizeof(w->prev));
+    memcpy(w->synced_tag, fresh->synced_tag, sizeof(w->synced_tag));
+    w->frames = fresh->frames;
+    w->synced = fresh->synced;
+    w->physical = fresh->physical;
+    w->data_unsynced = fresh->data_unsynced;
+    w->broken = fresh->broken;
+    w->why = fresh->why;
+}
+
+void store__stream_poison(struct store__stream_writer *w)
+{
+    w->broken = w->sync_failed = true;
+    w->why = ERR_IO;
+}
+
+void store__stream_release(struct store__stream_writer *w) TS_NO_ANALYSIS
+{
+    mutex_unlock(&w->mu);
 }
 
 uint64_t store__stream_length(struct store__stream_writer *w)

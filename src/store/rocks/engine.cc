@@ -125,6 +125,8 @@ class Listener : public rocksdb::EventListener {
             shared_->event(STORE_EV_READ_ONLY,
                            status->subcode() == rocksdb::Status::SubCode::kNoSpace ? "no room"
                                                                                    : "I/O error");
+        } else {
+            shared_->stalled = true;
         }
     }
     void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,

@@ -29,7 +29,11 @@ class TableWriter : public rocksdb::FSWritableFile {
     IOStatus Append(const Slice &data, const IOOptions &, IODebugContext *) override
     {
         Err e;
-        return store__block_append(w_, from_slice(data), e).failed ? e.io() : IOStatus::OK();
+
+        if (!pace(data.size()))
+            return given_up();
+        return store__block_append(w_, from_slice(data), e).failed ? table_failed(e)
+                                                                   : IOStatus::OK();
     }
     IOStatus Append(const Slice &data, const IOOptions &o, const rocksdb::DataVerificationInfo &,
                     IODebugContext *d) override
@@ -43,12 +47,12 @@ class TableWriter : public rocksdb::FSWritableFile {
     IOStatus Sync(const IOOptions &, IODebugContext *) override
     {
         Err e;
-        return store__block_sync(w_, e).failed ? e.io() : IOStatus::OK();
+        return store__block_sync(w_, e).failed ? table_failed(e) : IOStatus::OK();
     }
     IOStatus Close(const IOOptions &, IODebugContext *) override
     {
         Err e;
-        return store__block_close(w_, e).failed ? e.io() : IOStatus::OK();
+        return store__block_close(w_, e).failed ? table_failed(e) : IOStatus::OK();
     }
     IOStatus Truncate(uint64_t size, const IOOptions &, IODebugContext *) override
     {
@@ -166,7 +170,8 @@ class StreamWriter : public rocksdb::FSWritableFile {
     IOStatus Flush(const IOOptions &, IODebugContext *) override
     {
         Err e;
-        return store__stream_flush(w_, e).failed ? io(e) : IOStatus::OK();
+
+        return store__stream_flush(w_, e).failed ? failed_write(e) : IOStatus::OK();
     }
     IOStatus Sync(const IOOptions &, IODebugContext *) override
     {
@@ -176,7 +181,7 @@ class StreamWriter : public rocksdb::FSWritableFile {
             return failed_sync(e);
         /* What the manifest says decides which files are deleted: it is pinned before that can happen. */
         if (anchored_ && role_ == STORE__MANIFEST && store__anchor_write(shared_->anchor, e).failed)
-            return io(e);
+            return failed_write(e);
         return IOStatus::OK();
     }
     IOStatus Close(const IOOptions &, IODebugContext *) override
@@ -189,7 +194,7 @@ class StreamWriter : public rocksdb::FSWritableFile {
         if (store__stream_close(w_, e).failed)
             return failed_sync(e);
         if (anchored_ && store__anchor_closed(shared_->anchor, w_, e).failed)
-            return io(e);
+            return failed_write(e);
         return IOStatus::OK();
     }
     bool IsSyncThreadSafe() const override
@@ -221,10 +226,16 @@ class StreamWriter : public rocksdb::FSWritableFile {
     {
         return e.io(role_ == STORE__IDENTITY);
     }
+    IOStatus failed_write(const Err &e)
+    {
+        if (anchored_ && role_ == STORE__MANIFEST)
+            shared_->manifest_doubt = true;
+        return io(e);
+    }
     /* Only appends of one thread at a time use e_. */
     IOStatus done(rc_t rc)
     {
-        IOStatus s = rc.failed ? io(e_) : IOStatus::OK();
+        IOStatus s = rc.failed ? failed_write(e_) : IOStatus::OK();
 
         if (rc.failed)
             err_reset(e_);
@@ -237,7 +248,7 @@ class StreamWriter : public rocksdb::FSWritableFile {
             (role_ == STORE__JOURNAL || role_ == STORE__MANIFEST) && anchored_ &&
             !shared_->fatal.exchange(true))
             shared_->event(STORE_EV_FATAL, e.get().msg);
-        return io(e);
+        return failed_write(e);
     }
 
     std::shared_ptr<Shared> shared_;

@@ -93,7 +93,7 @@ class SealedFileSystem : public rocksdb::FileSystem {
             struct store__block_writer *w;
 
             if (store__block_create(&shared_->seal, path.c_str(), n.number, &w, e).failed)
-                return e.io();
+                return table_failed(e);
             *out = table_writer(w);
             return IOStatus::OK();
         }
@@ -236,6 +236,9 @@ class SealedFileSystem : public rocksdb::FileSystem {
         Err e;
 
         store__path_parse(path.c_str(), &n);
+        if (shared_->manifest_doubt && in_store(path) && n.kind == STORE__K_SEALED &&
+            n.role == STORE__TABLE)
+            return refused("deleting while the manifest is in doubt");
         pinned = in_store(path) && n.kind == STORE__K_SEALED &&
                  (n.role == STORE__JOURNAL || n.role == STORE__MANIFEST);
         if (pinned && store__anchor_before_delete(shared_->anchor, n.role, n.number, e).failed)
@@ -268,6 +271,7 @@ class SealedFileSystem : public rocksdb::FileSystem {
             if (store__io_dir_sync(shared_->dir.c_str(), e).failed)
                 return e.io();
             store__anchor_current_set(shared_->anchor, n.number);
+            shared_->manifest_doubt = false;
         }
         return IOStatus::OK();
     }

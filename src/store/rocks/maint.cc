@@ -129,7 +129,10 @@ extern "C" RC store_checkpoint(struct store *s, const char *dir, struct err *e)
     TRY(store__writable(s, e));
     TRY(result(rocksdb::Checkpoint::Create(s->db, &raw), "make a checkpoint", e));
     point.reset(raw);
-    TRY(result(point->CreateCheckpoint(path), "make a checkpoint", e));
+    mutex_lock(&s->files_mu);
+    Status made = point->CreateCheckpoint(path);
+    mutex_unlock(&s->files_mu);
+    TRY(result(made, "make a checkpoint", e));
     /* The anchor comes last: a copy without it was not finished. */
     return store__dir_anchor(&s->shared->seal, path.c_str(),
                              store__anchor_counter(s->shared->anchor),

@@ -54,6 +54,7 @@ DBOptions db_options(const struct store_config *c, struct store *s)
     o.fail_if_options_file_error = false;
     o.write_dbid_to_manifest = true;
     o.recycle_log_file_num = 0;
+    o.max_manifest_file_size = 32 << 20; /* a copy of it is quick: see rewrite.cc */
     o.manual_wal_flush = false;
     o.wal_compression = kNoCompression;
     o.WAL_ttl_seconds = static_cast<uint64_t>(c->journal_keep_s > 0 ? c->journal_keep_s : 0);
@@ -272,6 +273,9 @@ void destroy(struct store *s)
     mutex_fini(&s->ident_mu);
     mutex_fini(&s->tick_mu);
     cond_fini(&s->tick_cond);
+    mutex_fini(&s->files_mu);
+    mutex_fini(&s->rw.mu);
+    cond_fini(&s->rw.cond);
     delete s;
 }
 
@@ -306,6 +310,9 @@ extern "C" RC store_open(const struct store_config *c, struct store **out, struc
     mutex_init(&s->ident_mu);
     mutex_init(&s->tick_mu);
     cond_init(&s->tick_cond);
+    mutex_init(&s->files_mu);
+    mutex_init(&s->rw.mu);
+    cond_init(&s->rw.cond);
     s->keyring = keyring_ref(c->keyring);
     s->shared = std::make_shared<store_rocks::Shared>();
     s->shared->seal.keys = s->keyring;

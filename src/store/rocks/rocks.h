@@ -42,6 +42,10 @@ struct Shared {
     store_event_fn on_event = nullptr;
     void *event_arg = nullptr;
     std::atomic<bool> read_only{ false }, fatal{ false }, low_room{ false };
+    /* A manifest could not be written: what it says on disk is not known, and no table may be deleted until there is a new one. The engine knows that of its own
+     * compactions, but not of those that it is asked for. */
+    std::atomic<bool> manifest_doubt{ false };
+    std::atomic<bool> stalled{ false }; /* the engine's background work stopped for want of room */
     std::atomic<uint64_t> free_bytes{ 0 };
 
     void event(enum store_event ev, const char *text) const
@@ -114,6 +118,30 @@ std::shared_ptr<rocksdb::TransactionDBMutexFactory> make_mutex_factory();
 std::shared_ptr<rocksdb::Logger> make_logger(const std::shared_ptr<Shared> &shared);
 std::shared_ptr<rocksdb::EventListener> make_listener(const std::shared_ptr<Shared> &shared);
 
+/* ---- rewrite.cc: re-encryption ------------------------------------------------------------------------------------- */
+
+struct Rewriter {
+    struct mutex mu;
+    struct cond cond;
+    bool running = false, stop = false, paused = false; /* guarded by mu */
+    bool full = false; /* the rewriting thread's: the job at hand found no room */
+    /* guarded by mu: bytes a second, 0 = none */
+    uint64_t limit = 0;
+    struct store_rewrite_status status = {}; /* guarded by mu */
+    /* guarded by mu: where the rate is measured from */
+    uint64_t started_us = 0, started_bytes = 0;
+    uint64_t next_us = 0;       /* guarded by mu: when the next bytes may be written */
+    uint64_t next_flush_us = 0; /* the rewriting thread's */
+};
+
+/* pace(): called with each piece that a table grows by; only the thread that rewrites waits. False when it is to stop: given_up() then ends its compaction, which the
+ * engine takes for no error. table_failed(): want of room ends it in the same way, where it would be a fatal error of a compaction; every other error, and every
+ * other thread's, is passed on. */
+class Err;
+bool pace(size_t bytes);
+rocksdb::IOStatus given_up();
+rocksdb::IOStatus table_failed(const Err &e);
+
 inline rocksdb::Slice to_slice(struct slice s)
 {
     return rocksdb::Slice(reinterpret_cast<const char *>(
@@ -149,6 +177,9 @@ struct store {
     struct mutex ident_mu;
     uint64_t ident_next = 0,
              ident_end = 0; /* guarded by ident_mu: idents promised to the disk and not given out */
+
+    store_rocks::Rewriter rw;
+    struct mutex files_mu; /* a copy of the files and the replacing of files exclude each other */
 
     struct mutex tick_mu;
     struct cond tick_cond;

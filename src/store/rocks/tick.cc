@@ -52,8 +52,8 @@ void *run(void *arg)
             store__room(s);
             next_room = now + ROOM_US;
         }
-        if (s->shared->read_only && !s->shared->fatal && !s->shared->low_room &&
-            now >= next_resume) {
+        if ((s->shared->read_only || s->shared->stalled) && !s->shared->fatal &&
+            !s->shared->low_room && now >= next_resume) {
             struct err e = {};
 
             (void)store_resume(s, &e)
@@ -98,11 +98,12 @@ extern "C" RC store_resume(struct store *s, struct err *e)
 
     store__room(s);
     TRY(store__writable(s, e)); /* resuming into a full disk would make the error fatal */
-    if (!s->shared->read_only)
+    if (!s->shared->read_only && !s->shared->stalled)
         return RC_OK;
     st = s->db->GetRootDB()->Resume(); /* TransactionDB does not forward it */
     if (!st.ok())
         return store_rocks::from_status(st, "resume writing", e);
+    s->shared->stalled = false;
     if (s->shared->read_only.exchange(false))
         s->shared->event(STORE_EV_WRITABLE, "writing resumed");
     return RC_OK;

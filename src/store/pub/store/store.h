@@ -172,6 +172,37 @@ struct store_census_row {
 };
 RC store_census(struct store *s, struct store_census_row *rows, int max, int *n, struct err *e);
 RC store_census_dir(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e);
+
+/* Re-encryption: everything that is not under the key ring's current generation is written anew under it, file by file, while the store is in use. Tables go through
+ * the engine's compaction, one after the other; the journal by a flush; manifest, CURRENT, OPTIONS, IDENTITY and archived journals are copied and take the
+ * old ones' names. Nothing of it needs to be remembered: what is left to do stands in the files, and a crash at any point leaves old or new ones.
+ * Room: at most one job at a time, so the size of the largest table (64 MB), or of all of level 0 and what it overlaps (some hundred MB), on top of the data; and
+ * the old files stay while an open cursor reads them. Without that room it waits.
+ *
+ * store_rewrite(): returns when the census counts nothing under other generations (*done), or after store_rewrite_stop(). One thread at a time. [long]
+ * Errors: those of reading and writing files; what was done stays done, and it can be called again. */
+enum store_rewrite_state {
+    STORE_RW_IDLE,    /* store_rewrite() is not running */
+    STORE_RW_RUNNING, /* a file is being written */
+    STORE_RW_PAUSED,
+    STORE_RW_NO_ROOM, /* waits for room on the disk */
+    STORE_RW_HELD,    /* all is rewritten; open cursors, or the engine, still hold old files */
+};
+const char *store_rewrite_state_name(enum store_rewrite_state st); /* "idle", "running", ... */
+struct store_rewrite_status {
+    enum store_rewrite_state state;
+    uint32_t gen;                    /* the one that all is to be under */
+    uint64_t files_left, bytes_left; /* under others, by the last look at the disk */
+    uint64_t files_done, bytes_done; /* rewritten since the store was opened */
+    uint64_t bytes_per_s;            /* measured, while running */
+    uint64_t left_us;                /* estimate from that; 0 when there is none */
+};
+RC store_rewrite(struct store *s, bool *done, struct err *e);
+void store_rewrite_stop(struct store *s); /* for good, and waits; before store_close() */
+/* store_rewrite_set(): how fast at the most, in bytes written a second (0: as fast as it can), and whether it pauses, after the file at hand. [any time] */
+void store_rewrite_set(struct store *s, uint64_t bytes_per_s, bool paused);
+void store_rewrite_status(struct store *s, struct store_rewrite_status *out);
+
 /* Spill: an unnamed, sealed temporary file (O_TMPFILE) under the process's spill key; written once from the front, then read from the front, as often as needed. */
 struct store_spill;
 RC store_spill_new(struct store *s, struct store_spill **out, struct err *e);
