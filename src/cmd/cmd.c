@@ -3,7 +3,7 @@
  * The order of checks is MongoDB's: an unknown command before anything else, then authentication, then the generic arguments, then the database that the
  * command may run on and the privileges, then the command's own arguments.
  */
-#include "cmd_priv.h"
+#include "cmd_ops.h"
 
 #include <stdlib.h>
 
@@ -134,6 +134,7 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_check_privileges(r, e));
     if (r->g.has_lsid && r->node->sessions)
         TRY(sessions_touch(r, r->g.lsid, e));
+    cmd__op_begin(r);
     return r->def->run(r, w, e);
 }
 
@@ -156,5 +157,6 @@ void cmd_run(struct cmd_req *r, struct buf *out)
         bw_finish(&w);
         atomic_fetch_add_explicit(&r->node->n_errors, 1, memory_order_relaxed);
     }
+    cmd__op_end(r);
     err_reset(&e);
 }

@@ -17,6 +17,7 @@ struct cmd_client *cmd_client_new(const struct cmd_client_config *c)
     k->transport = c->transport;
     k->loopback = c->loopback;
     snprintf(k->peer, sizeof(k->peer), "%s", c->peer);
+    mutex_init(&k->op_lock);
     k->identity = identity_session_new(c->identity, c->loopback);
     return k;
 }
@@ -28,6 +29,7 @@ void cmd_client_free(struct cmd_client *c)
     scram_free(c->scram);
     identity_session_free(c->identity);
     buf_fini(&c->metadata);
+    mutex_fini(&c->op_lock);
     mem_free(c);
 }
 

@@ -72,7 +72,8 @@ RC cmd__getMore(struct cmd_req *r, struct bw *w, struct err *e)
                               memory_order_relaxed);
     const char *ns = arena_printf(r->arena, "%.*s.%.*s", (int)r->db.len, r->db.p,
                                   (int)a.collection.len, a.collection.p);
-    TRY(cursors_checkout(r->node->cursors, bval_i64(id), &c, e));
+    TRY(cursors_checkout(r->node->cursors, bval_i64(id), r->client ? &r->client->interrupt : NULL,
+                         &c, e));
     /* what concerns only this request leaves the cursor as it was */
     bool mine = strcmp(c->ns, ns) == 0;
     size_t before = bw_size(w);

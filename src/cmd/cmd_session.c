@@ -1,5 +1,5 @@
 /* cmd_session.c - startSession, refreshSessions, endSessions, killSessions (compatibility 18). */
-#include "cmd_priv.h"
+#include "cmd_ops.h"
 
 #include <sys/random.h>
 
@@ -60,7 +60,9 @@ static RC each(struct cmd_req *r, enum verb verb, struct err *e)
                 continue;
             if (verb == REFRESH)
                 TRY(sessions_touch(r, l.id.p, e));
-            else
+            if (verb == KILL)
+                cmd_ops_kill_session(r, l.id.p, cmd_user(r, r->arena));
+            if (verb != REFRESH)
                 sessions_end(r, l.id.p);
         }
     }
@@ -97,6 +99,12 @@ static const struct arg user_table[] = {
     ARG(struct pattern, db, "db", ARG_STR, ARG_REQUIRED),
 };
 
+static void kill_user(struct cmd_req *r, const char *user)
+{
+    cmd_ops_kill_session(r, NULL, user);
+    cursors_kill_user(r->node->cursors, user);
+}
+
 /* killAllSessions(): of the named users, or of everybody when none is named. Without users in the sessions themselves, a cursor's maker decides. */
 RC cmd__killAllSessions(struct cmd_req *r, struct bw *w, struct err *e)
 {
@@ -113,7 +121,7 @@ RC cmd__killAllSessions(struct cmd_req *r, struct bw *w, struct err *e)
              "BSON field 'killAllSessions' is the wrong type '%s', expected type 'array'",
              btype_name(list.type));
     if (bdoc_is_empty(bval_doc(list)))
-        cursors_kill_user(r->node->cursors, NULL);
+        kill_user(r, NULL);
     for (int pass = 0; pass < 2; pass++) {
         biter_init(&it, bval_doc(list));
         while (biter_next(&it)) {
@@ -125,9 +133,8 @@ RC cmd__killAllSessions(struct cmd_req *r, struct bw *w, struct err *e)
             TRY(cmd_fields(bval_doc(it.val), "killAllSessions", user_table, ARRAY_LEN(user_table),
                            &p, e));
             if (pass == 1)
-                cursors_kill_user(r->node->cursors,
-                                  arena_printf(r->arena, "%.*s.%.*s", (int)p.db.len, p.db.p,
-                                               (int)p.user.len, p.user.p));
+                kill_user(r, arena_printf(r->arena, "%.*s.%.*s", (int)p.db.len, p.db.p,
+                                          (int)p.user.len, p.user.p));
         }
     }
     return RC_OK;

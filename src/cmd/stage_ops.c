@@ -1,7 +1,6 @@
 /* stage_ops.c - $currentOp, $listLocalSessions, $listSessions.
- *
- * $currentOp knows the operation that asks; other connections keep theirs to themselves in this release.
  */
+#include "cmd_ops.h"
 #include "cmd_stages.h"
 
 #include "crypto/kdf.h"
@@ -58,40 +57,14 @@ RC cmd_stage_open_current_op(struct cmd_stages *s, struct qctx *q, struct bval s
                              struct doc_source *in, struct doc_source **out, struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
-    const struct cmd_req *r = s->r;
+    struct current_op o;
     struct bw w;
-    uint64_t us = clock_mono_us() - r->start_us;
 
-    (void)spec;
-    (void)e;
     doc_source_close(in);
+    TRY(parse_current_op(spec, &o, e));
     bw_init(&w, &b);
     bw_array_begin(&w, "d");
-    bw_doc_begin(&w, NULL);
-    bw_str(&w, "type", "op");
-    bw_str(&w, "host", r->node->host);
-    if (r->client) {
-        bw_str(&w, "desc", arena_printf(q->arena, "conn%d", r->client->id));
-        bw_i32(&w, "connectionId", r->client->id);
-        bw_str(&w, "client", r->client->peer);
-        if (r->client->app_name[0])
-            bw_str(&w, "appName", r->client->app_name);
-        bw_i32(&w, "opid", r->client->id);
-    }
-    bw_bool(&w, "active", true);
-    if (r->g.has_lsid) {
-        bw_doc_begin(&w, "lsid");
-        bw_bin(&w, "id", 4, SLICE(r->g.lsid, sizeof(r->g.lsid)));
-        bw_doc_end(&w);
-    }
-    bw_i64(&w, "secs_running", (int64_t)(us / 1000000));
-    bw_i64(&w, "microsecs_running", (int64_t)us);
-    bw_str(&w, "op", "command");
-    bw_str(&w, "ns", s->ns.ns);
-    bw_doc(&w, "command", r->body);
-    bw_i64(&w, "numYields", 0);
-    bw_bool(&w, "waitingForLock", false);
-    bw_doc_end(&w);
+    TRY(cmd_ops_write(s->r, o.all_users, &w, e));
     bw_array_end(&w);
     *out = cmd_stage_docs(q, &w);
     return RC_OK;

@@ -125,7 +125,8 @@ RC cursors_add(struct cursors *r, struct cursor *c, struct err *e)
     return rc;
 }
 
-RC cursors_checkout(struct cursors *r, int64_t id, struct cursor **out, struct err *e)
+RC cursors_checkout(struct cursors *r, int64_t id, atomic_int *interrupt, struct cursor **out,
+                    struct err *e)
 {
     rc_t rc = RC_OK;
 
@@ -140,6 +141,7 @@ RC cursors_checkout(struct cursors *r, int64_t id, struct cursor **out, struct e
                      (long long)id);
     } else {
         c->busy = true;
+        c->interrupt = interrupt;
         r->n_pinned++;
         *out = c;
     }
@@ -153,6 +155,7 @@ void cursors_checkin(struct cursors *r, struct cursor *c)
     c->q.interrupt = NULL;
     mutex_lock(&r->lock);
     c->busy = false;
+    c->interrupt = NULL;
     c->last_used_us = clock_mono_us();
     r->n_pinned--;
     bool killed = c->killed;
@@ -172,6 +175,16 @@ void cursors_finish(struct cursors *r, struct cursor *c)
     cursor_free(c);
 }
 
+/* Whoever holds it gives it back soon. */
+static void kill_busy(struct cursor *c)
+{
+    int none = 0;
+
+    c->killed = true;
+    if (c->interrupt)
+        atomic_compare_exchange_strong(c->interrupt, &none, ERR_CURSOR_KILLED);
+}
+
 enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, const char *user)
 {
     struct cursor *gone = NULL;
@@ -184,7 +197,7 @@ enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, co
     } else if (user && strcmp(user, c->user) != 0) {
         what = CURSOR_REFUSED;
     } else if (c->busy) {
-        c->killed = true;
+        kill_busy(c);
     } else {
         map_del(r->by_id, id_key(&id));
         gone = c;
@@ -209,7 +222,7 @@ static void sweep(struct cursors *r, bool (*fn)(const struct cursor *c, const vo
         if (!fn(c, arg))
             continue;
         if (c->busy) {
-            c->killed = true;
+            kill_busy(c);
             continue;
         }
         map_del_last(r->by_id, &it);

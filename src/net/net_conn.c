@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -596,6 +597,14 @@ net_ref net_conn_ref(const struct net_conn *c)
 void net_conn_park_until(struct net_conn *c, uint64_t deadline_us)
 {
     c->park_until_us = deadline_us;
+}
+
+bool net_is_lost(struct net *n, net_ref ref)
+{
+    struct net_conn *c = net__conn_at(n, (uint32_t)ref);
+    struct pollfd p = { .fd = c ? c->fd : -1, .events = POLLRDHUP };
+
+    return c && poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 void net_wake(struct net *n, net_ref ref)

@@ -149,6 +149,8 @@ RC server_new(const struct server_config *c, struct server **out, struct err *e)
                                    .arg = s };
     mutex_init(&s->conns_lock);
     mutex_init(&s->park_lock);
+    mutex_init(&s->watch_lock);
+    cond_init(&s->watch_cond);
     list_init(&s->conns);
     for (int i = 0; i < SERVER__PARK_NR; i++)
         list_init(&s->parked[i]);
@@ -255,7 +257,9 @@ int server_listener_fds(const struct server *s, int *fds, int max)
 
 RC server_start(struct server *s, struct err *e)
 {
-    return net_start(s->net, e);
+    TRY(net_start(s->net, e));
+    server__watch_start(s);
+    return RC_OK;
 }
 
 static void interrupt_all(struct server *s, enum err_code code)
@@ -289,6 +293,7 @@ void server_stop(struct server *s, uint64_t deadline_us)
     if (!net_drain(s->net, deadline_us))
         interrupt_all(s, ERR_INTERRUPTED_AT_SHUTDOWN);
     net_stop(s->net);
+    server__watch_stop(s);
     cmd_client_set_signal_fn(NULL, NULL);
 }
 
@@ -299,6 +304,8 @@ void server_free(struct server *s)
     net_free(s->net);
     mutex_fini(&s->conns_lock);
     mutex_fini(&s->park_lock);
+    cond_fini(&s->watch_cond);
+    mutex_fini(&s->watch_lock);
     mem_free(s);
 }
 
@@ -330,4 +337,16 @@ static void ops_shutdown(void *ctx)
         s->cfg.shutdown(s->cfg.shutdown_ctx);
 }
 
-const struct node_net_ops server_node_ops = { .stats = ops_stats, .shutdown = ops_shutdown };
+static void ops_each_client(void *ctx, void (*fn)(void *arg, struct cmd_client *c), void *arg)
+{
+    struct server *s = ctx;
+
+    mutex_lock(&s->conns_lock);
+    LIST_FOR(it, &s->conns)
+        fn(arg, CONTAINER_OF(it, struct server__conn, link)->client);
+    mutex_unlock(&s->conns_lock);
+}
+
+const struct node_net_ops server_node_ops = { .stats = ops_stats,
+                                              .shutdown = ops_shutdown,
+                                              .each_client = ops_each_client };

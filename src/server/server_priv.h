@@ -1,6 +1,6 @@
 /* server_priv.h - between the files of server.
  *
- * Locks: conns_lock and park_lock are leaves.
+ * Locks: conns_lock before a client's op_lock; park_lock and watch_lock are leaves.
  */
 #ifndef SERVER_SERVER_PRIV_H
 #define SERVER_SERVER_PRIV_H
@@ -45,6 +45,12 @@ struct server {
     struct list conns;
     struct mutex park_lock;
     struct list parked[SERVER__PARK_NR];
+
+    struct mutex watch_lock;
+    struct cond watch_cond;
+    bool watch_ends; /* guarded by watch_lock */
+    bool watching;
+    pthread_t watch;
 };
 
 /* A worker's own tools. */
@@ -52,6 +58,10 @@ struct server__worker {
     struct arena *arena, *scratch;
     struct wire_codec *codec;
 };
+
+/* server_watch.c: long requests whose clients are gone. Without the thread they run on, which costs time and nothing else. */
+void server__watch_start(struct server *s);
+void server__watch_stop(struct server *s);
 
 /* server_park.c: requests that wait. */
 void server__park(struct server__conn *c);

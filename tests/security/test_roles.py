@@ -107,6 +107,9 @@ ON_ADMIN = [
     ({"coffer": 1}, MONITORS),
     ({"coffer": "keyShow"}, MONITORS),
     ({"coffer": "revalidate"}, MONITORS),
+    ({"currentOp": 1}, MONITORS | {"clusterManager"}),
+    ({"currentOp": 1, "$ownOps": True}, EVERYBODY),
+    ({"killOp": 1, "op": 2147483647}, EVERYBODY),  # of one's own; tests/compat/test_interruption.py
     ({"killAllSessions": []}, {"hostManager", "clusterAdmin", "root"}),
     ({"aggregate": 1, "pipeline": [{"$currentOp": {"allUsers": True}}], "cursor": {}}, MONITORS | {"clusterManager"}),
     ({"listDatabases": 1}, EVERYBODY),

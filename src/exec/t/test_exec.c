@@ -319,14 +319,14 @@ static void test_cursors(void **state)
     cursor_free(d);
     assert_true(a->id > 0 && b->id > 0 && a->id != b->id);
     int64_t ida = a->id, idb = b->id;
-    OK(cursors_checkout(r, ida, &out, &err));
-    FAILS(ERR_CURSOR_IN_USE, cursors_checkout(r, ida, &out, &err));
+    OK(cursors_checkout(r, ida, NULL, &out, &err));
+    FAILS(ERR_CURSOR_IN_USE, cursors_checkout(r, ida, NULL, &out, &err));
     assert_int_equal(cursors_kill(r, ida, SLICE_LIT("db.c"), ""), CURSOR_KILLED);
-    FAILS(ERR_CURSOR_NOT_FOUND, cursors_checkout(r, ida, &out, &err));
+    FAILS(ERR_CURSOR_NOT_FOUND, cursors_checkout(r, ida, NULL, &out, &err));
     cursors_checkin(r, a); /* killed while busy: gone now */
     assert_int_equal(cursors_kill(r, idb, SLICE_LIT("db.c"), "db.other"), CURSOR_REFUSED);
     cursors_reap(r, clock_mono_us() + 10000);
-    FAILS(ERR_CURSOR_NOT_FOUND, cursors_checkout(r, idb, &out, &err));
+    FAILS(ERR_CURSOR_NOT_FOUND, cursors_checkout(r, idb, NULL, &out, &err));
     cursors_free(r);
 }
 

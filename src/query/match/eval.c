@@ -296,13 +296,21 @@ static bool eval_expr(struct match__eval *ev, const struct match_node *n, const 
 {
     struct bval root = s->kind == SUBJECT_DOC ? bval_of_doc(s->doc, BT_DOCUMENT) : s->val;
     struct expr_env env = { .q = ev->q, .root = root, .current = root };
+    struct arena *scratch = ev->q->scratch;
+    bool own = scratch && scratch != ev->q->arena, yes;
+    struct arena_mark mark;
     struct bval v;
 
+    if (own)
+        mark = arena_mark(scratch);
     if (expr_eval(n->impl, &env, &v, ev->e).failed) {
         ev->failed = true;
         return false;
     }
-    return bval_truthy(v);
+    yes = bval_truthy(v);
+    if (own) /* of many expressions that one document meets, only one is in memory at a time */
+        arena_rewind(scratch, mark);
+    return yes;
 }
 
 static bool eval(struct match__eval *ev, const struct match_node *n, const struct subject *s,

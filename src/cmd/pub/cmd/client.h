@@ -1,7 +1,7 @@
 /* client.h - what the server remembers of one connection, as commands see it.
  *
  * Owner    The connection. Made by cmd_client_new() when it is accepted, freed when it ends.
- * Threads  One request of a connection runs at a time, on one thread, so fields need no lock; `interrupt` is the exception.
+ * Threads  One request of a connection runs at a time, on one thread, so fields need no lock; `interrupt` and `op` are the exceptions.
  * Waiting  A handler never sleeps for long. It calls cmd_client_park(), returns RC_OK, and is run again from the start with `resumed` set: when the
  *          deadline is over or cmd_client_park_key() is signalled. What it wrote before is thrown away.
  * Exhaust  When the request allowed it (r->exhaust_allowed), a handler may set `exhaust_more`: the reply goes out with moreToCome, and the handler is run again
@@ -14,8 +14,10 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "base/thread.h"
 #include "bsonx/bval.h"
 
+struct cmd_def;
 struct cmd_req;
 struct identity;
 struct identity_session;
@@ -34,6 +36,19 @@ enum { CLIENT_METADATA_MAX = 512, CLIENT_APP_NAME_MAX = 128 };
 
 /* What a parked request waits for, besides its deadline. */
 enum park_on { PARK_TIME, PARK_TOPOLOGY, PARK_KEY };
+
+/* The command that a connection runs. Pointers hold while op_lock is held. */
+struct cmd_op {
+    const struct cmd_def *def; /* NULL: none runs */
+    int32_t id;                /* what killOp names it by */
+    uint64_t since_us;         /* monotonic */
+    struct bdoc body;
+    struct slice db;
+    const char *user; /* "db.user", "" without authentication */
+    bool has_lsid;
+    bool nobody_waits; /* sent without waiting for an answer */
+    uint8_t lsid[16];
+};
 
 struct cmd_client {
     int32_t id; /* hello's connectionId */
@@ -58,9 +73,11 @@ struct cmd_client {
     int64_t hello_counter; /* topology counter of the last streamed hello */
     bool close_after;      /* end the connection once the reply is out */
 
-    /* An enum err_code that running commands fail with at their next check; 0 = go on. Set from other threads when the node seals or stops,
-     * or the connection is lost. */
+    /* An enum err_code that running commands fail with at their next check; 0 = go on. Set from other threads: when the node seals or stops, for good; by
+     * cmd_client_interrupt(), for the command that runs. */
     _Atomic int interrupt;
+    struct mutex op_lock; /* a leaf */
+    struct cmd_op op;     /* guarded by op_lock */
 };
 
 struct cmd_client_config {
@@ -75,6 +92,10 @@ void cmd_client_free(struct cmd_client *c); /* NULL is fine */
 
 /* cmd_client_check(): fails with the code that interrupts this client, if any. */
 RC cmd_client_check(const struct cmd_client *c, struct err *e);
+/* cmd_client_interrupt(): the command that c runs, if it runs one and pick() says so, fails with code at its next check; whether pick() did. Nothing is left
+ * for the next command. pick() is called with op_lock held. [any], while c is known to live */
+typedef bool (*cmd_op_fn)(void *arg, const struct cmd_client *c, const struct cmd_op *op);
+bool cmd_client_interrupt(struct cmd_client *c, cmd_op_fn pick, void *arg, enum err_code code);
 /* cmd_client_park(): ask the server to run this request again at until_us, or when the event comes. */
 void cmd_client_park(struct cmd_client *c, enum park_on on, uint64_t key, uint64_t until_us);
 /* cmd_client_signal(): run again every request parked on (on, key); [any]. The server installs the function that does it. */

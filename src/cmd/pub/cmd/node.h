@@ -46,6 +46,8 @@ struct node_net_ops {
     void (*stats)(void *ctx, struct node_net_stats *out);
     /* shutdown(): the program stops in order, soon after the present reply; asynchronous. */
     void (*shutdown)(void *ctx);
+    /* each_client(): fn for every connection, one after the other; connections do not end meanwhile. fn takes no lock but op_lock. May be NULL. */
+    void (*each_client)(void *ctx, void (*fn)(void *arg, struct cmd_client *c), void *arg);
 };
 
 enum {

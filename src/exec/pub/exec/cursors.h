@@ -34,6 +34,7 @@ struct cursor {
     /* Registry's. */
     uint64_t last_used_us;
     bool busy, killed;
+    atomic_int *interrupt; /* of who holds it */
     struct cursor *next;
 };
 
@@ -54,8 +55,10 @@ RC cursor_fill(struct cursor *c, struct bw *w, int64_t n, size_t limit_bytes, st
 
 /* cursors_add(): takes c on success and gives it an id; ERR_EXCEEDED_MEMORY_LIMIT past the limit. */
 RC cursors_add(struct cursors *r, struct cursor *c, struct err *e);
-/* cursors_checkout(): ERR_CURSOR_NOT_FOUND, ERR_CURSOR_IN_USE. Give it back with cursors_checkin(), or end it with cursors_finish(). */
-RC cursors_checkout(struct cursors *r, int64_t id, struct cursor **out, struct err *e);
+/* cursors_checkout(): ERR_CURSOR_NOT_FOUND, ERR_CURSOR_IN_USE. Give it back with cursors_checkin(), or end it with cursors_finish(). Killed
+ * meanwhile, *interrupt (which may be NULL) says ERR_CURSOR_KILLED, unless it says something already. */
+RC cursors_checkout(struct cursors *r, int64_t id, atomic_int *interrupt, struct cursor **out,
+                    struct err *e);
 void cursors_checkin(struct cursors *r, struct cursor *c);
 void cursors_finish(struct cursors *r, struct cursor *c);
 /* cursors_kill(): false when there is none. allowed() may refuse (another user's); a busy one is killed when it is given back. */

@@ -113,6 +113,9 @@ void net_conn_park_until(struct net_conn *c, uint64_t deadline_us);
 /* net_wake(): call wake(NET_WHY_NAMED) of a parked connection; if it is busy right now, after that. [any] */
 void net_wake(struct net *n, net_ref ref);
 
+/* net_is_lost(): the other end has closed its side. Only while it is certain that the connection is in a callback. [any] */
+bool net_is_lost(struct net *n, net_ref ref);
+
 /* net_block_begin()/net_block_end(): the calling worker waits for something (a journal sync, a lock). No-ops in other threads. */
 void net_block_begin(void);
 void net_block_end(void);

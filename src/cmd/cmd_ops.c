@@ -1,0 +1,258 @@
+/* cmd_ops.c - what runs: who may see it (currentOp), who may end it (killOp, killSessions), and ending it.
+ *
+ * A connection runs one command at a time; its cmd_client says which one, under a lock of its own that is taken twice a command and by whoever looks. An
+ * interruption is set under that lock while the command runs and taken back at its end, so it never meets the next command.
+ */
+#include "cmd_ops.h"
+
+#include "bsonx/dec.h"
+
+enum { COMMAND_SHOWN_MAX = 16 * 1024 };
+
+static atomic_int next_id = 1;
+
+void cmd__op_begin(struct cmd_req *r)
+{
+    struct cmd_client *c = r->client;
+
+    if (!c)
+        return;
+    const char *user = cmd_user(r, r->arena);
+    mutex_lock(&c->op_lock);
+    c->op = (struct cmd_op){
+        .id = (int32_t)((unsigned)atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) &
+                        0x7fffffff),
+        .since_us = r->start_us,
+        .def = r->def,
+        .body = r->body,
+        .db = r->db,
+        .user = user,
+        .has_lsid = r->g.has_lsid,
+        .nobody_waits = r->w0,
+    };
+    memcpy(c->op.lsid, r->g.lsid, sizeof(c->op.lsid));
+    mutex_unlock(&c->op_lock);
+}
+
+void cmd__op_end(struct cmd_req *r)
+{
+    struct cmd_client *c = r->client;
+
+    if (!c)
+        return;
+    mutex_lock(&c->op_lock);
+    c->op.def = NULL;
+    /* What ends the whole connection stays. */
+    int code = atomic_load(&c->interrupt);
+    if (code && code != ERR_CLUSTER_INACCESSIBLE && code != ERR_INTERRUPTED_AT_SHUTDOWN)
+        atomic_compare_exchange_strong(&c->interrupt, &code, 0);
+    mutex_unlock(&c->op_lock);
+}
+
+bool cmd_client_interrupt(struct cmd_client *c, cmd_op_fn pick, void *arg, enum err_code code)
+{
+    int none = 0;
+
+    mutex_lock(&c->op_lock);
+    bool picked = c->op.def && pick(arg, c, &c->op);
+    if (picked)
+        atomic_compare_exchange_strong(&c->interrupt, &none, (int)code);
+    mutex_unlock(&c->op_lock);
+    return picked;
+}
+
+/* ---- all connections ---- */
+
+struct visit {
+    cmd_op_fn pick;
+    void *arg;
+    enum err_code code;
+    int n;
+};
+
+static void visit_one(void *arg, struct cmd_client *c)
+{
+    struct visit *v = arg;
+
+    v->n += cmd_client_interrupt(c, v->pick, v->arg, v->code);
+}
+
+static int visit_all(struct cmd_req *r, cmd_op_fn pick, void *arg, enum err_code code)
+{
+    struct visit v = { .pick = pick, .arg = arg, .code = code };
+
+    if (r->node->net && r->node->net->each_client)
+        r->node->net->each_client(r->node->net_ctx, visit_one, &v);
+    else if (r->client)
+        visit_one(&v, r->client);
+    return v.n;
+}
+
+struct by_session {
+    const struct cmd_client *self;
+    const uint8_t *lsid; /* NULL: any */
+    const char *user;    /* NULL: any */
+};
+
+static bool of_session(void *arg, const struct cmd_client *c, const struct cmd_op *op)
+{
+    const struct by_session *s = arg;
+
+    return c != s->self && op->has_lsid &&
+           (!s->lsid || memcmp(op->lsid, s->lsid, sizeof(op->lsid)) == 0) &&
+           (!s->user || strcmp(op->user, s->user) == 0);
+}
+
+void cmd_ops_kill_session(struct cmd_req *r, const uint8_t *lsid, const char *user)
+{
+    struct by_session s = { .self = r->client, .lsid = lsid, .user = user };
+
+    visit_all(r, of_session, &s, ERR_INTERRUPTED);
+}
+
+/* ---- currentOp ---- */
+
+struct listing {
+    struct cmd_req *r;
+    struct bw *w;
+    const char *user; /* NULL: everybody's */
+};
+
+static void write_command(const struct cmd_op *op, struct bw *w)
+{
+    if (op->def->flags & CMD_NO_LOG || op->body.len > COMMAND_SHOWN_MAX) {
+        bw_doc_begin(w, "command");
+        bw_str(w, "$truncated", op->def->name);
+        bw_doc_end(w);
+    } else {
+        bw_doc(w, "command", op->body);
+    }
+}
+
+static void write_ns(const struct cmd_op *op, struct bw *w)
+{
+    char ns[512];
+    struct biter it;
+
+    biter_init(&it, op->body);
+    if (!biter_next(&it) || it.val.type != BT_STRING)
+        snprintf(ns, sizeof(ns), "%.*s.$cmd", (int)MIN(op->db.len, 64u), op->db.p);
+    else
+        snprintf(ns, sizeof(ns), "%.*s.%.*s", (int)MIN(op->db.len, 64u), op->db.p,
+                 (int)MIN(bval_str(it.val).len, 400u), bval_str(it.val).p);
+    bw_str(w, "ns", ns);
+}
+
+static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op *op)
+{
+    struct listing *l = arg;
+    struct bw *w = l->w;
+    uint64_t us = clock_mono_us() - op->since_us;
+    char desc[32];
+
+    if (l->user && strcmp(l->user, op->user) != 0)
+        return false;
+    snprintf(desc, sizeof(desc), "conn%d", c->id);
+    bw_doc_begin(w, NULL);
+    bw_str(w, "type", "op");
+    bw_str(w, "host", l->r->node->host);
+    bw_str(w, "desc", desc);
+    bw_i32(w, "connectionId", c->id);
+    bw_str(w, "client", c->peer);
+    if (c->app_name[0])
+        bw_str(w, "appName", c->app_name);
+    bw_bool(w, "active", true);
+    bw_i32(w, "opid", op->id);
+    if (op->has_lsid) {
+        bw_doc_begin(w, "lsid");
+        bw_bin(w, "id", 4, SLICE(op->lsid, sizeof(op->lsid)));
+        bw_doc_end(w);
+    }
+    bw_i64(w, "secs_running", (int64_t)(us / 1000000));
+    bw_i64(w, "microsecs_running", (int64_t)us);
+    bw_str(w, "op", "command");
+    write_ns(op, w);
+    write_command(op, w);
+    bw_bool(w, "killPending", atomic_load(&c->interrupt) != 0);
+    bw_i64(w, "numYields", 0);
+    bw_bool(w, "waitingForLock", false);
+    bw_doc_end(w);
+    return false; /* looked at only */
+}
+
+RC cmd_ops_write(struct cmd_req *r, bool all_users, struct bw *w, struct err *e)
+{
+    struct listing l = { .r = r, .w = w };
+
+    if (r->node->auth_enabled && all_users)
+        TRY(identity_require(r->client->identity, RES_CLUSTER, ACT_INPROG, "currentOp", e));
+    if (r->node->auth_enabled && !all_users)
+        l.user = cmd_user(r, r->arena);
+    visit_all(r, write_op, &l, ERR_INTERRUPTED);
+    return RC_OK;
+}
+
+/* The command is older than the stage: it shows everybody's, or with $ownOps one's own. */
+RC cmd__currentOp(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct bval own = bdoc_get(r->body, "$ownOps");
+
+    bw_array_begin(w, "inprog");
+    TRY(cmd_ops_write(r, bval_is_missing(own) || !bval_truthy(own), w, e));
+    bw_array_end(w);
+    return RC_OK;
+}
+
+/* ---- killOp ---- */
+
+struct by_id {
+    int32_t id;
+    const char *user; /* NULL: anybody's */
+    bool refused;
+};
+
+static bool of_id(void *arg, const struct cmd_client *c, const struct cmd_op *op)
+{
+    struct by_id *k = arg;
+
+    (void)c;
+    if (op->id != k->id)
+        return false;
+    k->refused = k->user && strcmp(k->user, op->user) != 0;
+    return !k->refused;
+}
+
+static RC op_id(struct cmd_req *r, int32_t *out, struct err *e)
+{
+    struct bval op = bdoc_get(r->body, "op");
+    int64_t id;
+
+    if (bval_is_missing(op))
+        FAIL(e, ERR_NO_SUCH_KEY, "Missing expected field \"op\"");
+    if (!bval_is_number(op))
+        FAIL(e, ERR_TYPE_MISMATCH, "Expected field \"op\" to have numeric type, but found %s",
+             btype_name(op.type));
+    if (!bval_to_i64(op, &id))
+        FAIL(e, ERR_BAD_VALUE,
+             "Expected field \"op\" to have a value exactly representable as a "
+             "64-bit integer");
+    if (id < INT32_MIN || id > INT32_MAX)
+        FAIL(e, ERR_LOC(26823), "invalid op : %lld. Op ID cannot be represented with 32 bits",
+             (long long)id);
+    *out = (int32_t)id;
+    return RC_OK;
+}
+
+RC cmd__killOp(struct cmd_req *r, struct bw *w, struct err *e)
+{
+    struct by_id k = { 0 };
+
+    TRY(op_id(r, &k.id, e));
+    if (r->node->auth_enabled && !identity_allows(r->client->identity, RES_CLUSTER, ACT_KILLOP))
+        k.user = cmd_user(r, r->arena);
+    visit_all(r, of_id, &k, ERR_INTERRUPTED);
+    if (k.refused)
+        FAIL(e, ERR_UNAUTHORIZED, "not authorized to kill operation %d", k.id);
+    bw_str(w, "info", "attempting to kill op");
+    return RC_OK;
+}
