@@ -67,7 +67,7 @@ static bool wait_readable(int fd, int wake_fd, uint64_t deadline_us)
 }
 
 /* One line without its end; false when the peer left, was too slow (for the whole line) or sent too much. */
-static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line,
+static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line, size_t max,
                       uint64_t timeout_ms)
 {
     uint64_t deadline_us = clock_mono_us() + timeout_ms * 1000;
@@ -81,7 +81,7 @@ static bool read_line(int fd, int wake_fd, struct buf *pending, struct buf *line
             pending->len -= n + 1;
             return true;
         }
-        if (pending->len >= ADMIN_LINE_MAX || !wait_readable(fd, wake_fd, deadline_us))
+        if (pending->len >= max || !wait_readable(fd, wake_fd, deadline_us))
             return false;
         buf_reserve(pending, 4096);
         ssize_t got = recv(fd, pending->p + pending->len, 4096, 0);
@@ -194,7 +194,7 @@ static void *serve(void *arg)
     AUTO(buf_fini) struct buf line = BUF_INIT;
     AUTO(buf_fini) struct buf out = BUF_INIT;
     while (!atomic_load(&s->stopping) &&
-           read_line(c->fd, s->wake[0], &pending, &line, ADMIN_IDLE_MS)) {
+           read_line(c->fd, s->wake[0], &pending, &line, ADMIN_LINE_MAX, ADMIN_IDLE_MS)) {
         buf_clear(&out);
         answer(c, &line, &out);
         if (!send_all(c->fd, s->wake[0], buf_view(&out)))
@@ -355,7 +355,7 @@ RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct
     AUTO(buf_fini) struct buf line = BUF_INIT;
     if (!send_all(fd, -1, buf_view(&text)))
         FAIL(e, ERR_IO, "the node on \"%s\" closed the connection", path);
-    if (!read_line(fd, -1, &pending, &line, timeout_ms))
+    if (!read_line(fd, -1, &pending, &line, ADMIN_ANSWER_MAX, timeout_ms))
         FAIL(e, ERR_TIMEOUT, "the node on \"%s\" did not answer", path);
     TRY(bdoc_from_json(a, buf_cstr(&line), out, e));
     return raise_answer(*out, e);

@@ -11,6 +11,8 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
+#define DATE_MAX 1e12 /* Unix seconds: further than any calendar */
+
 static json_t *part_json(struct slice part)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
@@ -35,7 +37,10 @@ bool vault__jwt_read(struct slice text, struct jwt *out)
     out->header = part_json(SLICE(text.p, dot1 - text.p));
     out->claims = part_json(SLICE(dot1 + 1, dot2 - dot1 - 1));
     out->alg = kjson_str(out->header, "alg");
-    return out->header && out->claims && out->alg;
+    /* libcjose aborts the process on a signature that is no base64url */
+    AUTO(buf_fini) struct buf signature = BUF_INIT;
+    bool sound = base64url_decode(SLICE(dot2 + 1, end - dot2 - 1), &signature);
+    return out->header && out->claims && out->alg && sound;
 }
 
 void vault__jwt_fini(struct jwt *t)
@@ -80,6 +85,17 @@ bool vault__jwt_has_audience(const struct jwt *t, const char *audience)
             return true;
     }
     return false;
+}
+
+bool vault__jwt_date(const struct jwt *t, const char *claim, int64_t *out)
+{
+    const json_t *v = json_object_get(t->claims, claim);
+    double d = json_number_value(v);
+
+    if (!json_is_number(v) || !(d > -DATE_MAX && d < DATE_MAX))
+        return false;
+    *out = json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)d;
+    return true;
 }
 
 bool vault__jwk_read(const json_t *jwk, struct rsa_public *out)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@
 #include "crypto/wipe.h"
 #include "http/http_client.h"
 #include "kmsg/kjson.h"
+#include "ops.h"
 #include "vault/vault.h"
 
 enum { UIDS_MAX = 32 };
@@ -104,9 +106,25 @@ static RC read_uids(const char *list, uint32_t out[UIDS_MAX], int *n, struct err
     return RC_OK;
 }
 
+static void admin_closep(struct admin_server **a)
+{
+    admin_close(*a);
+}
+
+static RC listen_admin(const struct admin_ops *ops, const struct settings *s,
+                       struct admin_server **out, struct err *e)
+{
+    AUTO(mem_freep) char *path = bootstrap_path(s, VS_ADMIN_SOCKET, "/admin.sock");
+
+    return admin_listen(path, ops, out, e);
+}
+
 static RC serve(const struct settings *s, struct err *e)
 {
     AUTO(vault_closep) struct vault_service *v = NULL;
+    AUTO(admin_closep) struct admin_server *admin = NULL;
+    struct ops_ctx ops_ctx = { .settings = s };
+    struct admin_ops ops = ops_table(&ops_ctx);
     AUTO(mem_freep) char *root = bootstrap_path(s, VS_ROOT_KEY_FILE, ".keys/root.key");
     uint32_t uids[UIDS_MAX];
     int n_uids, signal_nr = 0;
@@ -135,6 +153,8 @@ static RC serve(const struct settings *s, struct err *e)
     TRY(vault_open(&c, &v, e));
     TRY(bootstrap_make(s, v, e));
     TRY(vault_serve(v, e));
+    ops_ctx.vault = v;
+    TRY(listen_admin(&ops, s, &admin, e));
     TRY(bootstrap_tell(s, v, e));
     if (path_same_device(settings_str(s, VS_STATE_DIR), root))
         log_event(EV_VAULT_SAME_DEVICE, KV_STR("rootKeyFile", root));

@@ -3,7 +3,7 @@
  * Protocol A line of JSON for a request, {"op": "status"}, and a line of JSON for the answer, {"ok": true, ...} or
  *          {"ok": false, "code": N, "codeName": "...", "error": "..."}. Several requests may follow each other on one connection.
  * Access   Peer credentials (SO_PEERCRED): root and the node's own user, nobody else. The socket is mode 0600 as well.
- * Limits   ADMIN_LINE_MAX bytes a line, ADMIN_CONNECTIONS_MAX connections, ADMIN_IDLE_MS for a whole line, and for an answer to be read (ADMIN_STOP_MS
+ * Limits   ADMIN_LINE_MAX bytes a request, ADMIN_ANSWER_MAX an answer, ADMIN_CONNECTIONS_MAX connections, ADMIN_IDLE_MS for a whole line, and for an answer to be read (ADMIN_STOP_MS
  *          once the server stops).
  * Threads  A thread a connection; operations are called from those threads, several at once.
  */
@@ -14,6 +14,7 @@
 
 enum {
     ADMIN_LINE_MAX = 65536,
+    ADMIN_ANSWER_MAX = 4 << 20,
     ADMIN_CONNECTIONS_MAX = 8,
     ADMIN_IDLE_MS = 10000,
     ADMIN_STOP_MS = 1000

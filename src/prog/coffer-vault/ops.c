@@ -1,0 +1,261 @@
+/* ops.c - see ops.h. Each operation takes its fields, calls one function of vault/vault_admin.h and says what came of it. */
+#include "ops.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "bootstrap.h"
+#include "vault/vault.h"
+#include "vault/vault_admin.h"
+
+enum { FIELDS_MAX = 6, PEM_MAX = 65536, DAY_S = 86400 };
+
+/* The text fields of one request, by their place in the list of names; NULL where a field is absent. */
+struct fields {
+    char *v[FIELDS_MAX];
+};
+
+static void fields_fini(struct fields *f)
+{
+    for (int i = 0; i < FIELDS_MAX; i++)
+        mem_free(f->v[i]);
+}
+
+/* names[0..n_needed) must be there. */
+static RC fields_read(struct bdoc args, const char *const *names, int n, int n_needed,
+                      struct fields *out, struct err *e)
+{
+    INVARIANT(n <= FIELDS_MAX);
+    for (int i = 0; i < n; i++) {
+        TRY(admin_arg_str(args, names[i], &out->v[i], e));
+        if (i < n_needed && (!out->v[i] || !*out->v[i]))
+            FAIL(e, ERR_BAD_VALUE, "the field \"%s\" is missing", names[i]);
+    }
+    return RC_OK;
+}
+
+#define FIELDS(f, n_needed, ...)                                                                   \
+    AUTO(fields_fini) struct fields f = { 0 };                                                     \
+    static const char *const f##_names[] = { __VA_ARGS__ };                                        \
+    TRY(fields_read(args, f##_names, (int)ARRAY_LEN(f##_names), n_needed, &(f), e))
+
+static struct vault_service *vault_of(void *ctx)
+{
+    return ((struct ops_ctx *)ctx)->vault;
+}
+
+/* The JSON object in text, as fields of the answer. */
+static RC answer_json(struct bw *w, struct buf *text, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct bdoc d;
+
+    TRY(bdoc_from_json(a, buf_cstr(text), &d, e));
+    bw_fields(w, d);
+    return RC_OK;
+}
+
+/* ---- tenants and principals ---- */
+
+static RC tenant_create(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 1, "name");
+    (void)w;
+    return vault_tenant_create(vault_of(ctx), f.v[0], e);
+}
+
+static RC principals(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    FIELDS(f, 0, "name", "tenant");
+
+    TRY(vault_principals(vault_of(ctx), f.v[1], f.v[0], &text, e));
+    return answer_json(w, &text, e);
+}
+
+/* A secret, in a file that only the owner can read. */
+static RC hand_out(struct ops_ctx *c, const char *tenant, const char *name, const char *id,
+                   const struct buf *secret, struct bw *w, struct err *e)
+{
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, tenant, name, id);
+    AUTO(mem_freep) char *dir = bootstrap_path(c->settings, VS_CREDENTIAL_DIR, ".credentials");
+
+    TRY(dir_make(dir, 0700, e));
+    TRY(file_write_atomic(file, 0600, buf_view(secret), e));
+    bw_str(w, "file", file);
+    return RC_OK;
+}
+
+static RC new_credential(struct ops_ctx *c, const char *tenant, const char *name, struct bw *w,
+                         struct err *e)
+{
+    AUTO(buf_wipe) struct buf secret = BUF_INIT;
+
+    TRY(vault_identity_credential(c->vault, tenant, name, &secret, e));
+    return hand_out(c, tenant, name, NULL, &secret, w, e);
+}
+
+static RC identity_create(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    FIELDS(f, 1, "name", "tenant");
+
+    TRY(vault_principal_create(vault_of(ctx), f.v[1], f.v[0], VAULT_MANAGED_IDENTITY, e));
+    TRY(new_credential(ctx, f.v[1], f.v[0], w, e));
+    TRY(vault_principals(vault_of(ctx), f.v[1], f.v[0], &text, e));
+    return answer_json(w, &text, e);
+}
+
+static RC app_create(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    FIELDS(f, 1, "name", "tenant");
+
+    TRY(vault_principal_create(vault_of(ctx), f.v[1], f.v[0], VAULT_APPLICATION, e));
+    TRY(vault_principals(vault_of(ctx), f.v[1], f.v[0], &text, e));
+    return answer_json(w, &text, e);
+}
+
+static RC principal_delete(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 1, "name", "tenant");
+    struct ops_ctx *c = ctx;
+
+    (void)w;
+    TRY(vault_principal_delete(c->vault, f.v[1], f.v[0], e));
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, f.v[1], f.v[0], NULL);
+    (void)unlink(file); /* worthless from now on */
+    return RC_OK;
+}
+
+/* ---- what they prove themselves by ---- */
+
+static RC identity_credential(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 1, "name", "tenant");
+
+    return new_credential(ctx, f.v[1], f.v[0], w, e);
+}
+
+static RC app_secret(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_wipe) struct buf secret = BUF_INIT;
+    struct ops_ctx *c = ctx;
+    char id[VAULT_CREDENTIAL_ID];
+    int64_t days = 90;
+    FIELDS(f, 1, "name", "tenant", "label", "days");
+
+    if (f.v[3] && (!text_i64(slice_str(f.v[3]), &days) || days < 1 || days > 3650))
+        FAIL(e, ERR_BAD_VALUE, "the field \"days\" is a number from 1 to 3650");
+    TRY(vault_secret_add(c->vault, f.v[1], f.v[0], f.v[2], days * DAY_S, id, &secret, e));
+    bw_str(w, "id", id);
+    return hand_out(c, f.v[1], f.v[0], id, &secret, w, e);
+}
+
+static RC app_certificate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf pem = BUF_INIT;
+    char id[VAULT_CREDENTIAL_ID];
+    FIELDS(f, 2, "name", "file", "tenant", "label");
+
+    TRY(file_read(f.v[1], PEM_MAX, &pem, e));
+    TRY(vault_certificate_add(vault_of(ctx), f.v[2], f.v[0], f.v[3], buf_view(&pem), id, e));
+    bw_str(w, "id", id);
+    return RC_OK;
+}
+
+static RC federate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 4, "name", "federation", "issuer", "subject", "audience", "tenant");
+    struct vault_federation one = {
+        .name = f.v[1], .issuer = f.v[2], .subject = f.v[3], .audience = f.v[4]
+    };
+
+    (void)w;
+    return vault_federation_add(vault_of(ctx), f.v[5], f.v[0], &one, e);
+}
+
+static RC credential_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "name", "id", "tenant");
+    struct ops_ctx *c = ctx;
+
+    (void)w;
+    TRY(vault_credential_remove(c->vault, f.v[2], f.v[0], f.v[1], e));
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, f.v[2], f.v[0], f.v[1]);
+    (void)unlink(file);
+    return RC_OK;
+}
+
+static RC signing_key_rotate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    bool compromised;
+
+    (void)w;
+    TRY(admin_arg_bool(args, "compromised", &compromised, e));
+    return vault_signing_key_rotate(vault_of(ctx), compromised, e);
+}
+
+/* ---- what they may do ---- */
+
+static RC role_assign(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 3, "role", "vault", "principal");
+
+    (void)w;
+    return vault_grant(vault_of(ctx), f.v[1], f.v[2], f.v[0], e);
+}
+
+static RC role_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 3, "role", "vault", "principal");
+
+    (void)w;
+    return vault_revoke(vault_of(ctx), f.v[1], f.v[2], f.v[0], e);
+}
+
+static RC describe(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    (void)args;
+    TRY(vault_describe(vault_of(ctx), &text, e));
+    return answer_json(w, &text, e);
+}
+
+#define CHANGES (ADMIN_OP_CHANGES | ADMIN_OP_LOCAL)
+
+static const struct admin_op rows[] = {
+    { "status", "", ADMIN_OP_LOCAL, "where everything is", describe },
+    { "tenantCreate", "name", CHANGES, "a tenant", tenant_create },
+    { "principals", "name,tenant", ADMIN_OP_LOCAL, "tenants, identities and applications",
+      principals },
+    { "identityCreate", "name,tenant", CHANGES, "a managed identity, and its credential in a file",
+      identity_create },
+    { "identityCredential", "name,tenant", CHANGES, "a new credential for a managed identity",
+      identity_credential },
+    { "appCreate", "name,tenant", CHANGES, "an application", app_create },
+    { "appSecret", "name,tenant,label,days", CHANGES, "a secret for an application, in a file",
+      app_secret },
+    { "appCertificate", "name,tenant,label,file", CHANGES, "a certificate of an application",
+      app_certificate },
+    { "federate", "name,tenant,federation,issuer,subject,audience", CHANGES,
+      "tokens of another issuer that stand for a principal", federate },
+    { "credentialRemove", "name,tenant,id", CHANGES,
+      "takes a secret, a certificate or a federation away", credential_remove },
+    { "principalDelete", "name,tenant", CHANGES, "deletes an identity or an application",
+      principal_delete },
+    { "roleAssign", "role,vault,principal", CHANGES, "gives a principal a role on a vault",
+      role_assign },
+    { "roleRemove", "role,vault,principal", CHANGES, "takes a role away", role_remove },
+    { "signingKeyRotate", "compromised", CHANGES, "another key signs tokens from now on",
+      signing_key_rotate },
+};
+
+struct admin_ops ops_table(struct ops_ctx *ctx)
+{
+    return (struct admin_ops){ .row = rows, .n = (int)ARRAY_LEN(rows), .ctx = ctx };
+}

@@ -1,0 +1,171 @@
+/* vault.c - `coffer vault ...`: who is in the embedded vault's tenants and what each may do, over the vault's administration socket.
+ *
+ * A command is a row: its words, the operation of coffer-vault (src/prog/coffer-vault/ops.c) that it stands for, and the fields that it takes, from its
+ * operands first and then from flags of the same names.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/admin.h"
+#include "base/mem.h"
+#include "coffer.h"
+#include "talk.h"
+
+enum { VAULT_TIMEOUT_MS = 60 * 1000, FIELD_MAX = 40 };
+
+struct vault_command {
+    const char *words;    /* after "vault" */
+    const char *operands; /* fields that are operands: "name" or "name,id" */
+    const char *flags;    /* fields that are flags */
+    const char *op, *what;
+};
+
+static const struct vault_command commands[] = {
+    { "status", "", "", "status", "ports, vaults and keys" },
+    { "tenant create", "name", "", "tenantCreate", "a tenant: what issues tokens" },
+    { "identity list", "", "tenant", "principals", "tenants, identities and applications" },
+    { "identity show", "name", "tenant", "principals", "one identity or application" },
+    { "identity create", "name", "tenant", "identityCreate",
+      "a managed identity; its credential goes to a file" },
+    { "identity credential", "name", "tenant", "identityCredential",
+      "a new credential in place of the old one" },
+    { "identity federate", "name", "tenant,federation,issuer,subject,audience", "federate",
+      "takes another issuer's tokens for this identity" },
+    { "identity delete", "name", "tenant", "principalDelete",
+      "deletes an identity or application: one made again under its name is another" },
+    { "app create", "name", "tenant", "appCreate", "an application (service principal)" },
+    { "app secret", "name", "tenant,label,days", "appSecret",
+      "a secret for it, in a file; good for 90 days unless days says otherwise" },
+    { "app certificate", "name", "tenant,label,file", "appCertificate",
+      "a certificate (PEM in file) whose key proves who it is" },
+    { "app delete", "name", "tenant", "principalDelete", "deletes an application" },
+    { "credential remove", "name,id", "tenant", "credentialRemove",
+      "takes a secret or certificate (by id) or a federation (by name) away" },
+    { "role assign", "role", "vault,principal", "roleAssign",
+      "gives a principal a role on a vault" },
+    { "role remove", "role", "vault,principal", "roleRemove", "takes it away" },
+    { "signing-key rotate", "", "compromised", "signingKeyRotate",
+      "another key signs tokens; compromised: tokens of older ones end at once" },
+};
+
+/* Whether words are the first of argv; how many there are. */
+static int fits(const char *words, int argc, char **argv)
+{
+    int n = 0;
+
+    for (const char *p = words; *p; n++) {
+        size_t len = strcspn(p, " ");
+        if (n >= argc || strlen(argv[n]) != len || strncmp(p, argv[n], len) != 0)
+            return 0;
+        p += len;
+        p += *p == ' ';
+    }
+    return n;
+}
+
+/* The next name of a list with commas between; false at its end. */
+static bool next_field(const char **list, char out[FIELD_MAX])
+{
+    size_t len = strcspn(*list, ",");
+
+    if (!len)
+        return false;
+    INVARIANT(len < FIELD_MAX);
+    memcpy(out, *list, len);
+    out[len] = 0;
+    *list += len;
+    *list += **list == ',';
+    return true;
+}
+
+static RC add_operands(const struct vault_command *k, int argc, char **argv, struct bw *w,
+                       struct err *e)
+{
+    const char *list = k->operands;
+    char name[FIELD_MAX];
+    int n = 0;
+
+    for (; next_field(&list, name); n++) {
+        if (n >= argc)
+            FAIL(e, ERR_CONFIG, "coffer vault %s needs %s", k->words, k->operands);
+        bw_str(w, name, argv[n]);
+    }
+    if (n < argc)
+        FAIL(e, ERR_CONFIG, "coffer vault %s takes %s", k->words, n ? k->operands : "no operand");
+    return RC_OK;
+}
+
+/* A file is named from where we stand; the vault stands elsewhere. */
+static RC add_flag(const struct coffer *c, int row, const char *name, struct bw *w, struct err *e)
+{
+    const char *value = settings_str(c->settings, row);
+    AUTO(mem_freep) char *path = NULL;
+
+    if (settings_def(c->settings, row)->flags & SET_PATH) {
+        TRY(coffer_absolute(value, &path, e));
+        value = path;
+    }
+    bw_str(w, name, value);
+    return RC_OK;
+}
+
+static RC add_flags(const struct coffer *c, const struct vault_command *k, struct bw *w,
+                    struct err *e)
+{
+    const char *list = k->flags;
+    char name[FIELD_MAX];
+
+    while (next_field(&list, name)) {
+        int row = settings_find(c->settings, name);
+        INVARIANT(row >= 0);
+        if (settings_is_default(c->settings, row))
+            continue;
+        if (settings_def(c->settings, row)->type == SET_T_BOOL)
+            bw_bool(w, name, settings_bool(c->settings, row));
+        else
+            TRY(add_flag(c, row, name, w, e));
+    }
+    return RC_OK;
+}
+
+static void print_commands(void)
+{
+    printf("usage: coffer vault COMMAND [OPERAND ...] [--FIELD=VALUE ...]\n\ncommands:\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        printf("  %-20s %-9s %-42s %s\n", commands[i].words, commands[i].operands,
+               commands[i].flags, commands[i].what);
+}
+
+static RC run(const struct coffer *c, const struct vault_command *k, int argc, char **argv,
+              struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    const char *given = settings_str(c->settings, CS_ADMIN_SOCKET);
+    AUTO(mem_freep) char *socket =
+        *given ? mem_strdup(given) : coffer_path(c, "vault", "state/admin.sock");
+    struct bdoc answer;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", k->op);
+    TRY(add_operands(k, argc, argv, &w, e));
+    TRY(add_flags(c, k, &w, e));
+    TRY(admin_call(socket, bw_finish(&w), VAULT_TIMEOUT_MS, a, &answer, e));
+    return talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e);
+}
+
+RC coffer_vault(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    if (argc == 0 || strcmp(argv[0], "help") == 0) {
+        print_commands();
+        return RC_OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        int n = fits(commands[i].words, argc, argv);
+        if (n)
+            return run(c, &commands[i], argc - n, argv + n, e);
+    }
+    FAIL(e, ERR_CONFIG, "there is no command \"vault %s%s%s\"; see coffer vault help", argv[0],
+         argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+}

@@ -1,0 +1,357 @@
+"""Who may ask the embedded vault: identities made by the command line, tokens by the official SDKs in every way that they know, and by
+hand where it has to be wrong."""
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+
+import pytest
+import requests
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from issuer import Issuer, b64u, certificate, pem, signed
+from processes import Vault, binary
+from test_node_driver import run_node_tests
+
+SUBJECT = "system:serviceaccount:db:node"
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+@pytest.fixture
+def issuer(tmp_path):
+    one = Issuer(str(tmp_path / "issuer"))
+    yield one
+    one.close()
+
+
+class Owner:
+    """What the vault's owner does with `coffer vault`."""
+
+    def __init__(self, vault):
+        self.vault = vault
+
+    def __call__(self, *args, check=True):
+        done = subprocess.run([binary("coffer"), "vault", *args, "--admin-socket=" + self.vault.path("state", "admin.sock"), "-o", "json"],
+                              capture_output=True, text=True, timeout=60, check=False, cwd=self.vault.dir)
+        assert not check or done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    def show(self, name, *more):
+        return self("identity", "show", name, *more)["principals"][0]
+
+
+@pytest.fixture
+def vault(programs, tmp_path, issuer):
+    return programs.add(Vault(tmp_path / "vault", {"federation-ca-file": issuer.ca_file,
+                                                   "bootstrap-identities": "node:crypto-officer,customer:crypto-officer,"
+                                                                           "tool:crypto-officer"})).start()
+
+
+@pytest.fixture
+def owner(vault):
+    return Owner(vault)
+
+
+def token_endpoint(vault):
+    return f"https://localhost:{vault.port}/{vault.facts()['tenantId']}/oauth2/v2.0/token"
+
+
+def ask(vault, client_id, **fields):
+    """The answer of the token endpoint; it is served for its own name only."""
+    body = {"grant_type": "client_credentials", "client_id": client_id, "scope": vault.facts()["audience"] + "/.default", **fields}
+    return requests.post(token_endpoint(vault), data=body, headers={"Host": f"login.localhost:{vault.port}"}, verify=vault.ca_file, timeout=20)
+
+
+def code_of(answer):
+    return (answer.json().get("error_codes") or [0])[0]
+
+
+# ---- the SDKs ----
+
+class Setup:
+    """Everything that a user's environment holds: an application with a secret and a certificate, an identity that trusts an issuer."""
+
+    def __init__(self, vault, owner, issuer, directory):
+        facts = vault.facts()
+        app = owner("app", "create", "backup-tool")["principals"][0]
+        secret = owner("app", "secret", "backup-tool", "--label=test")
+        key = rsa.generate_private_key(65537, 2048)
+        cert = certificate("backup-tool", key)
+        os.makedirs(directory, exist_ok=True)
+        self.pem_file, cert_file, self.token_file = (os.path.join(directory, n) for n in ("both.pem", "cert.pem", "token"))
+        for path, content in ((self.pem_file, pem(key) + pem(cert)), (cert_file, pem(cert)), (self.token_file, issuer.token(SUBJECT).encode())):
+            with open(path, "wb") as f:
+                f.write(content)
+        owner("app", "certificate", "backup-tool", "--file=" + cert_file)
+        owner("identity", "federate", "node", "--federation=k8s", "--issuer=" + issuer.url, "--subject=" + SUBJECT)
+        owner("role", "assign", "crypto-officer", "--vault=main", "--principal=backup-tool")
+        with open(secret["file"], encoding="ascii") as f:
+            self.secret = f.read()
+        with open(facts["identities"]["node"]["secretFile"], encoding="ascii") as f:
+            header = f.read()
+        self.env = {
+            "VAULT_URL": vault.url,
+            "AUTHORITY": facts["authority"],
+            "TENANT": facts["tenantId"],
+            "APP_CLIENT_ID": app["clientId"],
+            "APP_SECRET": self.secret,
+            "APP_CERTIFICATE": self.pem_file,
+            "NODE_CLIENT_ID": facts["identities"]["node"]["clientId"],
+            "NODE_RESOURCE_ID": facts["identities"]["node"]["resourceId"],
+            "NODE_OBJECT_ID": facts["identities"]["node"]["objectId"],
+            "FEDERATED_FILE": self.token_file,
+            "IMDS": facts["tokenAuthority"],
+            "APP_SERVICE_ENDPOINT": facts["appServiceEndpoint"],
+            "APP_SERVICE_HEADER": header,
+            "REQUESTS_CA_BUNDLE": vault.ca_file,
+            "NODE_EXTRA_CA_CERTS": vault.ca_file,
+        }
+
+
+@pytest.fixture
+def ways(vault, owner, issuer, tmp_path):
+    return Setup(vault, owner, issuer, str(tmp_path / "user"))
+
+
+PYTHON = textwrap.dedent("""
+    import os
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
+    from azure.keyvault.keys import KeyClient
+    from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
+
+    e = os.environ
+    private = {"authority": e["AUTHORITY"], "disable_instance_discovery": True}
+
+    def use(name, credential):
+        keys = KeyClient(e["VAULT_URL"], credential)
+        crypto = CryptographyClient(keys.get_key("data"), credential)
+        wrapped = crypto.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, b"k" * 32)
+        assert crypto.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key).key == b"k" * 32
+        print("ok", name)
+
+    use("secret", ClientSecretCredential(e["TENANT"], e["APP_CLIENT_ID"], e["APP_SECRET"], **private))
+    use("certificate", CertificateCredential(e["TENANT"], e["APP_CLIENT_ID"], e["APP_CERTIFICATE"], **private))
+    use("workload", WorkloadIdentityCredential(tenant_id=e["TENANT"], client_id=e["NODE_CLIENT_ID"], token_file_path=e["FEDERATED_FILE"],
+                                               **private))
+    e["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = e["IMDS"]
+    use("imds by client", ManagedIdentityCredential(client_id=e["NODE_CLIENT_ID"]))
+    use("imds by resource", ManagedIdentityCredential(identity_config={"resource_id": e["NODE_RESOURCE_ID"]}))
+    use("imds by object", ManagedIdentityCredential(identity_config={"object_id": e["NODE_OBJECT_ID"]}))
+    del e["AZURE_POD_IDENTITY_AUTHORITY_HOST"]
+    e["IDENTITY_ENDPOINT"], e["IDENTITY_HEADER"] = e["APP_SERVICE_ENDPOINT"], e["APP_SERVICE_HEADER"]
+    use("app service", ManagedIdentityCredential(client_id=e["NODE_CLIENT_ID"]))
+    try:
+        use("guess", ClientSecretCredential(e["TENANT"], e["APP_CLIENT_ID"], "guess", **private))
+        raise SystemExit("a guessed secret opens the vault")
+    except ClientAuthenticationError as error:
+        assert "AADSTS7000215" in str(error), error
+    print("all done")
+""")
+
+
+def test_every_credential_of_the_python_sdk(ways):
+    done = subprocess.run([sys.executable, "-c", PYTHON], env={**os.environ, **ways.env}, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0 and "all done" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("ok ") == 7
+
+
+def test_every_credential_of_the_node_sdk(ways):
+    run_node_tests("identity.test.mjs", ways.env)
+
+
+# ---- by hand, and wrong ----
+
+def own_assertion(vault, client_id, key, thumbprint, pss=False, header=None, **changed):
+    now = int(time.time())
+    facts = vault.facts()
+    claims = {"iss": client_id, "sub": client_id, "aud": f"{facts['authority']}/{facts['tenantId']}/oauth2/v2.0/token", "nbf": now, "exp": now + 600,
+              "jti": str(uuid.uuid4()), **changed}
+    return signed(key, header or {"x5t#S256": thumbprint}, claims, pss)
+
+
+def test_what_an_assertion_of_a_certificate_must_say(vault, owner, tmp_path):
+    app = owner("app", "create", "signer")["principals"][0]
+    client_id = app["clientId"]
+    key, other = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
+    cert = certificate("signer", key)
+    path = tmp_path / "cert.pem"
+    path.write_bytes(pem(cert))
+    owner("app", "certificate", "signer", f"--file={path}", "--label=first")
+    assert "has this certificate" in owner("app", "certificate", "signer", f"--file={path}", check=False)
+    path.write_bytes(pem(certificate("old", other, days=(-30, -1))))
+    assert "expired" in owner("app", "certificate", "signer", f"--file={path}", check=False)
+    print_256, print_1 = b64u(cert.fingerprint(hashes.SHA256())), b64u(cert.fingerprint(hashes.SHA1()))
+    now = int(time.time())
+
+    def code(assertion, **fields):
+        answer = ask(vault, client_id, client_assertion=assertion, client_assertion_type=ASSERTION, **fields)
+        return 200 if answer.status_code == 200 else code_of(answer)
+
+    def made(**changed):
+        return own_assertion(vault, client_id, key, print_256, **changed)
+    facts = vault.facts()
+    assert code(made()) == 200
+    assert code(own_assertion(vault, client_id, key, print_256, pss=True)) == 200
+    assert code(own_assertion(vault, client_id, key, "", header={"x5t": print_1})) == 200
+    assert code(own_assertion(vault, client_id, key, print_256 + "=")) == 200
+    assert code(made(aud=f"{facts['authority']}/{facts['tenantId']}/v2.0")) == 200
+    wrong = {
+        "by another key": (own_assertion(vault, client_id, other, print_256), 700027),
+        "of no certificate": (own_assertion(vault, client_id, key, b64u(b"x" * 32)), 700027),
+        "without a thumbprint": (own_assertion(vault, client_id, key, "", header={"kid": "1"}), 700027),
+        "unsigned": (made().rsplit(".", 1)[0] + ".", 700027),
+        "alg none": (b64u(b'{"alg":"none","x5t#S256":"%s"}' % print_256.encode()) + "." + made().split(".")[1] + ".", 700027),
+        "of somebody else": (made(sub=str(uuid.uuid4())), 700021),
+        "for somebody else": (made(aud="https://login.elsewhere.example/token"), 700023),
+        "expired": (made(exp=now - 3600), 700024),
+        "not yet": (made(nbf=now + 3600), 700024),
+        "for years": (made(exp=now + 10 ** 9), 700024),
+        "without an end": (made(exp="soon"), 700024),
+        "no token": ("rubbish", 700027),
+        "two parts": ("e30.e30", 700027),
+        "too long": ("e30." + "A" * 9000 + ".x", 700027),
+    }
+    assert {name: code(a) for name, (a, _) in wrong.items()} == {name: n for name, (_, n) in wrong.items()}
+    # An algorithm with a shared key, for which the public key was taken: the classic.
+    import hmac
+    text = b64u(json.dumps({"alg": "HS256", "x5t#S256": print_256}).encode()) + "." + made().split(".")[1]
+    assert code(text + "." + b64u(hmac.digest(pem(cert), text.encode(), "sha256"))) == 700027
+    cred = owner.show("signer")["certificates"][0]
+    owner("credential", "remove", "signer", cred["id"])
+    assert code(made()) == 700027
+
+
+def test_what_another_issuers_token_must_say(vault, owner, issuer):
+    client_id = vault.client_id("node")
+    owner("identity", "federate", "node", "--federation=k8s", "--issuer=" + issuer.url, "--subject=" + SUBJECT)
+    stranger = rsa.generate_private_key(65537, 2048)
+
+    def code(token):
+        answer = ask(vault, client_id, client_assertion=token, client_assertion_type=ASSERTION)
+        return 200 if answer.status_code == 200 else code_of(answer)
+    # What does not fit is refused before anybody is asked.
+    assert code(issuer.token("system:serviceaccount:db:other")) == 70021
+    assert code(issuer.token(SUBJECT, audience="api://Somebody")) == 70021
+    assert code(issuer.token(SUBJECT, iss="https://elsewhere.example")) == 70021
+    assert code(issuer.token(SUBJECT, iss=issuer.url + "/")) == 70021
+    assert not issuer.asked
+    assert code(issuer.token(SUBJECT)) == 200
+    assert issuer.asked == ["/.well-known/openid-configuration", "/keys"]
+    assert code(issuer.token(SUBJECT, life=-3600)) == 700024
+    assert code(issuer.token(SUBJECT, key=stranger)) == 700027
+    assert code(issuer.token(SUBJECT, kid="first", key=stranger)) == 700027
+    # An unknown key id makes it ask again, but not for each token that somebody makes up.
+    issuer.new_key("second", keep=True)
+    made_up = [signed(stranger, {"kid": f"made-up-{n}"}, {"iss": issuer.url, "sub": SUBJECT, "aud": "api://AzureADTokenExchange",
+                                                         "exp": int(time.time()) + 60}) for n in range(10)]
+    assert {code(t) for t in made_up} == {700027}
+    assert len(issuer.asked) <= 4
+    # Another identity does not trust it.
+    answer = ask(vault, vault.client_id("customer"), client_assertion=issuer.token(SUBJECT), client_assertion_type=ASSERTION)
+    assert code_of(answer) == 70021
+    owner("credential", "remove", "node", "k8s")
+    assert code(issuer.token(SUBJECT)) == 70021
+
+
+def test_an_issuer_that_is_silent_or_lies(vault, owner, issuer):
+    owner("identity", "federate", "node", "--federation=k8s", "--issuer=" + issuer.url, "--subject=" + SUBJECT)
+    issuer.says = "https://somebody-else.example"
+    answer = ask(vault, vault.client_id("node"), client_assertion=issuer.token(SUBJECT), client_assertion_type=ASSERTION)
+    assert answer.status_code == 503 and answer.json()["error"] == "temporarily_unavailable" and answer.headers["Retry-After"]
+    assert vault.events("vaultIssuerSilent")[-1]["issuer"] == issuer.url
+
+
+def test_an_identity_made_again_is_another(vault, owner):
+    facts = vault.facts()
+    before = owner.show("tool")
+    with open(facts["identities"]["tool"]["secretFile"], encoding="ascii") as f:
+        old = f.read()
+
+    def enter(secret):
+        answer = requests.get(facts["appServiceEndpoint"], headers={"X-IDENTITY-HEADER": secret}, timeout=10,
+                              params={"api-version": "2019-08-01", "resource": facts["audience"]})
+        if answer.status_code != 200:
+            return answer.status_code
+        used = requests.get(f"https://127.0.0.1:{vault.port}/keys", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10,
+                            headers={"Authorization": "Bearer " + answer.json()["access_token"]})
+        return used.status_code
+    assert enter(old) == 200
+    owner("identity", "delete", "tool")
+    assert not os.path.exists(facts["identities"]["tool"]["secretFile"])
+    assert enter(old) == 401
+    again = owner("identity", "create", "tool")
+    assert again["file"] == facts["identities"]["tool"]["secretFile"]
+    assert os.stat(again["file"]).st_mode & 0o777 == 0o600
+    after = owner.show("tool")
+    assert before["name"] == after["name"] and before["resourceId"] == after["resourceId"]
+    assert before["objectId"] != after["objectId"] and before["clientId"] != after["clientId"]
+    with open(again["file"], encoding="ascii") as f:
+        new = f.read()
+    # It is known, and may nothing of what the old one might.
+    assert (enter(old), enter(new)) == (401, 403)
+    vault.restart()
+    facts = vault.facts()
+    assert (enter(old), enter(new)) == (401, 200)  # the owner's settings give the new one a role by its name
+
+
+def test_a_credential_is_one_nodes_own(vault):
+    """What one identity's file holds opens that identity alone, and no other local user can read it."""
+    facts = vault.facts()
+    with open(facts["identities"]["node"]["secretFile"], encoding="ascii") as f:
+        secret = f.read()
+    for who in ("node", "customer", "tool"):
+        answer = requests.get(facts["appServiceEndpoint"], headers={"X-IDENTITY-HEADER": secret}, timeout=10, params={
+            "api-version": "2019-08-01", "resource": facts["audience"], "client_id": facts["identities"][who]["clientId"]})
+        assert answer.status_code == (200 if who == "node" else 400), who
+    for who in facts["identities"].values():
+        st = os.stat(who["secretFile"])
+        assert st.st_mode & 0o777 == 0o600 and st.st_uid == os.geteuid()
+    assert os.stat(os.path.dirname(facts["identities"]["node"]["secretFile"])).st_mode & 0o777 == 0o700
+
+
+def test_administration_is_the_owners(vault, owner):
+    assert os.stat(vault.path("state", "admin.sock")).st_mode & 0o777 == 0o600
+    assert "no credential" in owner("credential", "remove", "node", "nothing", check=False)
+    assert "there is no tenant" in owner("identity", "create", "x", "--tenant=nobody", check=False)
+    assert "needs name" in owner("identity", "create", check=False)
+    assert "no command" in owner("identity", "make", "x", check=False)
+    owner("tenant", "create", "second")
+    made = owner("app", "create", "tool", "--tenant=second")  # a name is one in its tenant
+    assert made["principals"][0]["tenant"] == "second"
+    secret = owner("app", "secret", "tool", "--tenant=second", "--days=1")
+    assert os.path.basename(secret["file"]) == f"tool@second.{secret['id']}"
+    assert owner("app", "delete", "tool", "--tenant=second") == {}
+    assert "there is no principal" in owner("app", "delete", "tool", "--tenant=second", check=False)
+    # nothing of a secret crossed the socket or reached the log
+    with open(secret["file"], encoding="ascii") as f:
+        text = f.read()
+    assert text not in vault.log_text() and text not in json.dumps(secret)
+
+
+def test_discovery_is_what_a_checker_needs(vault):
+    """A token, checked by somebody who knows nothing but its issuer."""
+    import jwt
+    facts = vault.facts()
+    token = vault.token("customer")
+    issuer_named = jwt.decode(token, options={"verify_signature": False})["iss"]
+
+    def get(url):
+        assert url.startswith(facts["authority"] + "/")
+        return requests.get(url.replace(facts["authority"], f"https://localhost:{vault.port}"), verify=vault.ca_file, timeout=10,
+                            headers={"Host": f"login.localhost:{vault.port}"}).json()
+    about = get(issuer_named + ".well-known/openid-configuration")
+    assert about["issuer"] == issuer_named
+    keys = {k["kid"]: k for k in get(about["jwks_uri"])["keys"]}
+    key = jwt.PyJWK(keys[jwt.get_unverified_header(token)["kid"]])
+    claims = jwt.decode(token, key.key, algorithms=["RS256"], audience=facts["audience"], issuer=issuer_named)
+    assert claims["oid"] == facts["identities"]["customer"]["objectId"] == claims["sub"]
+    assert claims["xms_mirid"] == facts["identities"]["customer"]["resourceId"]
+    assert {"aio", "rh", "uti", "appid", "appidacr", "idp", "idtyp", "tid", "ver", "iat", "nbf", "exp"} <= set(claims)
+    about_2 = get(f"{facts['authority']}/{facts['tenantId']}/v2.0/.well-known/openid-configuration")
+    assert about_2["issuer"] == f"{facts['authority']}/{facts['tenantId']}/v2.0"
+    assert about_2["token_endpoint"] == f"{facts['authority']}/{facts['tenantId']}/oauth2/v2.0/token"
