@@ -80,30 +80,35 @@ static bool literal_ok(struct slice s)
 
 bool dec_from_str(struct slice s, struct dec128 *out, unsigned *flags)
 {
-    char text[LITERAL_MAX + 1];
+    char text[LITERAL_MAX + 2];
     struct slice body = s;
     bool neg = false;
     unsigned f = 0;
 
     *out = DEC_ZERO;
-    if (s.len == 0 || s.len > LITERAL_MAX)
+    if (s.len == 0)
         return false;
     if (s.p[0] == '+' || s.p[0] == '-') {
         neg = s.p[0] == '-';
         body = SLICE(s.p + 1, s.len - 1);
     }
+    while (body.len > 1 && body.p[0] == '0' && is_digit(body.p[1]))
+        body = SLICE(body.p + 1, body.len - 1);
+    if (body.len >= LITERAL_MAX)
+        return false;
     if (eq_nocase(body, "inf") || eq_nocase(body, "infinity")) {
         *out = neg ? DEC_NEG_INF : DEC_INF;
         return true;
     }
     if (eq_nocase(body, "nan")) {
-        *out = DEC_NAN;
+        *out = neg ? dec_neg(DEC_NAN) : DEC_NAN;
         return true;
     }
     if (!literal_ok(body))
         return false;
-    memcpy(text, s.p, s.len);
-    text[s.len] = 0;
+    text[0] = neg ? '-' : '+';
+    memcpy(text + 1, body.p, body.len);
+    text[body.len + 1] = 0;
     *out = unbid(bid128_from_string(text, BID_ROUNDING_TO_NEAREST, &f));
     note(flags, f);
     return true;

@@ -46,6 +46,17 @@ void num_sum_add(struct num_sum *s, struct bval v)
     }
 }
 
+void num_avg_add(struct num_sum *s, struct bval v)
+{
+    if (v.type != BT_INT64) {
+        num_sum_add(s, v);
+        return;
+    }
+    s->type = num__widest(s->type, BT_DOUBLE);
+    s->n++;
+    add_double(s, (double)bval_i64(v));
+}
+
 void num_sum_merge(struct num_sum *s, const struct num_sum *o)
 {
     s->type = num__widest(s->type, o->type);
@@ -93,7 +104,7 @@ struct dec128 num_sum_dec(const struct num_sum *s)
 
     if (s->whole != 0)
         d = dec_add(d, dec_from_i128(s->whole), NULL);
-    if (s->special != 0 || s->sum != 0) {
+    if (s->special != 0 || s->sum != 0 || s->whole == 0) { /* even a zero limits the exponent */
         if (isfinite(s->sum)) {
             d = dec_add(d, dec_from_double_34(s->sum, DEC_HALF_EVEN, NULL), NULL);
             if (s->comp != 0)

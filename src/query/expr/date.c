@@ -187,7 +187,7 @@ static void *open_zone(struct slice name)
 RC tz_find(struct arena *a, struct slice name, struct tz *out, struct err *e)
 {
     *out = tz_utc;
-    if (slice_eq_str(name, "UTC") || slice_eq_str(name, "GMT") || slice_eq_str(name, "Z"))
+    if (slice_eq_str(name, "UTC") || slice_eq_str(name, "GMT"))
         return RC_OK;
     if (parse_offset(name, &out->offset_ms)) {
         out->name = out->offset_ms ? "" : "UTC";

@@ -248,7 +248,10 @@ static bool take_worded_date(struct scan *s)
             return false;
     }
     skip_date_gap(s);
-    return take_year(s);
+    struct scan year = *s;
+    if (take_year(&year) && !(year.at < year.end && *year.at == ':'))
+        *s = year;
+    return true; /* the year may stand after the time */
 }
 
 static bool take_iso_week(struct scan *s)
@@ -314,11 +317,12 @@ static RC finish(struct scan *s, const struct tz *z, bool z_given, int64_t *ms, 
     int64_t local;
     bool ok;
 
-    if (s->has_zone && z_given)
+    if (s->has_zone && z_given && !(z->fixed && z->offset_ms == 0))
         FAIL(
             e, ERR_CONVERSION_FAILURE,
             "you cannot pass in a date/time string with time zone information together with a timezone argument");
-    if (s->has_iso_year && s->has_iso_week) {
+    if (s->has_iso_year) { /* the first week unless one was named */
+        s->iso_week = s->has_iso_week ? s->iso_week : 1;
         ok = date_join(1970, 1, date_iso_days(s->iso_year, s->iso_week, s->iso_day) + 1, s->hour,
                        s->minute, s->second, s->ms, &local);
     } else if (s->has_year && s->has_yearday) {
@@ -328,13 +332,36 @@ static RC finish(struct scan *s, const struct tz *z, bool z_given, int64_t *ms, 
         if (!s->has_year || !s->has_month || !s->has_day)
             FAIL(e, ERR_CONVERSION_FAILURE,
                  "an incomplete date/time string has been found, with elements missing");
-        ok = s->month >= 1 && s->month <= 12 && s->day >= 1 && s->day <= 31 &&
+        ok = s->month >= 1 && s->month <= 12 && s->day >= 1 &&
+             s->day <= date_month_days(s->year, (int)s->month) &&
              date_join(s->year, s->month, s->day, s->hour, s->minute, s->second, s->ms, &local);
     }
     if (!ok)
         FAIL(e, ERR_CONVERSION_FAILURE, "Error parsing date string: a part is out of range");
     *ms = tz_to_utc(s->has_zone ? &s->zone : z, local);
     return RC_OK;
+}
+
+/* White space, NUL bytes and no-break spaces around a text do not count. */
+static void trim(struct scan *s)
+{
+    for (;;) {
+        skip_spaces(s);
+        if (s->at < s->end && *s->at == 0)
+            s->at++;
+        else if (s->end - s->at >= 2 && memcmp(s->at, "\xc2\xa0", 2) == 0)
+            s->at += 2;
+        else
+            break;
+    }
+    for (;;) {
+        if (s->end > s->at && (isspace((unsigned char)s->end[-1]) || s->end[-1] == 0))
+            s->end--;
+        else if (s->end - s->at >= 2 && memcmp(s->end - 2, "\xc2\xa0", 2) == 0)
+            s->end -= 2;
+        else
+            break;
+    }
 }
 
 RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_given, int64_t *ms,
@@ -346,10 +373,15 @@ RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_giv
     bool ok;
 
     *ms = 0;
-    skip_spaces(&s);
-    ok = s.at < s.end && (isdigit((unsigned char)*s.at)   ? take_numeric_date(&s)
-                          : isalpha((unsigned char)*s.at) ? take_worded_date(&s)
-                                                          : false);
+    trim(&s);
+    bool bc = s.end - s.at > 5 && *s.at == '-' && isdigit((unsigned char)s.at[1]);
+    s.at += bc;
+    ok = s.at < s.end && (!bc || digits_ahead(&s) == 4) &&
+         (isdigit((unsigned char)*s.at)   ? take_numeric_date(&s)
+          : isalpha((unsigned char)*s.at) ? take_worded_date(&s)
+                                          : false);
+    if (bc)
+        s.year = -s.year;
     if (ok && s.at < s.end) {
         bool t = take_char(&s, 'T') || take_char(&s, 't');
         if (!t)
@@ -362,8 +394,11 @@ RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_giv
         if (t || digits_ahead(&s))
             ok = take_time(&s);
         skip_spaces(&s);
-        if (ok)
+        if (ok && (s.has_year || digits_ahead(&s) != 4))
             ok = take_zone(&s, a);
+        skip_spaces(&s);
+        if (ok && s.has_day && !s.has_year && digits_ahead(&s) == 4)
+            ok = take_year(&s);
         skip_spaces(&s);
     }
     if (!ok || s.at != s.end)
@@ -387,7 +422,10 @@ static bool take_specifier(struct scan *s, char c)
     case 'M': return take_number(s, 1, 2, &s->minute) && s->minute <= 59;
     case 'S': return take_number(s, 1, 2, &s->second) && s->second <= 60;
     case 'L': return take_number(s, 1, 3, &s->ms);
-    case 'j': return s->has_yearday = take_number(s, 1, 3, &s->yearday);
+    case 'j': /* counted from 0: day 1 is the second of January */
+        s->has_yearday = take_number(s, 1, 3, &s->yearday);
+        s->yearday++;
+        return s->has_yearday;
     case 'u': return take_number(s, 1, 1, &s->iso_day) && s->iso_day >= 1 && s->iso_day <= 7;
     case 'V': return s->has_iso_week = take_number(s, 1, 2, &s->iso_week);
     case 'b':

@@ -34,7 +34,7 @@ struct tz {
     const char *name; /* "UTC" for the default */
 };
 extern const struct tz tz_utc;
-/* tz_find(): Olson names in exact case, UTC, GMT, Z, +HH, +HHMM, +HH:MM. 40485 otherwise. Lives as long as a. */
+/* tz_find(): Olson names in exact case, UTC, GMT, +HH, +HHMM, +HH:MM. 40485 otherwise. Lives as long as a. */
 RC tz_find(struct arena *a, struct slice name, struct tz *out, struct err *e);
 int64_t tz_offset(const struct tz *z, int64_t utc_ms);
 static inline int64_t tz_local(const struct tz *z, int64_t utc_ms)

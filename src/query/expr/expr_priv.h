@@ -53,6 +53,7 @@ struct expr_parser {
     struct qctx *q;
     const struct expr_scope *scope;
     uint32_t next_id;
+    int dead; /* inside branches that are never taken: what fails to fold there stays unfolded */
 };
 
 typedef RC (*expr_parse_fn)(struct expr_parser *ps, const struct expr_op *op, struct bval arg,
@@ -206,9 +207,9 @@ struct bval val__int(struct arena *a, int64_t v); /* int32 when it fits, else in
 EVALS(DECLARE)
 /* clang-format off */
 #define PARSES(X) \
-    X(cond) X(conversion) X(date_from_parts) X(date_part) X(dated) X(filter) X(get_field) \
+    X(and_or) X(cond) X(conversion) X(date_from_parts) X(date_part) X(dated) X(filter) X(get_field) \
     X(if_null) X(let) X(literal) X(map) X(meta) X(percentile) X(rand) X(reduce) X(regex) \
-    X(sample_rate) X(set_equals) X(set_field) X(sort_array) X(switch) X(zip)
+    X(sample_rate) X(set_equals) X(set_field) X(sigmoid) X(sort_array) X(switch) X(zip)
 /* clang-format on */
 #define DECLARE_PARSE(name) EXPR_PARSE(expr__parse_##name);
 PARSES(DECLARE_PARSE)

@@ -33,8 +33,8 @@ EXPR_EVAL(expr__eval_accum)
     for (uint32_t i = 0; i < l.n; i++) {
         struct bval v = l.v[i];
         switch ((enum accum_kind)x->op->aux) {
-        case ACCUM_SUM:
-        case ACCUM_AVG: num_sum_add(&sum, v); break;
+        case ACCUM_SUM: num_sum_add(&sum, v); break;
+        case ACCUM_AVG: num_avg_add(&sum, v); break;
         case ACCUM_MAX:
         case ACCUM_MIN:
             if (!bval_is_nullish(v) &&

@@ -40,9 +40,9 @@ RC num__to_long(struct bval v, int64_t *out, struct err *e)
         *out = (int64_t)d;
         return RC_OK;
     }
-    case BT_DECIMAL128:
+    case BT_DECIMAL128: /* unchecked there: what does not fit becomes the least long */
         if (!dec_to_i64(bval_dec(v), DEC_HALF_EVEN, out, NULL))
-            FAIL(e, ERR_LOC(31109), "Can't coerce out of range value to long");
+            *out = INT64_MIN;
         return RC_OK;
     default: FAIL(e, ERR_LOC(16004), "can't convert from BSON type %s to long", btype_name(v.type));
     }
@@ -82,8 +82,43 @@ static RC date_sum(int64_t base, const struct num_sum *s, int64_t *out, struct e
     return RC_OK;
 }
 
+/* A sum of plain numbers, left to right in the widest type met so far; long overflow goes on as double. */
+static struct bval add_up(const struct bval *v, int n, struct arena *a)
+{
+    enum btype type = BT_INT32;
+    struct dec128 dec = DEC_ZERO;
+    double dbl = 0;
+    int64_t whole = 0;
+
+    for (int i = 0; i < n; i++) {
+        enum btype was = type;
+        type = num__widest(type, v[i].type);
+        if (type == BT_DOUBLE && was != BT_DOUBLE)
+            dbl = (double)whole;
+        if (type == BT_DECIMAL128 && was != BT_DECIMAL128)
+            dec = was == BT_DOUBLE ? dec_from_double(dbl) : dec_from_i64(whole);
+        if (type == BT_DECIMAL128) {
+            dec = dec_add(dec, bval_to_dec(v[i]), NULL);
+        } else if (type == BT_DOUBLE) {
+            dbl += bval_to_double(v[i]);
+        } else {
+            int64_t before = whole;
+            if (!i64_add(before, int_of(v[i]), &whole)) {
+                type = BT_DOUBLE;
+                dbl = (double)before + (double)int_of(v[i]);
+            }
+        }
+    }
+    if (type == BT_DECIMAL128)
+        return bval_new_dec(a, dec);
+    if (type == BT_DOUBLE)
+        return bval_new_double(a, dbl);
+    return type == BT_INT32 ? val__int(a, whole) : bval_new_i64(a, whole);
+}
+
 EXPR_EVAL(expr__eval_add)
 {
+    struct bval *args = ARENA_ARRAY(env_arena(env), struct bval, (size_t)x->n_args + 1);
     struct num_sum s;
     int64_t date = 0;
     bool has_date = false;
@@ -91,6 +126,7 @@ EXPR_EVAL(expr__eval_add)
     num_sum_init(&s);
     for (int i = 0; i < x->n_args; i++) {
         struct bval v;
+        TRY(qctx_check(env->q, e));
         TRY(expr__arg(x, i, env, &v, e));
         if (bval_is_nullish(v)) {
             *out = val_null();
@@ -103,13 +139,14 @@ EXPR_EVAL(expr__eval_add)
             date = bval_i64(v);
         } else if (bval_is_number(v)) {
             num_sum_add(&s, v);
+            args[i] = v;
         } else {
             FAIL(e, ERR_TYPE_MISMATCH, "$add only supports numeric or date types, not %s",
                  btype_name(v.type));
         }
     }
     if (!has_date) {
-        *out = num_sum_value(&s, env_arena(env));
+        *out = add_up(args, x->n_args, env_arena(env));
         return RC_OK;
     }
     TRY(date_sum(date, &s, &date, e));
@@ -310,8 +347,9 @@ EXPR_EVAL(expr__eval_abs_like)
     if (x->op->aux == UNARY_ABS)
         return abs_of(v, a, out, e);
     bool up = x->op->aux == UNARY_CEIL;
-    if (v.type == BT_DECIMAL128)
-        *out = bval_new_dec(a, dec_integral(bval_dec(v), up ? DEC_CEIL : DEC_FLOOR));
+    if (v.type == BT_DECIMAL128) /* to exponent 0: NaN where that takes more than 34 digits */
+        *out =
+            bval_new_dec(a, dec_quantize(bval_dec(v), DEC_ZERO, up ? DEC_CEIL : DEC_FLOOR, NULL));
     else if (v.type == BT_DOUBLE)
         *out = bval_new_double(a, up ? ceil(bval_double(v)) : floor(bval_double(v)));
     else

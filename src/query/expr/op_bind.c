@@ -31,7 +31,7 @@ EXPR_PARSE(expr__parse_let)
 
     as_named.named = &named;
     TRY(expr__named_args(&as_named, arg, raw, e));
-    if (raw[0].type != BT_DOCUMENT)
+    if (raw[0].type != BT_DOCUMENT && raw[0].type != BT_ARRAY) /* an array's keys are bad names */
         FAIL(e, ERR_LOC(10065), "invalid parameter: expected an object (vars)");
     int n = (int)bdoc_count(bval_doc(raw[0]));
     struct expr *x = expr__new_call(ps, op, n + 1);

@@ -134,18 +134,26 @@ static bool uuid_parse(struct slice s, uint8_t out[16])
     return text_unhex(SLICE(hex, 32), out);
 }
 
+/* The bytes as they are stored: subtype 2 with the length that it carries inside. */
+static struct slice stored_bytes(struct bval v, uint8_t *sub)
+{
+    struct slice s = bval_bin(v, sub);
+
+    return *sub == 2 ? SLICE(v.p + 5, v.len - 5) : s;
+}
+
 RC convert_bin_to_string(struct arena *a, struct bval v, const struct convert_opts *o,
                          struct bval *out, struct err *e)
 {
     uint8_t sub;
-    struct slice s = bval_bin(v, &sub);
+    struct slice s = stored_bytes(v, &sub);
     enum convert_format f = o->format;
 
     if (f == FORMAT_NONE)
         FAIL(e, ERR_LOC(4341115),
              "Format must be specified when converting from 'binData' to 'string'");
     if (f == FORMAT_AUTO)
-        f = sub == 4 ? FORMAT_UUID : FORMAT_BASE64;
+        f = sub == 4 && s.len == 16 ? FORMAT_UUID : FORMAT_BASE64;
     switch (f) {
     case FORMAT_UUID:
         if (sub != 4 || s.len != 16)
@@ -154,26 +162,17 @@ RC convert_bin_to_string(struct arena *a, struct bval v, const struct convert_op
         s = uuid_text(a, s);
         break;
     case FORMAT_BASE64:
-    case FORMAT_BASE64URL:
-        if (sub == 4)
-            FAIL(
-                e, ERR_CONVERSION_FAILURE,
-                "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
-        s = base64_encode(a, s, f == FORMAT_BASE64URL);
-        break;
-    case FORMAT_HEX:
-        if (sub == 4)
-            FAIL(
-                e, ERR_CONVERSION_FAILURE,
-                "Failed to parse BinData in $convert with no onError value: only the uuid format is allowed for subtype 4");
-        s = hex_encode(a, s);
-        break;
+    case FORMAT_BASE64URL: s = base64_encode(a, s, f == FORMAT_BASE64URL); break;
+    case FORMAT_HEX: s = hex_encode(a, s); break;
     default:
         if (sub == 4 || !valid_utf8(s))
             FAIL(e, ERR_CONVERSION_FAILURE,
                  "Failed to parse BinData in $convert with no onError value: invalid UTF-8");
         break;
     }
+    if (s.len >= STRING_BYTES_MAX)
+        FAIL(e, ERR_CONVERSION_FAILURE,
+             "Failed to convert BinData to string in $convert with no onError value: too long");
     return val__new_str(a, s, out, e);
 }
 
@@ -191,7 +190,7 @@ RC convert_bin_to_number(struct arena *a, struct bval v, const struct convert_op
                          struct bval *out, struct err *e)
 {
     uint8_t sub;
-    struct slice s = bval_bin(v, &sub);
+    struct slice s = stored_bytes(v, &sub);
     uint64_t w = s.len <= 8 ? load_bytes(s, o->big_endian) : 0;
     bool is_double = o->to == BT_DOUBLE;
     bool ok = is_double
@@ -244,9 +243,10 @@ static RC text_to_bin(struct arena *a, struct slice s, const struct convert_opts
                     e, ERR_CONVERSION_FAILURE,
                     "Failed to parse BinData in $convert with no onError value: Invalid UUID string");
             raw = SLICE(uuid, 16);
-        } else if (!base64_decode(a, s, false, &raw)) {
-            FAIL(e, ERR_CONVERSION_FAILURE,
-                 "Failed to parse BinData in $convert with no onError value: input is not base64");
+        } else {
+            FAIL(
+                e, ERR_CONVERSION_FAILURE,
+                "Failed to parse BinData in $convert with no onError value: 'auto' makes UUIDs only");
         }
         break;
     case FORMAT_HEX:
@@ -325,7 +325,7 @@ static RC target_type(struct bval t, int *to, struct err *e)
              "$convert's 'to' argument must be a string or number, but is %s", btype_name(t.type));
     if (!bval_to_i64(t, &n))
         FAIL(e, ERR_FAILED_TO_PARSE, "In $convert, numeric 'to' argument is not an integer");
-    if (!((n >= 0 && n <= 19) || n == -1 || n == 127 || n == 255))
+    if (!((n >= 0 && n <= 19) || n == -1 || n == 127))
         FAIL(e, ERR_FAILED_TO_PARSE,
              "In $convert, numeric value for 'to' does not correspond to a BSON type: %lld",
              (long long)n);
@@ -342,7 +342,7 @@ static RC subtype_of(struct bval s, uint8_t *out, struct err *e)
              btype_name(s.type));
     if (!bval_to_i64(s, &n))
         FAIL(e, ERR_LOC(4341106), "In $convert, numeric 'subtype' argument is not an integer");
-    if (!((n >= 0 && n <= 8) || (n >= 128 && n <= 255)))
+    if (!((n >= 0 && n <= 9) || (n >= 128 && n <= 255)))
         FAIL(e, ERR_LOC(4341107),
              "In $convert, numeric value for 'subtype' does not correspond to a BinData type: %lld",
              (long long)n);
@@ -350,10 +350,14 @@ static RC subtype_of(struct bval s, uint8_t *out, struct err *e)
     return RC_OK;
 }
 
-static RC target_of(struct bval to, struct convert_opts *o, bool *is_null, struct err *e)
+/* 'to': a type, or {type, subtype} with other fields passed over. *subtype is read only once there is something to convert. */
+static RC target_of(struct bval to, struct convert_opts *o, struct bval *subtype, bool *is_null,
+                    struct err *e)
 {
     struct biter it;
     struct bval type = BVAL_MISSING;
+
+    *subtype = BVAL_MISSING;
 
     *is_null = bval_is_nullish(to);
     if (*is_null)
@@ -365,15 +369,11 @@ static RC target_of(struct bval to, struct convert_opts *o, bool *is_null, struc
         if (slice_eq_str(it.name, "type"))
             type = it.val;
         else if (slice_eq_str(it.name, "subtype"))
-            TRY(subtype_of(it.val, &o->subtype, e));
-        else
-            FAIL(e, ERR_FAILED_TO_PARSE, "$convert found an unknown argument in 'to': %.*s",
-                 (int)it.name.len, (const char *)it.name.p);
+            *subtype = it.val;
     }
     if (bval_is_missing(type))
         FAIL(e, ERR_FAILED_TO_PARSE, "Missing 'type' in $convert's 'to'");
-    *is_null = bval_is_nullish(type);
-    return *is_null ? RC_OK : target_type(type, &o->to, e);
+    return target_type(type, &o->to, e);
 }
 
 static RC format_of(struct bval f, enum convert_format *out, struct err *e)
@@ -408,7 +408,7 @@ enum { CONV_INPUT, CONV_TO, CONV_ON_ERROR, CONV_ON_NULL, CONV_FORMAT, CONV_BYTE_
 EXPR_EVAL(expr__eval_convert)
 {
     struct convert_opts o = { 0 };
-    struct bval v, to, f, b;
+    struct bval v, to, f, b, subtype;
     bool has_f, has_b, to_null, has;
     struct err mine = { 0 };
 
@@ -416,7 +416,7 @@ EXPR_EVAL(expr__eval_convert)
     TRY(expr__arg(x, CONV_TO, env, &to, e));
     TRY(expr__opt(x, CONV_FORMAT, env, &has_f, &f, e));
     TRY(expr__opt(x, CONV_BYTE_ORDER, env, &has_b, &b, e));
-    TRY(target_of(to, &o, &to_null, e));
+    TRY(target_of(to, &o, &subtype, &to_null, e));
     if (bval_is_nullish(v)) {
         TRY(expr__opt(x, CONV_ON_NULL, env, &has, out, e));
         if (!has)
@@ -427,13 +427,13 @@ EXPR_EVAL(expr__eval_convert)
         *out = val_null();
         return RC_OK;
     }
+    if (!bval_is_missing(subtype))
+        TRY(subtype_of(subtype, &o.subtype, e));
     if (has_f && !bval_is_nullish(f))
         TRY(format_of(f, &o.format, e));
     if (has_b && !bval_is_nullish(b))
         TRY(byte_order_of(b, &o.big_endian, e));
-    if (has_f && bval_is_nullish(f) &&
-        ((v.type == BT_BINARY && o.to == BT_STRING) ||
-         (v.type == BT_STRING && o.to == BT_BINARY))) {
+    if (has_f && bval_is_nullish(f) && v.type == BT_BINARY && o.to == BT_STRING) {
         *out = val_null();
         return RC_OK;
     }

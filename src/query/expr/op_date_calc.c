@@ -200,7 +200,8 @@ EXPR_EVAL(expr__eval_date_add)
                  (long long)n);
         n = -n;
     }
-    if (u > UNIT_HOUR && (n > INT32_MAX * 400000LL || n < -INT32_MAX * 400000LL))
+    int64_t most = u >= UNIT_MONTH ? INT64_MAX / (28 * (int64_t)MS_DAY) : INT32_MAX * 400000LL;
+    if (u > UNIT_HOUR && (n > most || n < -most))
         FAIL(e, ERR_LOC(5976500), "invalid %s 'amount' parameter value: %lld", x->op->name,
              (long long)n);
     TRY(date_add(&z, ms, u, n, &r, e));

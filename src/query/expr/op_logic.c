@@ -74,6 +74,20 @@ EXPR_EVAL(expr__eval_or)
     return RC_OK;
 }
 
+/* One constant that decides does so wherever it stands, whatever the operands before it would raise. */
+EXPR_PARSE(expr__parse_and_or)
+{
+    bool decisive = op->aux;
+
+    TRY(expr__parse_list(ps, op, arg, out, e));
+    for (int i = 0; (*out)->kind == EXPR_CALL && i < (*out)->n_args; i++) {
+        struct bval v;
+        if (expr_is_const((*out)->args[i], &v) && bval_truthy(v) == decisive)
+            *out = expr__new_const(ps->q->arena, bval_new_bool(ps->q->arena, decisive));
+    }
+    return RC_OK;
+}
+
 EXPR_EVAL(expr__eval_not)
 {
     struct bval v;
@@ -152,7 +166,8 @@ EXPR_EVAL(expr__eval_switch)
     return expr__arg(x, n, env, out, e);
 }
 
-static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr **args,
+/* *taken: its case is a true constant, so that nothing after it is reached. */
+static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr **args, bool *taken,
                        struct err *e)
 {
     struct bval c = BVAL_MISSING, then = BVAL_MISSING;
@@ -176,7 +191,12 @@ static RC parse_branch(struct expr_parser *ps, struct bval branch, struct expr *
     if (bval_is_missing(then))
         FAIL(e, ERR_LOC(40065), "$switch requires each branch have a 'then' expression.");
     TRY(expr__parse(ps, c, &args[0], e));
-    return expr__parse(ps, then, &args[1], e);
+    bool is_const = expr_is_const(args[0], &c), never = is_const && !bval_truthy(c);
+    ps->dead += never;
+    rc_t rc = expr__parse(ps, then, &args[1], e);
+    ps->dead -= never;
+    *taken = is_const && !never;
+    return rc;
 }
 
 /* Branches whose case is a false constant go; a true constant becomes the default and ends the list. Without any branch or default
@@ -239,8 +259,13 @@ EXPR_PARSE(expr__parse_switch)
         FAIL(e, ERR_LOC(40068), "$switch requires at least one branch.");
     struct expr *x = expr__new_call(ps, op, 2 * n + 1);
     biter_init(&it, bval_doc(branches));
-    for (int i = 0; biter_next(&it); i += 2)
-        TRY(parse_branch(ps, it.val, &x->args[i], e));
+    int dead = ps->dead;
+    for (int i = 0; biter_next(&it); i += 2) {
+        bool taken = false;
+        TRY(parse_branch(ps, it.val, &x->args[i], &taken, e));
+        ps->dead += taken;
+    }
+    ps->dead = dead;
     if (!bval_is_missing(def))
         TRY(expr__parse(ps, def, &x->args[2 * n], e));
     TRY(simplify_switch(ps, &x, e));

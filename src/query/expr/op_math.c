@@ -71,9 +71,11 @@ EXPR_EVAL(expr__eval_math)
              btype_name(v.type));
     if (!in_domain(f, v))
         FAIL(e, ERR_LOC(f->code), "cannot apply $%s to a value outside of its domain", x->op->name);
-    if (v.type == BT_DECIMAL128)
+    bool log_of_nan =
+        v.type == BT_DECIMAL128 && dec_is_nan(bval_dec(v)) && (f->dbl == log || f->dbl == log10);
+    if (v.type == BT_DECIMAL128 && !log_of_nan)
         *out = bval_new_dec(env_arena(env), dec_fn(f->dec, bval_dec(v), NULL));
-    else
+    else /* a decimal NaN's logarithm is the double NaN */
         *out = bval_new_double(env_arena(env), f->dbl(bval_to_double(v)));
     return RC_OK;
 }
@@ -146,8 +148,11 @@ EXPR_EVAL(expr__eval_log)
             FAIL(e, ERR_LOC(28758), "$log's argument must be a positive number");
         if (!dec_is_nan(db) && (dec_cmp_double(db, 0) <= 0 || dec_cmp_double(db, 1) == 0))
             FAIL(e, ERR_LOC(28759), "$log's base must be a positive number not equal to 1");
-        *out = bval_new_dec(env_arena(env),
-                            dec_div(dec_fn(DEC_LN, da, NULL), dec_fn(DEC_LN, db, NULL), NULL));
+        if (dec_is_nan(da) || dec_is_nan(db))
+            *out = bval_new_double(env_arena(env), NAN);
+        else
+            *out = bval_new_dec(env_arena(env),
+                                dec_div(dec_fn(DEC_LN, da, NULL), dec_fn(DEC_LN, db, NULL), NULL));
         return RC_OK;
     }
     double da = bval_to_double(a), db = bval_to_double(b);
@@ -204,8 +209,11 @@ EXPR_EVAL(expr__eval_pow)
     if (zero && negative)
         FAIL(e, ERR_LOC(28764), "$pow cannot take a base of 0 and a negative exponent");
     enum btype type = num__widest(a.type, b.type);
+    /* brought to all 34 digits, as a zero of the least exponent does */
     if (type == BT_DECIMAL128) {
-        *out = bval_new_dec(ar, dec_pow(bval_to_dec(a), bval_to_dec(b), NULL));
+        struct dec128 least = { .lo = 0, .hi = 0 };
+        *out =
+            bval_new_dec(ar, dec_add(dec_pow(bval_to_dec(a), bval_to_dec(b), NULL), least, NULL));
         return RC_OK;
     }
     if (type != BT_DOUBLE && bval_to_i64(a, &ia) && bval_to_i64(b, &ib) && int_pow(ia, ib, &r)) {
@@ -231,13 +239,26 @@ EXPR_EVAL(expr__eval_sigmoid)
              btype_name(v.type));
     if (v.type == BT_DECIMAL128) {
         struct dec128 one = dec_from_i64(1);
-        *out = bval_new_dec(ar,
-                            dec_div(one,
-                                    dec_add(one, dec_fn(DEC_EXP, dec_neg(bval_dec(v)), NULL), NULL),
-                                    NULL));
+        *out = bval_new_dec(
+            ar, dec_div(one,
+                        dec_add(one,
+                                dec_fn(DEC_EXP, dec_mul(dec_from_i64(-1), bval_dec(v), NULL), NULL),
+                                NULL),
+                        NULL));
         return RC_OK;
     }
     *out = bval_new_double(ar, 1 / (1 + exp(-bval_to_double(v))));
+    return RC_OK;
+}
+
+/* One operand, never a list: an array is an operand of the wrong type. */
+EXPR_PARSE(expr__parse_sigmoid)
+{
+    struct expr *x = expr__new_call(ps, op, 1);
+
+    TRY(expr__parse(ps, arg, &x->args[0], e));
+    TRY(expr__fold(ps, &x, e));
+    *out = x;
     return RC_OK;
 }
 

@@ -86,7 +86,7 @@ EXPR_EVAL(expr__eval_rand)
 
 EXPR_PARSE(expr__parse_rand)
 {
-    if (arg.type != BT_DOCUMENT && !(arg.type == BT_ARRAY && bdoc_is_empty(bval_doc(arg))))
+    if (arg.type != BT_DOCUMENT && arg.type != BT_ARRAY)
         FAIL(e, ERR_LOC(10065), "invalid parameter: expected an object ($rand)");
     if (!bdoc_is_empty(bval_doc(arg)))
         FAIL(e, ERR_LOC(3040501), "$rand does not currently accept arguments");

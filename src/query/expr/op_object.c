@@ -123,11 +123,25 @@ EXPR_EVAL(expr__eval_set_field)
     return fields_object(&f, out, e);
 }
 
+/* A name is a constant as it is written: what only folding makes one does not count. */
+static bool written_constant(struct bval spec)
+{
+    struct biter it;
+
+    if (spec.type != BT_DOCUMENT && spec.type != BT_ARRAY)
+        return true;
+    biter_init(&it, bval_doc(spec));
+    if (!biter_next(&it))
+        return true;
+    return spec.type == BT_DOCUMENT &&
+           (slice_eq_str(it.name, "$literal") || slice_eq_str(it.name, "$const"));
+}
+
 EXPR_PARSE(expr__parse_set_field)
 {
     bool unset = op->aux;
     static const struct expr_param set_params[] = { { "field", 4161102 },
-                                                    { "input", 4161109 },
+                                                    { "input", 0 },
                                                     { "value", 4161103 } };
     static const struct expr_named set_named = { set_params, 3, 4161100, 4161101 },
                                    unset_named = { set_params, 2, 4161100, 4161101 };
@@ -136,22 +150,24 @@ EXPR_PARSE(expr__parse_set_field)
 
     as_named.named = unset ? &unset_named : &set_named;
     TRY(expr__named_args(&as_named, arg, raw, e));
+    if (bval_is_missing(raw[1]))
+        FAIL(e, ERR_LOC(4161109), "Missing 'input' parameter to $%s", op->name);
     struct expr *x = expr__new_call(ps, op, 3);
+    TRY(expr__parse(ps, raw[0], &x->args[0], e));
+    TRY(expr__parse(ps, raw[1], &x->args[1], e));
+    if (!bval_is_missing(raw[2]))
+        TRY(expr__parse(ps, raw[2], &x->args[2], e));
     if (raw[0].type == BT_STRING && bval_str(raw[0]).len && bval_str(raw[0]).p[0] == '$')
         FAIL(e, ERR_LOC(4161108),
              "$%s requires 'field' to evaluate to a constant, but got a field path: use $literal",
              op->name);
-    TRY(expr__parse(ps, raw[0], &x->args[0], e));
-    if (!expr_is_const(x->args[0], &name))
+    if (!expr_is_const(x->args[0], &name) || !written_constant(raw[0]))
         FAIL(e, ERR_LOC(4161106), "$%s requires 'field' to evaluate to a constant", op->name);
     if (name.type != BT_STRING)
         FAIL(e, ERR_LOC(4161107), "$%s requires 'field' to evaluate to type String, but got %s",
              op->name, btype_name(name.type));
     if (bval_str(name).len && memchr(bval_str(name).p, 0, bval_str(name).len))
         FAIL(e, ERR_LOC(9534700), "$%s: 'field' cannot contain an embedded null byte", op->name);
-    TRY(expr__parse(ps, raw[1], &x->args[1], e));
-    if (!bval_is_missing(raw[2]))
-        TRY(expr__parse(ps, raw[2], &x->args[2], e));
     TRY(expr__fold(ps, &x, e));
     *out = x;
     return RC_OK;

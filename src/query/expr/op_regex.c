@@ -140,7 +140,7 @@ static RC find_all(struct finder *f, struct qctx *q, struct slice s, struct bval
     size_t at = 0, cp = 0, cp_at = 0;
     bool hit;
 
-    while (at <= s.len) {
+    do { /* once at least, so that an empty text can match; else only before a character */
         struct bval m;
         TRY(qctx_check(q, e));
         TRY(find_next(f, s, at, at ? PCRE2_NO_UTF_CHECK : 0, &hit, e));
@@ -151,8 +151,8 @@ static RC find_all(struct finder *f, struct qctx *q, struct slice s, struct bval
         vals_push(&l, m);
         cp += text_count(SLICE(s.p + cp_at, ov[0] - cp_at));
         cp_at = ov[0];
-        at = ov[1] > ov[0] ? ov[1] : ov[1] >= s.len ? s.len + 1 : text_next(s, ov[1]);
-    }
+        at = ov[1] > ov[0] ? ov[1] : ov[1] >= s.len ? s.len : text_next(s, ov[1]);
+    } while (at < s.len);
     return vals_array(l.arena, l.v, l.n, out, e);
 }
 

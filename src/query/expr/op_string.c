@@ -129,8 +129,8 @@ EXPR_EVAL(expr__eval_substr_bytes)
 
 /* ---- $substrCP ---- */
 
-static RC cp_number(struct bval v, int not_number, int not_int, int negative, const char *what,
-                    int32_t *out, struct err *e)
+static RC cp_number(struct bval v, int not_number, int not_int, const char *what, int32_t *out,
+                    struct err *e)
 {
     if (!bval_is_number(v))
         FAIL(e, ERR_LOC(not_number), "$substrCP: %s must be a numeric type (is BSON type %s)", what,
@@ -138,8 +138,6 @@ static RC cp_number(struct bval v, int not_number, int not_int, int negative, co
     if (!num__to_i32(v, out))
         FAIL(e, ERR_LOC(not_int), "$substrCP: %s cannot be represented as a 32-bit integral value",
              what);
-    if (*out < 0)
-        FAIL(e, ERR_LOC(negative), "$substrCP: %s must be a nonnegative integer.", what);
     return RC_OK;
 }
 
@@ -153,8 +151,12 @@ EXPR_EVAL(expr__eval_substr_cp)
     TRY(expr__arg(x, 1, env, &from, e));
     TRY(expr__arg(x, 2, env, &count, e));
     TRY(val__to_string(env_arena(env), v, &s, e));
-    TRY(cp_number(from, 34450, 34451, 34455, "starting index", &start, e));
-    TRY(cp_number(count, 34452, 34453, 34454, "length", &len, e));
+    TRY(cp_number(from, 34450, 34451, "starting index", &start, e));
+    TRY(cp_number(count, 34452, 34453, "length", &len, e));
+    if (len < 0)
+        FAIL(e, ERR_LOC(34454), "$substrCP: length must be a nonnegative integer.");
+    if (start < 0)
+        FAIL(e, ERR_LOC(34455), "$substrCP: starting index must be a nonnegative integer.");
     size_t a = text_offset(s, (size_t)start);
     struct slice rest = SLICE(s.p + a, s.len - a);
     return val__new_str(env_arena(env), SLICE(rest.p, text_offset(rest, (size_t)len)), out, e);
@@ -206,11 +208,17 @@ EXPR_EVAL(expr__eval_index_of)
     *out = bval_new_i32(env_arena(env), -1);
     if (from > len || to < from)
         return RC_OK;
-    size_t start = cp ? text_offset(s, (size_t)from) : (size_t)from;
-    size_t end = to >= len ? s.len : cp ? text_offset(s, (size_t)to) : (size_t)to;
-    size_t at = text_find(SLICE(s.p, end), n, start);
+    if (cp) { /* a match must start before the end, but may reach past it */
+        size_t begin = text_offset(s, (size_t)from);
+        size_t hit = text_find(s, n, begin);
+        int64_t at = hit == SIZE_MAX ? -1 : (int64_t)text_count(SLICE(s.p, hit));
+        if (at >= 0 && (at < MIN(to, len) || (len == 0 && n.len == 0)))
+            *out = bval_new_i32(env_arena(env), (int32_t)at);
+        return RC_OK;
+    }
+    size_t at = text_find(SLICE(s.p, to >= len ? s.len : (size_t)to), n, (size_t)from);
     if (at != SIZE_MAX)
-        *out = bval_new_i32(env_arena(env), (int32_t)(cp ? text_count(SLICE(s.p, at)) : at));
+        *out = bval_new_i32(env_arena(env), (int32_t)at);
     return RC_OK;
 }
 

@@ -186,7 +186,7 @@ static RC to_decimal(struct arena *a, struct bval v, struct bval *out, struct er
     case BT_DATE: d = dec_from_i64(bval_i64(v)); break;
     case BT_STRING:
         if (!decimal_text(bval_str(v)) || !dec_from_str(bval_str(v), &d, &flags) ||
-            (flags & (DEC_OVERFLOW | DEC_INVALID)))
+            (flags & (DEC_OVERFLOW | DEC_UNDERFLOW | DEC_INVALID)))
             FAIL(e, ERR_CONVERSION_FAILURE,
                  "Failed to parse number in $convert with no onError value");
         break;

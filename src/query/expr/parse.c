@@ -52,7 +52,12 @@ RC expr__fold(struct expr_parser *ps, struct expr **xp, struct err *e)
     struct expr_env env = { .q = &q,
                             .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT),
                             .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
-    TRY(x->eval(x, &env, &v, e));
+    struct err mine = { 0 };
+    if (x->eval(x, &env, &v, &mine).failed) {
+        if (ps->dead)
+            return RC_OK;
+        FAIL(e, mine.code, "%s", mine.msg);
+    }
     *xp = expr__new_const(ps->q->arena, v);
     return RC_OK;
 }
@@ -234,8 +239,6 @@ static RC parse_path(struct expr_parser *ps, struct slice raw, struct expr **out
         FAIL(e, ERR_LOC(16872), "'$' by itself is not a valid FieldPath");
     if (raw.p[1] != '$') {
         x->text = SLICE(raw.p + 1, raw.len - 1);
-        if (memchr(raw.p, 0, raw.len))
-            FAIL(e, ERR_LOC(16419), "field path must not contain embedded null bytes");
         TRY(expr__split_path(ps->q->arena, x->text, &x->names, &x->n_names, e));
         TRY(find_var(ps, SLICE_LIT("CURRENT"), &x->var, e));
         *out = x;
@@ -246,6 +249,8 @@ static RC parse_path(struct expr_parser *ps, struct slice raw, struct expr **out
     struct slice name = SLICE(rest.p, dot ? (size_t)(dot - rest.p) : rest.len);
     TRY(check_name_chars(name, true, e));
     TRY(find_var(ps, name, &x->var, e));
+    if (dot && name.len + 1 == rest.len)
+        FAIL(e, ERR_LOC(40353), "FieldPath must not end with a '.'.");
     if (dot)
         TRY(expr__split_path(ps->q->arena, SLICE(dot + 1, rest.len - name.len - 1), &x->names,
                              &x->n_names, e));

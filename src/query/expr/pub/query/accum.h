@@ -20,6 +20,8 @@ struct num_sum {
 };
 void num_sum_init(struct num_sum *s);
 void num_sum_add(struct num_sum *s, struct bval v); /* ignores non-numbers */
+/* num_avg_add(): for an average, which takes longs as doubles. */
+void num_avg_add(struct num_sum *s, struct bval v);
 void num_sum_merge(struct num_sum *s, const struct num_sum *o);
 /* long results beyond int64 become double */
 struct bval num_sum_value(const struct num_sum *s, struct arena *a);
