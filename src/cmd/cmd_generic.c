@@ -61,7 +61,7 @@ static RC parse_max_time(struct cmd_req *r, struct bval v, struct err *e)
     d = bval_to_double(v);
     int64_t n;
     if (isnan(d) || isinf(d) || !bval_to_i64(v, &n)) {
-        if (!isnan(d) && !isinf(d) && d == trunc(d))
+        if (v.type == BT_DECIMAL128 && !isnan(d) && !isinf(d) && d == trunc(d))
             FAIL(e, ERR_BAD_VALUE, "maxTimeMS is out of range");
         FAIL(e, ERR_FAILED_TO_PARSE, "maxTimeMS has non-integral value");
     }
@@ -82,7 +82,7 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
 {
     static const struct arg args[] = {
         ARG(struct read_concern, level, "level", ARG_STR, 0),
-        ARG(struct read_concern, after_cluster_time, "afterClusterTime", ARG_TIMESTAMP, 0),
+        ARG(struct read_concern, after_cluster_time, "afterClusterTime", ARG_ANY, 0),
         ARG(struct read_concern, at_cluster_time, "atClusterTime", ARG_TIMESTAMP, 0),
         ARG(struct read_concern, provenance, "provenance", ARG_ANY, 0),
         ARG(struct read_concern, after_op_time, "afterOpTime", ARG_DOC, 0),
@@ -97,6 +97,9 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
     if (v.type != BT_DOCUMENT)
         return cmd_wrong_type(r->def->name, "readConcern", v, "object", e);
     TRY(cmd_fields(bval_doc(v), "readConcern", args, ARRAY_LEN(args), &c, e));
+    if (!bval_is_missing(c.after_cluster_time) && c.after_cluster_time.type != BT_TIMESTAMP)
+        return cmd_wrong_type("readConcern", "afterClusterTime", c.after_cluster_time, "timestamp",
+                              e);
     if (c.level.p)
         for (; i < ARRAY_LEN(levels) && !slice_eq_str(c.level, levels[i]); i++)
             ;
@@ -124,6 +127,20 @@ struct write_concern {
     struct bval w, j, fsync, provenance, wtimeout; /* MongoDB takes any wtimeout */
 };
 
+static RC check_tags(struct bdoc tags, struct err *e)
+{
+    struct biter it;
+
+    if (bdoc_is_empty(tags))
+        FAIL(e, ERR_FAILED_TO_PARSE, "tagged write concern requires tags");
+    biter_init(&it, tags);
+    while (biter_next(&it))
+        if (!bval_is_number(it.val))
+            FAIL(e, ERR_FAILED_TO_PARSE,
+                 "tags must be a single level document with only number values");
+    return RC_OK;
+}
+
 static RC parse_w(struct cmd_req *r, struct bval w, struct err *e)
 {
     if (bval_is_number(w)) {
@@ -144,8 +161,11 @@ static RC parse_w(struct cmd_req *r, struct bval w, struct err *e)
                  "cannot use non-majority 'w' mode when a host is not a member of a replica set");
         return RC_OK;
     }
+    if (w.type == BT_NULL) /* an empty mode */
+        FAIL(e, ERR_BAD_VALUE,
+             "cannot use non-majority 'w' mode when a host is not a member of a replica set");
     if (w.type == BT_DOCUMENT)
-        return RC_OK; /* tags: one node has them all */
+        return check_tags(bval_doc(w), e); /* one node has them all */
     FAIL(e, ERR_FAILED_TO_PARSE, "w has to be a number, string, or object; found: %s",
          btype_name(w.type));
 }
@@ -175,8 +195,10 @@ static RC parse_write_concern(struct cmd_req *r, struct bval v, struct err *e)
         return cmd_wrong_type("writeConcern", "fsync", c.fsync, "bool", e);
     if (!(r->def->flags & CMD_WRITE_CONCERN))
         FAIL(e, ERR_INVALID_OPTIONS, "Command does not support writeConcern");
-    if (!bval_is_missing(c.w) && c.w.type != BT_NULL)
+    if (!bval_is_missing(c.w))
         TRY(parse_w(r, c.w, e));
+    if (bval_is_number(c.wtimeout) && cmd_i64(c.wtimeout) > INT32_MAX)
+        FAIL(e, ERR_FAILED_TO_PARSE, "wtimeout must be a 32-bit integer");
     bool journal = !bval_is_nullish(c.j) && bval_truthy(c.j);
     if (r->w0 && journal)
         r->w0 = false;

@@ -35,8 +35,8 @@ RC cmd__rename_auth(struct cmd_req *r, struct err *e)
     return RC_OK;
 }
 
-static RC copy_documents(struct cmd_req *r, struct catalog_coll *from, struct catalog_coll *to,
-                         struct err *e)
+RC cmd_copy_documents(struct cmd_req *r, struct catalog_coll *from, struct catalog_coll *to,
+                      struct err *e)
 {
     struct qctx q;
     struct exec *x;
@@ -106,7 +106,7 @@ static RC across_databases(struct cmd_req *r, struct catalog_coll *from, const s
     const char *tmp = arena_printf(r->arena, "%.*s.tmp%s.renameCollection", (int)to->db.len,
                                    to->db.p, buf_cstr(&hex));
     TRY(coll_create(r->node->catalog, slice_str(tmp), from->options, &copy, e));
-    rc_t rc = copy_documents(r, from, copy, e);
+    rc_t rc = cmd_copy_documents(r, from, copy, e);
     if (!rc.failed)
         rc = cmd_copy_indexes(from, copy, e);
     if (!rc.failed)

@@ -190,15 +190,17 @@ static RC validate(struct coll_txn *w, struct bdoc doc, const struct bdoc *old, 
     return rc;
 }
 
-/* A capped collection removes its oldest documents until the new one fits. */
-static RC trim_capped(struct coll_txn *w, struct arena *a, struct err *e)
+RC coll_trim(struct coll_txn *w, int max, struct arena *a, bool *more, struct err *e)
 {
     struct rt *rt = w->rt;
     uint8_t lower[8], upper[8];
 
+    *more = false;
+    if (!rt->capped)
+        return RC_OK;
     put_be64(lower, w->x->ident);
     put_be64(upper, w->x->ident + 1);
-    for (;;) {
+    for (int n = 0;; n++) {
         AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
         AUTO(buf_fini) struct buf old = BUF_INIT;
         int64_t docs = atomic_load(&rt->n_docs) + w->d_docs,
@@ -206,6 +208,9 @@ static RC trim_capped(struct coll_txn *w, struct arena *a, struct err *e)
         bool valid;
         if (docs <= 1 || ((rt->capped_docs == 0 || docs <= rt->capped_docs) &&
                           (rt->capped_bytes == 0 || bytes <= rt->capped_bytes)))
+            return RC_OK;
+        *more = n == max;
+        if (*more)
             return RC_OK;
         struct store_cursor_opts o = { .space = STORE_RECORDS,
                                        .lower = SLICE(lower, 8),
@@ -239,7 +244,8 @@ RC coll_insert(struct coll_txn *w, struct bdoc doc, struct arena *a, struct err 
     w->d_docs++;
     w->d_bytes += doc.len;
     w->written += doc.len;
-    return w->rt->capped ? trim_capped(w, a, e) : RC_OK;
+    bool more; /* a capped collection removes its oldest documents until the new one fits */
+    return coll_trim(w, INT32_MAX, a, &more, e);
 }
 
 RC coll_lock(struct coll_txn *w, uint64_t rid, struct bdoc *doc, struct err *e)

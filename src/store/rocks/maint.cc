@@ -112,6 +112,18 @@ extern "C" RC store_drop_range(struct store *s, enum store_space sp, struct slic
     return RC_OK;
 }
 
+extern "C" RC store_compact_range(struct store *s, enum store_space sp, struct slice lower,
+                                  struct slice upper, struct err *e)
+{
+    rocksdb::Slice from = store_rocks::to_slice(lower), to = store_rocks::to_slice(upper);
+    rocksdb::CompactRangeOptions o;
+
+    TRY(store__writable(s, e));
+    o.exclusive_manual_compaction = false;
+    o.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kIfHaveCompactionFilter;
+    return result(s->db->CompactRange(o, s->cf[sp], &from, &to), "compact", e);
+}
+
 extern "C" RC store_checkpoint(struct store *s, const char *dir, struct err *e)
 {
     std::unique_ptr<rocksdb::Checkpoint> point;

@@ -298,6 +298,23 @@ static void a_dropped_range_is_gone_for_good(void **state)
     assert_string_equal(out, "agi");
 }
 
+static void a_compacted_range_keeps_its_keys(void **state)
+{
+    struct fix *f = *state;
+    char out[256];
+
+    for (const char *p = "acegi"; *p; p++)
+        put1(f->s, STORE_RECORDS, (char[]){ *p, 0 }, "v", STORE_NOSYNC);
+    OK(store_drop_range(f->s, STORE_RECORDS, SLICE_LIT("b"), SLICE_LIT("d"), &err));
+    OK(store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"), &err));
+    keys_of(f->s, NULL, NULL, "", "", false, out);
+    assert_string_equal(out, "aegi");
+    OK(store_close(f->s, &err));
+    f->s = open_at(f->dir, f->k);
+    keys_of(f->s, NULL, NULL, "", "", false, out);
+    assert_string_equal(out, "aegi");
+}
+
 static void idents_are_never_given_twice(void **state)
 {
     struct fix *f = *state;
@@ -386,6 +403,7 @@ int main(void)
         T(cursors_keep_to_their_bounds),
         T(cursors_seek),
         T(a_dropped_range_is_gone_for_good),
+        T(a_compacted_range_keeps_its_keys),
         T(idents_are_never_given_twice),
         T(what_was_committed_is_there_after_reopening),
         T(spills_come_back_as_they_were),

@@ -86,6 +86,8 @@ RC coll_lock(struct coll_txn *w, uint64_t rid, struct bdoc *doc, struct err *e);
 RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a,
                struct err *e);
 RC coll_delete(struct coll_txn *w, uint64_t rid, struct bdoc old, struct arena *a, struct err *e);
+/* coll_trim(): a capped collection's oldest documents beyond its bounds go, at most max of them; *more tells whether some are left. */
+RC coll_trim(struct coll_txn *w, int max, struct arena *a, bool *more, struct err *e);
 
 /* coll_backoff(): wait a little before try number n (from 1) after a write conflict. */
 void coll_backoff(int n);
@@ -95,6 +97,9 @@ void coll_record_key(uint8_t out[16], uint64_t ident, uint64_t rid);
 /* coll_entry_rid(): the record id of an index entry, and the tags beside it. key is the whole store key. ERR_CORRUPT. */
 RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid,
                   struct slice *fields, struct slice *tags, struct err *e);
+
+/* coll_compact(): rewrite the collection's tables without what was deleted; *freed is the estimate of bytes that this gave back. [long] */
+RC coll_compact(struct catalog_coll *x, int64_t *freed, struct err *e);
 
 /* coll_validate(): every document against every index, both ways, on one snapshot. [long] */
 struct coll_validation {

@@ -143,6 +143,9 @@ RC store_snapshot_get(struct store *s, struct store_snapshot *snap, enum store_s
 /* store_drop_range(): delete every key in [lower, upper) of a space, durably, outside of transactions (a dropped table). */
 RC store_drop_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
                     struct err *e);
+/* store_compact_range(): rewrite what is in [lower, upper) without what was deleted or replaced; [long]. Readers and writers go on. */
+RC store_compact_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
+                       struct err *e);
 /* store_checkpoint(): a consistent copy in a directory that does not exist yet (hard links where it can), encrypted as it is, with its own anchor;
  * [long]. It opens like any store. A directory without ANCHOR is one that was not finished. */
 RC store_checkpoint(struct store *s, const char *dir, struct err *e);

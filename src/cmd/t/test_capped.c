@@ -1,0 +1,124 @@
+/* test_capped.c - convertToCapped, cloneCollectionAsCapped, compact, validateDBMetadata. */
+#include "cmd_fixture.h"
+
+static void fill(struct fixture *f, const char *coll, int n)
+{
+    char command[256];
+
+    for (int i = 0; i < n; i++) {
+        snprintf(command, sizeof(command),
+                 "{\"insert\": \"%s\", \"documents\": [{\"_id\": %d, \"x\": \"%080d\"}]}", coll, i,
+                 i);
+        CHECK_CODE(run_json(f, "t", command), 0);
+    }
+}
+
+static void test_convert(void **state)
+{
+    struct fixture *f = *state;
+    struct bdoc r;
+
+    fill(f, "a", 20);
+    CHECK_CODE(run_json(f, "t",
+                        "{\"createIndexes\": \"a\", \"indexes\": [{\"key\": {\"x\": 1}, "
+                        "\"name\": \"x_1\"}]}"),
+               0);
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": \"a\", \"size\": 1000}"), 0);
+    r = run_json(f, "t", "{\"find\": \"a\"}");
+    CHECK_I64(r, "cursor.firstBatch.0._id", 10); /* 1024 bytes hold ten documents of 102 */
+    assert_int_equal(bdoc_count(bval_doc(at(r, "cursor.firstBatch"))), 10);
+    r = run_json(f, "t", "{\"collStats\": \"a\"}");
+    CHECK_I64(r, "maxSize", 1024);
+    CHECK_I64(r, "nindexes", 1);
+    CHECK_I64(r, "count", 10);
+    fill(f, "b", 1);
+    CHECK_CODE(run_json(f, "t",
+                        "{\"insert\": \"a\", \"documents\": [{\"_id\": 99, \"x\": \"y\"}]}"),
+               0);
+    r = run_json(f, "t", "{\"validate\": \"a\"}");
+    assert_true(bval_bool(at(r, "valid")));
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": \"nope\", \"size\": 1000}"), 26);
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": \"b\"}"), 72);
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": \"b\", \"size\": 0.9}"), 72);
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": \"b\", \"size\": 1e300}"), 2);
+    CHECK_CODE(run_json(f, "t", "{\"convertToCapped\": 1, \"size\": 1}"), 73);
+}
+
+static void test_clone(void **state)
+{
+    struct fixture *f = *state;
+    struct bdoc r;
+
+    fill(f, "a", 20);
+    CHECK_CODE(
+        run_json(f, "t",
+                 "{\"cloneCollectionAsCapped\": \"a\", \"toCollection\": \"c\", \"size\": 600}"),
+        0);
+    r = run_json(f, "t", "{\"collStats\": \"c\"}");
+    CHECK_I64(r, "maxSize", 768);
+    CHECK_I64(r, "count", 7);
+    CHECK_I64(run_json(f, "t", "{\"count\": \"a\"}"), "n", 20);
+    CHECK_CODE(
+        run_json(f, "t",
+                 "{\"cloneCollectionAsCapped\": \"a\", \"toCollection\": \"c\", \"size\": 600}"),
+        48);
+    CHECK_CODE(run_json(f, "t", "{\"cloneCollectionAsCapped\": \"a\", \"size\": 600}"), 14);
+    CHECK_CODE(
+        run_json(f, "t",
+                 "{\"cloneCollectionAsCapped\": \"a\", \"toCollection\": \"$x\", \"size\": 6}"),
+        73);
+}
+
+static void test_compact(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, "a", 20);
+    CHECK_I64(run_json(f, "t", "{\"compact\": \"a\"}"), "bytesFreed", 0);
+    CHECK_I64(run_json(f, "t", "{\"count\": \"a\"}"), "n", 20);
+    CHECK_I64(run_json(f, "t", "{\"compact\": \"a\", \"dryRun\": true}"), "estimatedBytesFreed", 0);
+    CHECK_CODE(run_json(f, "t", "{\"compact\": \"nope\"}"), 26);
+    CHECK_CODE(run_json(f, "t", "{\"compact\": \"a\", \"freeSpaceTargetMB\": 0}"), 2);
+    CHECK_CODE(run_json(f, "t", "{\"compact\": \"a\", \"writeConcern\": {}}"), 72);
+    CHECK_CODE(run_json(f, "t",
+                        "{\"convertToCapped\": \"a\", \"size\": 9, \"writeConcern\": {\"w\": {}}}"),
+               9);
+}
+
+static void test_metadata(void **state)
+{
+    struct fixture *f = *state;
+    struct bdoc r;
+
+    CHECK_CODE(run_json(f, "t",
+                        "{\"createIndexes\": \"a\", \"indexes\": [{\"key\": {\"x\": 1}, "
+                        "\"name\": \"x_1\", \"sparse\": true}]}"),
+               0);
+    r = run_json(f, "admin",
+                 "{\"validateDBMetadata\": 1, \"db\": \"t\", "
+                 "\"apiParameters\": {\"version\": \"1\", \"strict\": true}}");
+    CHECK_CODE(r, 0);
+    CHECK_I64(r, "apiVersionErrors.0.code", 323);
+    assert_int_equal(bdoc_count(bval_doc(at(r, "apiVersionErrors"))), 1);
+    r = run_json(f, "admin",
+                 "{\"validateDBMetadata\": 1, \"db\": \"t\", \"collection\": \"b\", "
+                 "\"apiParameters\": {\"version\": \"1\", \"strict\": true}}");
+    assert_int_equal(bdoc_count(bval_doc(at(r, "apiVersionErrors"))), 0);
+    CHECK_CODE(run_json(f, "admin", "{\"validateDBMetadata\": 1}"), 40414);
+    CHECK_CODE(run_json(f, "admin",
+                        "{\"validateDBMetadata\": 1, \"db\": \"a b\", "
+                        "\"apiParameters\": {\"version\": \"1\"}}"),
+               13280);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_convert, fixture_clean),
+        cmocka_unit_test_setup(test_clone, fixture_clean),
+        cmocka_unit_test_setup(test_compact, fixture_clean),
+        cmocka_unit_test_setup(test_metadata, fixture_clean),
+    };
+
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+}
