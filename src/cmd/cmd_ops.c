@@ -120,9 +120,16 @@ struct listing {
 
 static void write_command(const struct cmd_op *op, struct bw *w)
 {
-    if (op->def->flags & CMD_NO_LOG || op->body.len > COMMAND_SHOWN_MAX) {
+    bool secret = op->def->flags & CMD_NO_LOG;
+
+    if (secret || op->body.len > COMMAND_SHOWN_MAX) {
+        struct bval comment = secret ? BVAL_MISSING : bdoc_get(op->body, "comment");
+
         bw_doc_begin(w, "command");
         bw_str(w, "$truncated", op->def->name);
+        /* by which its sender knows it */
+        if (comment.type == BT_STRING && bval_str(comment).len <= COMMAND_SHOWN_MAX)
+            bw_val(w, "comment", comment);
         bw_doc_end(w);
     } else {
         bw_doc(w, "command", op->body);
