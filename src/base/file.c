@@ -129,6 +129,15 @@ RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct
     return dir_sync(dir, e);
 }
 
+RC file_remove(const char *path, struct err *e)
+{
+    AUTO(mem_freep) char *dir = parent_of(path);
+    int fault = fault_hit("file.remove");
+    if (fault || (unlink(path) < 0 && errno != ENOENT))
+        return file_err(e, fault ? fault : errno, "remove", path);
+    return dir_sync(dir, e);
+}
+
 RC dir_make(const char *path, mode_t mode, struct err *e)
 {
     AUTO(mem_freep) char *copy = mem_strdup(path);
@@ -161,13 +170,6 @@ bool path_same_device(const char *a, const char *b)
 {
     struct stat sa, sb;
     return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev;
-}
-
-bool path_same_file(const char *a, const char *b)
-{
-    struct stat sa, sb;
-    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
-           sa.st_ino == sb.st_ino;
 }
 
 void fd_close(int fd)

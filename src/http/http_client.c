@@ -160,12 +160,13 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
         return 0;
     }
     if (slice_has_prefix(line, SLICE_LIT("HTTP/"))) { /* an interim answer may have come before */
-        a->content_type[0] = a->request_id[0] = a->challenge[0] = 0;
+        a->content_type[0] = a->request_id[0] = a->challenge[0] = a->region[0] = 0;
         a->date_s = 0;
         a->retry_after_s = -1;
     } else if (header_value(line, "Content-Type", a->content_type, sizeof a->content_type) ||
                header_value(line, "x-ms-request-id", a->request_id, sizeof a->request_id) ||
-               header_value(line, "WWW-Authenticate", a->challenge, sizeof a->challenge)) {
+               header_value(line, "WWW-Authenticate", a->challenge, sizeof a->challenge) ||
+               header_value(line, "x-ms-keyvault-region", a->region, sizeof a->region)) {
         return line.len;
     } else if (header_value(line, "Date", text, sizeof text)) {
         time_t when = curl_getdate(text, NULL);

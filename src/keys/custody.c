@@ -416,6 +416,18 @@ RC custody_read_target(const struct custody_config *c, struct probe_target *out,
     return RC_OK;
 }
 
+RC custody_root(const char *dir, struct custody_root *out, struct err *e)
+{
+    AUTO(env_loaded_fini) struct env_loaded l = { 0 };
+
+    memset(out, 0, sizeof(*out));
+    TRY(env_files_load(dir, &l, e));
+    out->mode = l.env->mode;
+    memcpy(out->version, l.env->canary.version, sizeof(out->version));
+    memcpy(out->key_sha256, l.env->key_hash, KEY_HASH_LEN);
+    return RC_OK;
+}
+
 /* Looking. */
 
 void custody_probe_target(struct custody *k, struct probe_target *out)

@@ -209,15 +209,17 @@ RC custody_new_generation(struct custody *k, struct err *e)
     return rotate(k, (struct request){ .kind = ROT_REWRAP | ROT_NEW_GENERATION }, e);
 }
 
-RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to,
-                  bool new_generation, struct err *e)
+RC custody_switch(struct custody *k, const struct custody_target *to, struct err *e)
 {
-    struct request r = { .to = to, .mode = mode, .kind = ROT_REWRAP | ROT_SWITCH };
+    struct request r = { .to = to->provider,
+                         .mode = to->mode,
+                         .kind = ROT_REWRAP | ROT_SWITCH,
+                         .version = to->version };
     struct custody_status now;
 
     custody_status(k, &now);
     /* what one root has wrapped is not what the other protects alone */
-    if (new_generation || now.mode != mode)
+    if (to->new_generation || now.mode != to->mode)
         r.kind |= ROT_NEW_GENERATION;
     return rotate(k, r, e);
 }

@@ -173,13 +173,15 @@ void put_info(struct out *o, const struct key_info *i)
     put_text(o, i->kid, sizeof(i->kid) - 1);
     put_label(o, i->kty);
     put_u32(o, (uint32_t)i->bits);
-    put_u8(o, (uint8_t)((i->enabled ? 1 : 0) | (i->can_wrap ? 2 : 0) | (i->can_unwrap ? 4 : 0)));
+    put_u8(o, (uint8_t)((i->enabled ? 1 : 0) | (i->can_wrap ? 2 : 0) | (i->can_unwrap ? 4 : 0) |
+                        (i->grace_malformed ? 8 : 0)));
     put_u64(o, (uint64_t)i->not_before_s);
     put_u64(o, (uint64_t)i->expires_s);
     put_u64(o, (uint64_t)i->server_date_s);
     put_label(o, i->recovery_level);
     put_bytes(o, i->public_sha256, sizeof(i->public_sha256));
     put_u64(o, (uint64_t)i->grace_ms);
+    put_label(o, i->region);
 }
 
 void take_info(struct in *in, struct key_info *i)
@@ -200,10 +202,12 @@ void take_info(struct in *in, struct key_info *i)
     i->enabled = flags & 1;
     i->can_wrap = flags & 2;
     i->can_unwrap = flags & 4;
+    i->grace_malformed = flags & 8;
     i->not_before_s = (int64_t)take_u64(in);
     i->expires_s = (int64_t)take_u64(in);
     i->server_date_s = (int64_t)take_u64(in);
     take_name(in, i->recovery_level, sizeof(i->recovery_level));
     take_bytes(in, i->public_sha256, sizeof(i->public_sha256));
     i->grace_ms = (int64_t)take_u64(in);
+    take_name(in, i->region, sizeof(i->region));
 }

@@ -49,9 +49,8 @@ RC key_info_valid(const struct key_info *i, bool for_wrap, struct err *e)
     return RC_OK;
 }
 
-/* open_canary(): the heart of the probe. */
-static RC open_canary(struct key_provider *p, const struct probe_target *t, bool fresh,
-                      uint64_t deadline_us, struct err *e)
+RC probe_canary(struct key_provider *p, const struct probe_target *t, bool fresh,
+                uint64_t deadline_us, struct err *e)
 {
     AUTO(secret_freep) struct secret *canary = NULL;
     uint8_t mac[CANARY_MAC_LEN];
@@ -88,12 +87,13 @@ static RC probe(struct key_provider *p, const struct probe_target *t, const stru
     struct key_info info = { 0 };
     struct err invalid = { 0 };
 
-    TRY(open_canary(p, t, o->fresh, deadline_us, e));
+    TRY(probe_canary(p, t, o->fresh, deadline_us, e));
     TRY(p->get_key(p, t->canary.version, deadline_us, &info, e));
     if (strcmp(info.version, t->canary.version) != 0)
         FAIL(e, ERR_KEY_BAD_ANSWER, "%s described another version than asked for", p->name);
     out->expires_s = info.expires_s;
     out->grace_ms = info.grace_ms;
+    out->grace_malformed = info.grace_malformed;
     if (!key_info_valid(&info, false, &invalid).failed) {
         if (o->look_newer)
             look_newer(p, t, deadline_us, out);

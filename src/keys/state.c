@@ -196,6 +196,12 @@ unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int6
     return todo;
 }
 
+void ks_discard(struct key_machine *m, struct ks_time now)
+{
+    m->probing = false;
+    schedule(m, now.boot_us + MIN(m->cfg.confirm_us, m->cfg.interval_us), true);
+}
+
 unsigned ks_overdue(struct key_machine *m, struct ks_time now)
 {
     unsigned todo;
@@ -289,11 +295,12 @@ RC ks_restore(struct key_machine *m, const uint8_t boot_id[16], struct slice sav
         (struct ks_time){ same_boot ? get_be64(p + 44) : now.boot_us, (int64_t)get_be64(p + 52) };
     since =
         (struct ks_time){ same_boot ? get_be64(p + 60) : now.boot_us, (int64_t)get_be64(p + 68) };
+    /* the customer's wish holds until a probe has seen what it is now */
+    m->tag_grace_ms = (int64_t)get_be64(p + 76);
     if (m->state == KEY_READY) /* the key was just used: nothing older matters */
         return RC_OK;
     m->have_ok = p[12];
     m->last_ok = last_ok;
-    m->tag_grace_ms = (int64_t)get_be64(p + 76);
     if (p[10] == KEY_INACCESSIBLE) {
         m->since = since;
         m->cause = (enum ks_cause)p[11];

@@ -89,8 +89,14 @@ static RC exchange(struct kms_azure *p, const struct exchange *x, struct http_an
 
 /* ---- the table ---- */
 
+/* What an answer about a key says beside its body. */
+struct beside {
+    int64_t date_s;
+    char region[32];
+};
+
 static RC read_key(struct kms_azure *p, const char *version, uint64_t deadline_us,
-                   struct kmsg_kv_key *out, int64_t *date_s, struct err *e)
+                   struct kmsg_kv_key *out, struct beside *beside, struct err *e)
 {
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     AUTO(buf_fini) struct buf url = BUF_INIT;
@@ -99,21 +105,24 @@ static RC read_key(struct kms_azure *p, const char *version, uint64_t deadline_u
     struct exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
     TRY(exchange(p, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
-    *date_s = a.date_s ? a.date_s : clock_real_s();
+    beside->date_s = a.date_s ? a.date_s : clock_real_s();
+    kmsg_printable(a.region, beside->region, sizeof beside->region);
     return kmsg_kv_read_key(&r, &p->target, version, out, e);
 }
 
-static RC describe(const struct kmsg_kv_key *k, int64_t date_s, struct key_info *out, struct err *e)
+static RC describe(const struct kmsg_kv_key *k, const struct beside *beside, struct key_info *out,
+                   struct err *e)
 {
     struct rsa_public pub = { .n_len = k->n_len, .e_len = k->e_len };
     struct key_info i = {
         .enabled = k->enabled,
         .not_before_s = k->not_before_s,
         .expires_s = k->expires_s,
-        .server_date_s = date_s,
+        .server_date_s = beside->date_s,
         .can_wrap = k->can_wrap,
         .can_unwrap = k->can_unwrap,
         .grace_ms = k->has_grace ? k->grace_ms : -1,
+        .grace_malformed = k->grace_malformed,
     };
     struct err inner = { 0 };
 
@@ -130,6 +139,7 @@ static RC describe(const struct kmsg_kv_key *k, int64_t date_s, struct key_info 
     memcpy(i.kid, k->kid, sizeof i.kid);
     memcpy(i.kty, k->kty, sizeof i.kty);
     memcpy(i.recovery_level, k->recovery_level, sizeof i.recovery_level);
+    memcpy(i.region, beside->region, sizeof i.region);
     *out = i;
     return RC_OK;
 }
@@ -149,16 +159,16 @@ static RC azure_get_key(struct key_provider *table, const char *version, uint64_
 {
     struct kms_azure *p = azure_of(table);
     struct kmsg_kv_key k;
-    int64_t date_s;
+    struct beside beside;
 
     memset(out, 0, sizeof *out);
     if (version && !is_version(version))
         FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
     mutex_lock(&p->lock);
-    rc_t rc = read_key(p, version ? version : "", deadline_us, &k, &date_s, e);
+    rc_t rc = read_key(p, version ? version : "", deadline_us, &k, &beside, e);
     mutex_unlock(&p->lock);
     if (!rc.failed)
-        rc = describe(&k, date_s, out, e);
+        rc = describe(&k, &beside, out, e);
     if (rc.failed)
         name_key(p, e);
     return rc;
@@ -172,9 +182,9 @@ static RC wrap_locked(struct kms_azure *p, const char *version, const struct sec
     AUTO(buf_wipe) struct buf body = BUF_INIT;
     AUTO(buf_fini) struct buf value = BUF_INIT;
     struct kmsg_kv_key k;
-    int64_t date_s;
+    struct beside beside;
 
-    TRY(read_key(p, version, deadline_us, &k, &date_s, e));
+    TRY(read_key(p, version, deadline_us, &k, &beside, e));
     kmsg_kv_url(&p->target, k.version, "wrapkey", &url);
     kmsg_kv_body(SLICE(secret_view(plain), secret_len(plain)), &body);
     struct exchange x = {

@@ -190,7 +190,7 @@ def test_clusters_are_listed_and_their_keys_shown(installation):
     listed = json.loads(installation.coffer("cluster", "list", "-o", "json").stdout)
     assert [(c["name"], c["mode"], c["state"]) for c in listed] == [("cmk", "cmk", "Ready"), ("smk", "smk", "Ready")]
     shown = json.loads(installation.coffer("cluster", "key", "show", "cmk", "-o", "json").stdout)
-    assert shown["key"]["url"] in installation.env()["KEY_ID"] and shown["key"]["version"]
+    assert shown["configuration"]["key-url"] in installation.env()["KEY_ID"] and shown["key"]["version"]
     assert "version: " in installation.coffer("cluster", "key", "show", "--node=smk").stdout
     assert "no cluster" in installation.coffer("cluster", "key", "show", "other", check=False).stderr
     installation.coffer("down")

@@ -56,6 +56,7 @@ def test_mistakes_are_named(cmk_node, name, fields, code):
 
 def test_what_needs_keys_is_refused_while_sealed(cmk_node, vault, tmp_path):
     vault.disable()
+    cmk_node.wait_event("keySealed")  # the image with the keys says Inaccessible already while it goes
     cmk_node.wait_state("Inaccessible")
     assert cmk_node.admin("backup", dir=str(tmp_path / "b"))["code"] == 9900021
     shown = cmk_node.admin("keyShow")

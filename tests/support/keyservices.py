@@ -426,7 +426,7 @@ class AzureVault(KeyService):
             n = key.public_key().public_numbers()
             return 200, {"key": {"kid": kid, "kty": "RSA", "key_ops": ["wrapKey", "unwrapKey"],
                                  "n": b64url(n.n.to_bytes(256, "big")), "e": "AQAB"},
-                         "attributes": {"enabled": not self.disabled, "created": 1, "updated": 1, "recoveryLevel": "Recoverable+Purgeable"},
+                         "attributes": {"enabled": not self.disabled, "created": 1, "updated": 1, "recoveryLevel": "Recoverable"},
                          "tags": self.tags}
         self.expect(q.headers["Content-Type"] == "application/json", "content type")
         body = q.json()

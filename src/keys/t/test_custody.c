@@ -226,6 +226,7 @@ static void retiring(void **state)
 /* From the service root to the customer's key: a new generation, and the old one is marked. */
 static void switching(void **state)
 {
+    struct custody_target to = { .mode = KEY_MODE_CMK, .provider = &s.vault.p };
     struct fake_vault service;
     struct custody_status st;
     struct err e = { 0 };
@@ -236,12 +237,12 @@ static void switching(void **state)
     s.cfg.provider = &service.p;
     scene_create(&s);
     s.vault.fail = ERR_KEY_DENIED;
-    assert_true(custody_switch(s.k, KEY_MODE_CMK, &s.vault.p, false, &e).failed);
+    assert_true(custody_switch(s.k, &to, &e).failed);
     assert_int_equal(e.code, ERR_KEY_DENIED);
     assert_int_equal(status().mode, KEY_MODE_SMK);
     s.vault.fail = ERR_NONE;
     err_reset(&e);
-    scene_must(custody_switch(s.k, KEY_MODE_CMK, &s.vault.p, false, &e), &e);
+    scene_must(custody_switch(s.k, &to, &e), &e);
     st = status();
     assert_int_equal(st.mode, KEY_MODE_CMK);
     assert_int_equal(st.current, 2);

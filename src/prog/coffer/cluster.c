@@ -91,11 +91,43 @@ RC coffer_cluster_list(struct coffer *c, int argc, char **argv, struct err *e)
     return talk_print(c, bdoc_get(bw_finish(&w), "list"), e);
 }
 
-/* ---- operations that take no field, or those of the command line ---- */
+/* ---- operations that take fields from the command line -------------------------------------------------------------- */
 
 static const char *cluster_of(int argc, char **argv)
 {
     return argc > 0 ? argv[0] : NULL;
+}
+
+/* The settings that are fields of an operation, under the same name. */
+static const int key_fields[] = {
+    CS_KEY_URL,        CS_KEY_CA_FILE,       CS_KEY_PROXY, CS_KEY_AUDIENCE, CS_TOKEN_SOURCE,
+    CS_TOKEN_ENDPOINT, CS_TOKEN_SECRET_FILE, CS_CLIENT_ID, CS_TENANT_ID,
+};
+
+/* put_setting(): as a field, when it was given. The node has another working directory than we do, so paths are made absolute. */
+static RC put_setting(const struct coffer *c, int row, struct bw *w, struct err *e)
+{
+    const struct setting_def *d = settings_def(c->settings, row);
+    AUTO(mem_freep) char *path = NULL;
+
+    if (settings_is_default(c->settings, row))
+        return RC_OK;
+    if (d->type == SET_T_BOOL) {
+        bw_bool(w, d->name, settings_bool(c->settings, row));
+        return RC_OK;
+    }
+    const char *value = settings_str(c->settings, row);
+    if ((d->flags & SET_PATH) && *value)
+        TRY(coffer_absolute(value, &path, e));
+    bw_str(w, d->name, path ? path : value);
+    return RC_OK;
+}
+
+static RC put_key(const struct coffer *c, struct bw *w, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(key_fields); i++)
+        TRY(put_setting(c, key_fields[i], w, e));
+    return RC_OK;
 }
 
 RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e)
@@ -115,5 +147,59 @@ RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e)
 
     bw_init(&w, &space);
     bw_str(&w, "op", "keyShow");
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}
+
+/* A key that would not do is listed, and is a failure of the command: scripts look at its status. */
+RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bdoc answer;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "keyCheck");
+    TRY(put_key(c, &w, e));
+    TRY(talk(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, a, &answer, e));
+    TRY(talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e));
+    struct bval usable = bdoc_get(answer, "usable");
+    if (usable.type != BT_BOOL || !bval_bool(usable))
+        FAIL(e, ERR_KEY_DENIED, "the key breaks the rules whose verdict is \"failed\"");
+    return RC_OK;
+}
+
+RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "keySet");
+    TRY(put_key(c, &w, e));
+    TRY(put_setting(c, CS_COMPROMISED, &w, e));
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}
+
+RC coffer_key_switch(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "keySwitch");
+    TRY(put_setting(c, CS_KEY_MODE, &w, e));
+    TRY(put_key(c, &w, e));
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}
+
+RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "keyFollow");
+    TRY(put_setting(c, CS_COMPROMISED, &w, e));
     return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
 }

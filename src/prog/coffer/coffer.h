@@ -37,8 +37,11 @@ RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_list(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_key_switch(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_vault(struct coffer *c, int argc, char **argv, struct err *e);
-RC coffer_inspect(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e);
 
 /* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */

@@ -43,9 +43,6 @@ static const struct {
     { "restore", "DIRECTORY",
       "start the stopped node, whose data directory is empty or gone, from a backup",
       coffer_restore },
-    { "inspect", "DIRECTORY",
-      "every file of a data directory or backup: what it is, and that none of it is in the clear",
-      coffer_inspect },
     { "cluster list", "", "the clusters of the installation and the state of each",
       coffer_cluster_list },
     { "cluster status", "[CLUSTER]", "one cluster: its state, keys and census",
@@ -53,6 +50,18 @@ static const struct {
     { "cluster key show", "[CLUSTER]",
       "the key that wraps the SMK: versions in use and still needed, last wrap, next probe",
       coffer_key_show },
+    { "cluster key check", "[CLUSTER]",
+      "would the key do? Every rule is looked at, nothing is changed; --key-url=... for another one",
+      coffer_key_check },
+    { "cluster key set", "[CLUSTER]",
+      "another key, vault or identity: --key-url=... --client-id=...; what is not given stays",
+      coffer_key_set },
+    { "cluster key switch", "[CLUSTER]",
+      "--key-mode=cmk --key-url=... from the service's key to the customer's; --key-mode=smk back",
+      coffer_key_switch },
+    { "cluster key follow", "[CLUSTER]",
+      "take the newest version of the key now; --compromised: make a new SMK as well",
+      coffer_key_follow },
     { "vault", "COMMAND ...",
       "the embedded vault's tenants, identities and access; see coffer vault help", coffer_vault },
 };
@@ -107,7 +116,7 @@ static void print_help(const struct settings *s)
     printf(
         "coffer - the command line of a CofferDB installation\n\nusage: coffer COMMAND [OPERAND] [--SETTING=VALUE ...]\n\ncommands:\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        printf("  %-18s %-10s %s\n", commands[i].name, commands[i].operands, commands[i].what);
+        printf("  %-19s %-10s %s\n", commands[i].name, commands[i].operands, commands[i].what);
     printf("\nsettings:\n");
     settings_print_help(s, stdout);
 }

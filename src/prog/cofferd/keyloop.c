@@ -24,14 +24,19 @@ struct keyloop {
     struct key_provider *prober; /* the thread's alone */
     pthread_t thread;
     uint8_t boot_id[16];
-    uint64_t follow_due_boot_us; /* the thread's alone */
+    atomic_uint_least64_t epoch; /* odd while the key is being changed */
 
     struct mutex lock;
     struct cond wake;
     struct key_machine m; /* guarded by lock */
     bool stopping;        /* guarded by lock */
-    struct err last_err;  /* guarded by lock: of the last probe that was not OK */
-    int64_t expires_s;    /* guarded by lock: of the version in use */
+    bool active;          /* guarded by lock: there is a customer's key */
+    /* guarded by lock: the prober is of a configuration that counts no more */
+    bool reload;
+    uint64_t follow_due_boot_us; /* guarded by lock */
+    bool tag_malformed;          /* guarded by lock: and told */
+    struct err last_err;         /* guarded by lock: of the last probe that was not OK */
+    int64_t expires_s;           /* guarded by lock: of the version in use */
 };
 
 static void save_machine(struct keyloop *k)
@@ -69,10 +74,43 @@ static RC read_target(struct keyloop *k, struct probe_target *out, struct err *e
     TRY(making_read(k->c.process, &making, e));
     struct custody_config cc = { .dir = k->c.process->data_dir,
                                  .pin_path = k->c.process->pin_path,
-                                 .mode = k->c.process->mode,
+                                 .mode = process_mode(k->c.process),
                                  .adopt = making == MAKING_RESTORE ||
                                           settings_bool(k->c.process->set, SET_ADOPT) };
     return custody_read_target(&cc, out, e);
+}
+
+/* The prober of the configuration in force. */
+static RC have_prober(struct keyloop *k, struct err *e)
+{
+    struct keyconf conf;
+    mutex_lock(&k->lock);
+    bool reload = k->reload;
+    k->reload = false;
+    mutex_unlock(&k->lock);
+    if (reload)
+        provider_freep(&k->prober);
+    if (k->prober)
+        return RC_OK;
+    process_conf(k->c.process, &conf);
+    rc_t rc = provider_for_probe(&conf, &k->prober, e);
+    keyconf_fini(&conf);
+    return rc;
+}
+
+/* A new version is to be seen within the follow interval: so it is looked for now when the next probe would be too late. */
+static bool look_for_newer(struct keyloop *k)
+{
+    struct settings *s = k->c.process->set;
+    if (!k->c.custody)
+        return false;
+    uint64_t now = clock_boot_us();
+    mutex_lock(&k->lock);
+    bool due = now + settings_us(s, SET_PROBE_INTERVAL) >= k->follow_due_boot_us;
+    if (due)
+        k->follow_due_boot_us = now + settings_us(s, SET_KEY_FOLLOW_INTERVAL);
+    mutex_unlock(&k->lock);
+    return due;
 }
 
 static void probe(struct keyloop *k, bool fresh, struct probe_result *out)
@@ -81,17 +119,13 @@ static void probe(struct keyloop *k, bool fresh, struct probe_result *out)
     struct err e = { 0 };
     struct settings *s = k->c.process->set;
     *out = (struct probe_result){ .cls = PROBE_BAD, .grace_ms = -1 };
-    if (read_target(k, &target, &e).failed ||
-        (!k->prober && provider_for_probe(k->c.process, &k->prober, &e).failed)) {
+    if (read_target(k, &target, &e).failed || have_prober(k, &e).failed) {
         out->err = e;
         return;
     }
-    uint64_t now = clock_boot_us();
     struct probe_options o = { .fresh = fresh,
                                .timeout_us = settings_us(s, SET_PROBE_TIMEOUT),
-                               .look_newer = k->c.custody && now >= k->follow_due_boot_us };
-    if (o.look_newer)
-        k->follow_due_boot_us = now + settings_us(s, SET_KEY_FOLLOW_INTERVAL);
+                               .look_newer = look_for_newer(k) };
     probe_run(k->prober, &target, &o, out);
 }
 
@@ -108,26 +142,16 @@ static void report_probe(const struct probe_result *r, unsigned actions)
     log_err(actions & KS_ALARM ? EV_KEY_ALARM : EV_KEY_PROBE_FAILED, &r->err, kv, ARRAY_LEN(kv));
 }
 
-/* The key has a newer version: wrap the SMKs to it, in the helper. A failure changes nothing and is tried again. */
-static void follow(struct keyloop *k, const struct probe_result *r)
+/* The customer wanted to shorten the grace period and did not manage to: that is told once. */
+static void report_tag(struct keyloop *k, bool malformed)
 {
-    AUTO(provider_freep) struct key_provider *helper = NULL;
-    struct custody_status st;
-    struct err e = { 0 };
-    if (provider_for_smk(k->c.process, &helper, &e).failed)
-        goto failed;
-    custody_set_provider(k->c.custody, helper);
-    rc_t rc = custody_rewrap(k->c.custody, r->newest, &e);
-    custody_set_provider(k->c.custody, NULL);
-    if (rc.failed)
-        goto failed;
-    custody_status(k->c.custody, &st);
-    metric_add(M_KEY_REWRAPS, 1);
-    log_event(EV_KEY_REWRAPPED, KV_STR("version", st.version), KV_U64("envelope", st.sequence));
-    k->c.on_rewrapped(k->c.arg, st.sequence);
-    return;
-failed:
-    log_err(EV_KEY_REWRAP_FAILED, &e, NULL, 0);
+    mutex_lock(&k->lock);
+    bool news = malformed && !k->tag_malformed;
+    k->tag_malformed = malformed;
+    mutex_unlock(&k->lock);
+    if (news)
+        log_event(EV_KEY_TAG_MALFORMED,
+                  KV_U64("graceMillis", settings_us(k->c.process->set, SET_GRACE_PERIOD) / 1000));
 }
 
 static void handoff_of(struct keyloop *k, const struct probe_result *r, struct handoff *out)
@@ -146,14 +170,22 @@ static void handoff_of(struct keyloop *k, const struct probe_result *r, struct h
 static bool round_of(struct keyloop *k, bool fresh)
 {
     struct probe_result r;
+    uint64_t before = atomic_load(&k->epoch);
     probe(k, fresh, &r);
     mutex_lock(&k->lock);
+    if (r.cls != PROBE_OK && (before % 2 || atomic_load(&k->epoch) != before)) {
+        ks_discard(&k->m, ks_now());
+        mutex_unlock(&k->lock);
+        return true;
+    }
     unsigned actions = ks_probed(&k->m, r.cls, fresh, r.grace_ms, ks_now());
     k->last_err = r.err;
     k->expires_s = r.expires_s;
     metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(ks_grace_left_us(&k->m, ks_now()) / 1000));
     mutex_unlock(&k->lock);
     report_probe(&r, actions);
+    if (r.cls == PROBE_OK)
+        report_tag(k, r.grace_malformed);
     if (actions & KS_SAVE)
         save_machine(k);
     if (actions & KS_SEAL) {
@@ -167,7 +199,7 @@ static bool round_of(struct keyloop *k, bool fresh)
         return false;
     }
     if (r.cls == PROBE_OK && r.newer && k->c.custody)
-        follow(k, &r);
+        k->c.on_newer(k->c.arg, r.newest);
     return true;
 }
 
@@ -177,6 +209,10 @@ static void *loop(void *arg)
     bool deciding = true;
     mutex_lock(&k->lock);
     while (deciding && !k->stopping) {
+        if (!k->active) {
+            cond_wait(&k->wake, &k->lock);
+            continue;
+        }
         struct ks_plan plan = ks_next(&k->m);
         uint64_t now = clock_boot_us();
         if (plan.due_boot_us > now) {
@@ -194,10 +230,10 @@ static void *loop(void *arg)
     return NULL;
 }
 
-RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct err *e)
+/* A new machine: the state that this image starts in, or a key that was just put to use. */
+static RC begin_machine(struct keyloop *k, enum key_state state, struct err *e)
 {
-    *out = NULL;
-    struct settings *s = c->process->set;
+    struct settings *s = k->c.process->set;
     uint64_t seed;
     TRY(random_bytes(&seed, sizeof(seed), e));
     struct ks_config cfg = KS_CONFIG_DEFAULT;
@@ -206,18 +242,31 @@ RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct er
     cfg.confirm_us = settings_us(s, SET_CONFIRM_DELAY);
     cfg.grace_us = settings_us(s, SET_GRACE_PERIOD);
     cfg.overdue_us = settings_us(s, SET_PROBE_TIMEOUT) * 2;
+    ks_init(&k->m, &cfg, state, ks_now(), seed);
+    return RC_OK;
+}
+
+RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct err *e)
+{
+    *out = NULL;
     struct keyloop *k = NEW(struct keyloop);
     k->c = *c;
+    if (begin_machine(k, c->state, e).failed) {
+        mem_free(k);
+        return RC_FAILED;
+    }
     mutex_init(&k->lock);
     cond_init(&k->wake);
     ks_boot_id(k->boot_id);
-    ks_init(&k->m, &cfg, c->state, ks_now(), seed);
-    if (c->state == KEY_INACCESSIBLE) {
-        restore_machine(k);
+    k->active = process_mode(c->process) == KEY_MODE_CMK;
+    restore_machine(k);
+    if (c->state == KEY_INACCESSIBLE)
         k->m.since.real_ms = c->why->since_ms;
-    }
+    else if (c->process->start_grace_ms >= -1)
+        k->m.tag_grace_ms = c->process->start_grace_ms;
     k->thread = thread_start("key-loop", loop, k);
-    save_machine(k);
+    if (k->active)
+        save_machine(k);
     *out = k;
     return RC_OK;
 }
@@ -266,6 +315,44 @@ bool keyloop_is_ready(struct keyloop *k)
     return ready;
 }
 
+bool keyloop_is_active(struct keyloop *k)
+{
+    mutex_lock(&k->lock);
+    bool active = k->active;
+    mutex_unlock(&k->lock);
+    return active;
+}
+
+void keyloop_change_begin(struct keyloop *k)
+{
+    atomic_fetch_add(&k->epoch, 1);
+}
+
+void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms)
+{
+    struct err e = { 0 };
+    mutex_lock(&k->lock);
+    atomic_fetch_add(&k->epoch, 1);
+    if (changed) {
+        k->reload = true;
+        k->active = process_mode(k->c.process) == KEY_MODE_CMK;
+        if (k->m.state == KEY_READY) {
+            /* Without random bytes the old machine goes on: it is right but for what it remembers of the old key. */
+            if (begin_machine(k, KEY_READY, &e).failed)
+                log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+            k->m.tag_grace_ms = grace_ms;
+            k->expires_s = 0;
+            k->follow_due_boot_us = 0;
+        }
+        ks_revalidate(&k->m, ks_now());
+        cond_broadcast(&k->wake);
+    }
+    bool save = changed && k->active;
+    mutex_unlock(&k->lock);
+    if (save)
+        save_machine(k);
+}
+
 void keyloop_status(struct keyloop *k, struct bw *w)
 {
     mutex_lock(&k->lock);
@@ -283,9 +370,13 @@ void keyloop_status(struct keyloop *k, struct bw *w)
     }
     bw_doc_end(w);
     bw_date(w, "nextProbe", real_of_boot(ks_next(&k->m).due_boot_us));
+    if (k->c.custody && k->follow_due_boot_us)
+        bw_date(w, "nextFollow", real_of_boot(k->follow_due_boot_us));
     bw_doc_begin(w, "gracePeriod");
     bw_i64(w, "totalMillis", (int64_t)(ks_grace_us(&k->m) / 1000));
     bw_i64(w, "leftMillis", (int64_t)(ks_grace_left_us(&k->m, now) / 1000));
+    bw_str(w, "from", ks_grace_us(&k->m) < k->m.cfg.grace_us ? "tag" : "setting");
+    bw_bool(w, "tagMalformed", k->tag_malformed);
     bw_doc_end(w);
     if (k->expires_s)
         bw_date(w, "keyExpires", k->expires_s * 1000);

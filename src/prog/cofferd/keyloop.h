@@ -22,7 +22,8 @@ struct keyloop_config {
     const struct handoff *why; /* Inaccessible: since when and why; NULL while Ready */
     void (*on_seal)(void *arg, const struct handoff *why);
     void (*on_return)(void *arg);
-    void (*on_rewrapped)(void *arg, uint64_t sequence); /* the envelope moved on */
+    /* Ready: the key has a newer valid version */
+    void (*on_newer)(void *arg, const char *version);
     void *arg;
 };
 
@@ -30,10 +31,19 @@ RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct er
 /* keyloop_stop(): ends the thread (a probe under way is waited for). Not from a callback. NULL is fine. */
 void keyloop_stop(struct keyloop *k);
 void keyloop_revalidate(struct keyloop *k);
-/* keyloop_status(): {state, since, cause, lastProbe {class, at, error}, nextProbe, gracePeriod {total, left}} fields. */
+bool keyloop_is_ready(struct keyloop *k);
+/* keyloop_is_active(): in SMK mode there is no customer's key, and the loop rests. */
+bool keyloop_is_active(struct keyloop *k);
+
+/* While the key is being changed a probe may look at the new key in the old way: what it sees, unless it is good, says nothing. Between begin and end
+ * verdicts are dropped; the time since the last good one runs on. end: changed says that another configuration is in force; while Ready its key was just
+ * used, and grace_ms is what its tag says (-1 = none). */
+void keyloop_change_begin(struct keyloop *k);
+void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms);
+
+/* keyloop_status(): {state, since, cause, lastProbe {class, at, error}, nextProbe, nextFollow, gracePeriod {total, left, from}} fields. */
 void keyloop_status(struct keyloop *k, struct bw *w);
 /* keyloop_times(): for the sealed answer. */
 void keyloop_times(struct keyloop *k, int64_t *since_ms, int64_t *next_probe_ms);
-bool keyloop_is_ready(struct keyloop *k);
 
 #endif

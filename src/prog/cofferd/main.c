@@ -91,6 +91,7 @@ static RC prepare(struct process *p, struct err *e)
     TRY(handoff_take(&p->handoff, e));
     TRY(process_places(p, e));
     TRY(process_lock(p, e));
+    TRY(process_load_conf(p, e));
     TRY(kms_init(/* wiping= */ true, e));
     TRY(secret_arena_init((size_t)settings_i64(p->set, SET_KEY_MEMORY), e));
     return crypto_init(e);

@@ -3,9 +3,8 @@
 
 #include <unistd.h>
 
-#include "admin/inspect.h"
 #include "backup.h"
-#include "base/file.h"
+#include "backups.h"
 #include "base/mem.h"
 #include "keyops.h"
 
@@ -24,7 +23,7 @@ static RC op_revalidate(void *ctx, struct bdoc args, struct bw *w, struct err *e
     (void)args;
     (void)w;
     struct ops_ctx *o = ctx;
-    if (!o->source.loop)
+    if (!keyloop_is_active(o->source.loop))
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "this cluster is in smk mode: there is no customer's key to look at");
     keyloop_revalidate(o->source.loop);
@@ -40,24 +39,9 @@ static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     struct slice s = bval_str(dir);
     AUTO(mem_freep) char *path = mem_strndup((const char *)s.p, s.len);
     TRY(backup_make(o->source.process, o->source.store, path, e));
+    TRY(backups_note(o->source.process, o->source.custody, path, e));
     bw_str(w, "dir", path);
     return RC_OK;
-}
-
-static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
-{
-    struct ops_ctx *o = ctx;
-    AUTO(mem_freep) char *dir = NULL;
-    uint64_t problems; /* they are in the answer */
-    TRY(admin_arg_str(args, "dir", &dir, e));
-    if (!dir || dir[0] != '/')
-        FAIL(e, ERR_BAD_VALUE, "the operation \"inspect\" needs the absolute path \"dir\"");
-    AUTO(mem_freep) char *lock = mem_printf("%s/store/LOCK", dir);
-    AUTO(mem_freep) char *own = mem_printf("%s/LOCK", o->source.process->store_dir);
-    if (path_same_file(lock, own))
-        FAIL(e, ERR_ILLEGAL_OPERATION,
-             "this node writes to \"%s\": inspect it without keys, or inspect a backup of it", dir);
-    return admin_inspect(dir, custody_keyring(o->source.custody), w, &problems, e);
 }
 
 static RC op_stop(void *ctx, struct bdoc args, struct bw *w, struct err *e)
@@ -76,10 +60,19 @@ static const struct admin_op table[] = {
     { "revalidate", "", ADMIN_OP_SEALED, "look at the customer's key now", op_revalidate },
     { "keyShow", "", ADMIN_OP_SEALED,
       "the key, the versions in use and still needed, the next probe", keyops_show },
+    { "keyCheck", "*", ADMIN_OP_SEALED,
+      "would this key do? Every rule, what is found, and nothing is changed; without fields: the key in use",
+      keyops_check },
+    { "keySet", "*", ADMIN_OP_CHANGES | ADMIN_OP_SEALED,
+      "another key, vault, identity or way to it; while Inaccessible only to the same key material",
+      keyops_set },
+    { "keySwitch", "*", ADMIN_OP_CHANGES, "from the service's key to the customer's, or back",
+      keyops_switch },
+    { "keyFollow", "compromised", ADMIN_OP_CHANGES,
+      "wrap the SMK with the newest version of the key now; compromised: make a new SMK as well",
+      keyops_follow },
     { "backup", "dir", ADMIN_OP_CHANGES | ADMIN_OP_LOCAL,
       "copy the store, encrypted as it is, into a new directory", op_backup },
-    { "inspect", "dir", ADMIN_OP_LOCAL,
-      "verify every tag of a directory that is under this node's keys", op_inspect },
     { "stop", "", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL, "stop the node in order",
       op_stop },
 };

@@ -3,11 +3,13 @@
 #define COFFERD_OPS_H
 
 #include "admin/admin.h"
+#include "keyctl.h"
 #include "status.h"
 
 /* What operations work on; the same while Ready and while sealed, but for what is NULL. */
 struct ops_ctx {
     struct status_source source;
+    struct keyctl *keys;
     void (*stop)(void *arg); /* ask the process to stop in order */
     void *stop_arg;
 };

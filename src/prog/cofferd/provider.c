@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "alias.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bsonx/bw.h"
@@ -20,28 +21,32 @@
 
 enum { HELPER_ARENA = 256 << 10 };
 
-/* What a provider is made from: the setting, its name in the helper's configuration, where it goes. */
-static const struct {
-    int setting;
-    const char *name;
-    size_t at;
-} fields[] = {
-#define FIELD(set, field) { SET_##set, #field, offsetof(struct kms_config, field) },
-    KMS_CONFIG(FIELD)
-#undef FIELD
-};
-
-static void put_field(struct kms_config *c, size_t i, const char *value)
+/* Where each value goes, in the order of enum keyconf_field. */
+static void put_field(struct kms_config *c, int f, const char *value)
 {
-    memcpy((char *)c + fields[i].at, &value, sizeof(value));
+    static const size_t at[KEYCONF_NR] = {
+#define FIELD(set, field) [KEYCONF_##set] = offsetof(struct kms_config, field),
+        KMS_CONFIG(FIELD)
+#undef FIELD
+    };
+    memcpy((char *)c + at[f], &value, sizeof(value));
 }
 
-RC provider_for_probe(struct process *p, struct key_provider **out, struct err *e)
+/* Whatever provider c names, it may have to know the key's version under another name. */
+static void translate(const struct keyconf *c, struct key_provider **p)
 {
-    struct kms_config c;
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        put_field(&c, i, settings_str(p->set, fields[i].setting));
-    return kms_provider_new(&c, out, e);
+    if (*c->alias_from)
+        *p = alias_provider_new(*p, c->alias_from, c->alias_to);
+}
+
+RC provider_for_probe(const struct keyconf *c, struct key_provider **out, struct err *e)
+{
+    struct kms_config config;
+    for (int f = 0; f < KEYCONF_NR; f++)
+        put_field(&config, f, c->value[f]);
+    TRY(kms_provider_new(&config, out, e));
+    translate(c, out);
+    return RC_OK;
 }
 
 void provider_freep(struct key_provider **p)
@@ -53,12 +58,11 @@ void provider_freep(struct key_provider **p)
 
 /* ---- SMK mode ---------------------------------------------------------------------------------------------------- */
 
-static RC service_root(struct process *p, struct key_provider **out, struct err *e)
+static RC service_root(struct process *p, bool make, struct key_provider **out, struct err *e)
 {
     struct service_root_info info = { 0 };
     bool made = false;
-    /* A root key that vanished must not be replaced by another: it could not open the envelope that is there. */
-    if (!custody_exists(p->data_dir))
+    if (make)
         TRY(service_root_ensure(p->root_key_path, &made, e));
     if (made)
         log_event(EV_ROOT_KEY_MADE, KV_STR("path", p->root_key_path));
@@ -70,24 +74,29 @@ static RC service_root(struct process *p, struct key_provider **out, struct err 
 
 /* ---- CMK mode ---------------------------------------------------------------------------------------------------- */
 
-static RC spawn_helper(struct process *p, struct key_provider **out, struct err *e)
+static RC spawn_helper(struct process *p, const struct keyconf *conf, struct key_provider **out,
+                       struct err *e)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
     struct bw w;
     bw_init(&w, &text);
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        bw_str(&w, fields[i].name, settings_str(p->set, fields[i].setting));
+    for (int f = 0; f < KEYCONF_NR; f++)
+        bw_str(&w, keyconf_name((enum keyconf_field)f), conf->value[f]);
     bw_finish(&w);
     struct helper_config c = { .exe_fd = p->self_fd,
                                .argv0 = p->argv[0],
                                .config = buf_view(&text) };
-    return helper_provider_new(&c, out, e);
+    TRY(helper_provider_new(&c, out, e));
+    translate(conf, out);
+    return RC_OK;
 }
 
-RC provider_for_smk(struct process *p, struct key_provider **out, struct err *e)
+RC provider_for_smk(struct process *p, const struct keyconf *c, bool make_root,
+                    struct key_provider **out, struct err *e)
 {
     *out = NULL;
-    return p->mode == KEY_MODE_CMK ? spawn_helper(p, out, e) : service_root(p, out, e);
+    return c->mode == KEY_MODE_CMK ? spawn_helper(p, c, out, e)
+                                   : service_root(p, make_root, out, e);
 }
 
 /* ---- the helper's side ------------------------------------------------------------------------------------------- */
@@ -98,11 +107,12 @@ static RC make_from_config(struct slice config, void *arg, struct key_provider *
     struct bdoc d;
     struct kms_config c;
     TRY(bdoc_validate(config.p, config.len, 2, &d, e));
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        struct bval v = bdoc_get(d, fields[i].name);
+    for (int f = 0; f < KEYCONF_NR; f++) {
+        const char *name = keyconf_name((enum keyconf_field)f);
+        struct bval v = bdoc_get(d, name);
         if (v.type != BT_STRING)
-            FAIL(e, ERR_CONFIG, "the helper's configuration lacks \"%s\"", fields[i].name);
-        put_field(&c, i, arena_strndup(a, (const char *)bval_str(v).p, bval_str(v).len));
+            FAIL(e, ERR_CONFIG, "the helper's configuration lacks \"%s\"", name);
+        put_field(&c, f, arena_strndup(a, (const char *)bval_str(v).p, bval_str(v).len));
     }
     return kms_provider_new(&c, out, e);
 }

@@ -9,10 +9,13 @@
 #include "keys/provider.h"
 #include "process.h"
 
-/* provider_for_smk(): the provider that may see SMKs. SMK mode: the service root key's, made at first start, with a warning when it lies on the data's device. */
-RC provider_for_smk(struct process *p, struct key_provider **out, struct err *e);
-/* provider_for_probe(): CMK mode: a provider in this process, for the canary only. */
-RC provider_for_probe(struct process *p, struct key_provider **out, struct err *e);
+/* provider_for_smk(): the provider that may see SMKs, as c says. SMK mode: the service root key's, with a warning when it lies on the data's device.
+ *   make_root  the root key's file is made when it is not there. Only where nothing is wrapped by it yet: a root key that vanished must not be
+ *              replaced by another, which could not open the envelope that is there. */
+RC provider_for_smk(struct process *p, const struct keyconf *c, bool make_root,
+                    struct key_provider **out, struct err *e);
+/* provider_for_probe(): CMK mode: a provider in this process, for the canary and for random bytes only. */
+RC provider_for_probe(const struct keyconf *c, struct key_provider **out, struct err *e);
 void provider_freep(struct key_provider **p);
 
 /* key_helper_main(): main() of the unwrap helper; argv[1] is HELPER_ARG. Returns the exit code. */

@@ -25,6 +25,7 @@
 #include "crypto/secret.h"
 #include "frontdoor.h"
 #include "identity/identity.h"
+#include "keyctl.h"
 #include "keyloop.h"
 #include "node_secret.h"
 #include "ops.h"
@@ -46,6 +47,7 @@ struct ready {
     struct frontdoor *door;
     struct keyloop *loop;
     struct admin_server *admin;
+    struct keyctl keys;
     struct ops_ctx ops;
     struct admin_ops admin_ops;
     pthread_t main_thread, ticker, dog;
@@ -130,12 +132,14 @@ static void on_return(void *arg)
     INVARIANT(!"a ready node cannot return");
 }
 
-static void on_rewrapped(void *arg, uint64_t sequence)
+static void on_newer(void *arg, const char *version)
 {
     struct ready *r = arg;
     struct err e = { 0 };
-    if (store_pin_envelope(r->store, sequence, &e).failed)
-        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    if (keyctl_follow(&r->keys, version, /* compromised= */ false, &e).failed &&
+        e.code != ERR_CONFLICT)
+        log_err(EV_KEY_REWRAP_FAILED, &e, NULL, 0);
+    err_reset(&e);
 }
 
 /* ---- tables that commands see ------------------------------------------------------------------------------------ */
@@ -158,7 +162,7 @@ static void key_status(void *ctx, struct bw *w)
 static RC key_revalidate(void *ctx, struct err *e)
 {
     struct ready *r = ctx;
-    if (!r->loop)
+    if (!keyloop_is_active(r->loop))
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "this cluster is in smk mode: there is no customer's key to look at");
     keyloop_revalidate(r->loop);
@@ -275,17 +279,15 @@ static void *tick(void *arg)
 
 static RC start_prober(struct ready *r, struct err *e)
 {
-    if (r->p->mode != KEY_MODE_CMK)
-        return RC_OK;
     struct keyloop_config c = { .process = r->p,
                                 .custody = r->custody,
                                 .state = KEY_READY,
                                 .on_seal = on_seal,
                                 .on_return = on_return,
-                                .on_rewrapped = on_rewrapped,
+                                .on_newer = on_newer,
                                 .arg = r };
     TRY(keyloop_start(&c, &r->loop, e));
-    r->ops.source.loop = r->loop;
+    r->ops.source.loop = r->keys.loop = r->loop;
     return RC_OK;
 }
 
@@ -315,8 +317,11 @@ static RC start(struct ready *r, struct err *e)
 {
     TRY(open_data(r, e));
     TRY(open_node(r, e));
+    r->keys.custody = r->custody;
+    r->keys.store = r->store;
     r->ops =
         (struct ops_ctx){ .source = { .process = r->p, .custody = r->custody, .store = r->store },
+                          .keys = &r->keys,
                           .stop = ask_stop,
                           .stop_arg = r };
     ops_table(&r->ops, /* sealed= */ false, &r->admin_ops);
@@ -357,6 +362,7 @@ static RC stop(struct ready *r, struct err *e)
         tell_watchdog(r, &r->dog_done);
         thread_join(r->dog);
     }
+    keyctl_fini(&r->keys);
     return rc;
 }
 
@@ -434,6 +440,7 @@ enum run_end ready_run(struct process *p)
     r->main_thread = pthread_self();
     mutex_init(&r->dog_lock);
     cond_init(&r->dog_wake);
+    keyctl_init(&r->keys, p);
     rc_t rc = start(r, &e);
     if (rc.failed && !r->custody && unlock_may_wait(&e) && custody_exists(p->data_dir)) {
         enum run_end end = wait_sealed(r, &e);
@@ -445,7 +452,7 @@ enum run_end ready_run(struct process *p)
         fprintf(stderr, "cofferd: %s\n", e.msg);
     } else {
         log_event(EV_READY, KV_I64("port", frontdoor_port(r->door)),
-                  KV_STR("mode", key_mode_name(p->mode)));
+                  KV_STR("mode", key_mode_name(process_mode(p))));
         wait_for_end(r);
         log_event0(EV_STOPPING);
     }

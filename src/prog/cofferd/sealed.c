@@ -20,6 +20,7 @@ struct sealed {
     struct frontdoor *door;
     struct keyloop *loop;
     struct admin_server *admin;
+    struct keyctl keys;
     struct ops_ctx ops;
     struct admin_ops admin_ops;
     pthread_t main_thread;
@@ -52,10 +53,10 @@ static void on_return(void *arg)
     wake_main(s);
 }
 
-static void on_rewrapped(void *arg, uint64_t sequence)
+static void on_newer(void *arg, const char *version)
 {
     (void)arg;
-    (void)sequence;
+    (void)version;
     INVARIANT(!"a sealed node has no keys to wrap");
 }
 
@@ -73,10 +74,12 @@ static RC start(struct sealed *s, struct err *e)
                                  .why = &s->why,
                                  .on_seal = on_seal,
                                  .on_return = on_return,
-                                 .on_rewrapped = on_rewrapped,
+                                 .on_newer = on_newer,
                                  .arg = s };
     TRY(keyloop_start(&kc, &s->loop, e));
+    s->keys.loop = s->loop;
     s->ops = (struct ops_ctx){ .source = { .process = s->p, .loop = s->loop },
+                               .keys = &s->keys,
                                .stop = ask_stop,
                                .stop_arg = s };
     struct frontdoor_config fc = { .process = s->p, .describe = describe, .describe_arg = s };
@@ -122,6 +125,7 @@ enum run_end sealed_run(struct process *p, const struct handoff *why)
     s->p = p;
     s->why = *why;
     s->main_thread = pthread_self();
+    keyctl_init(&s->keys, p);
     log_event(EV_KEY_SEALED, KV_STR("cause", why->cause_text), KV_I64("code", why->cause));
     rc_t rc = start(s, &e);
     if (rc.failed) {
@@ -135,6 +139,7 @@ enum run_end sealed_run(struct process *p, const struct handoff *why)
     admin_close(s->admin); /* it looks at the loop */
     keyloop_stop(s->loop);
     frontdoor_free(s->door);
+    keyctl_fini(&s->keys);
     log_event0(EV_STOPPED);
     mem_free(s);
     return rc.failed ? RUN_FAILED : RUN_STOPPED;

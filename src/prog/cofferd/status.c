@@ -12,8 +12,12 @@ static void write_custody(const struct status_source *s, struct bw *w)
     struct custody_status *st = NEW(struct custody_status);
     custody_status(s->custody, st);
     bw_doc_begin(w, "key");
-    if (st->mode == KEY_MODE_CMK)
-        bw_str(w, "url", settings_str(s->process->set, SET_KEY_URL));
+    if (st->mode == KEY_MODE_CMK) {
+        struct keyconf conf;
+        process_conf(s->process, &conf);
+        bw_str(w, "url", conf.value[KEYCONF_KEY_URL]);
+        keyconf_fini(&conf);
+    }
     bw_str(w, "version", st->version);
     bw_str(w, "alg", st->alg);
     bw_date(w, "wrapped", st->wrapped_s * 1000);
@@ -65,10 +69,10 @@ void status_write(const struct status_source *s, struct bw *w)
 {
     bw_str(w, "version", COFFER_VERSION);
     bw_str(w, "cluster", settings_str(s->process->set, SET_CLUSTER_NAME));
-    bw_str(w, "mode", key_mode_name(s->process->mode));
+    bw_str(w, "mode", key_mode_name(process_mode(s->process)));
     bw_str(w, "algorithm", "AES-256-GCM");
     bw_str(w, "engine", crypto_engine());
-    if (s->loop) {
+    if (keyloop_is_active(s->loop)) {
         keyloop_status(s->loop, w);
         /* Decided, but the image with the keys is still there; the next one does not say so any more. */
         if (s->custody && !keyloop_is_ready(s->loop))

@@ -11,7 +11,7 @@ struct store;
 struct status_source {
     struct process *process;
     struct custody *custody; /* NULL while sealed */
-    struct keyloop *loop;    /* NULL in SMK mode: the service's key is not probed */
+    struct keyloop *loop;    /* rests in SMK mode: the service's key is not probed */
     struct store *store;     /* NULL while sealed */
 };
 

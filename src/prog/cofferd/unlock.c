@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "keys/preflight.h"
 #include "keys/probe.h"
 #include "provider.h"
 
@@ -30,6 +31,36 @@ static RC check_empty(struct process *p, struct err *e)
             "the data directory \"%s\" has no key envelope but holds \"%s\": it is no new cluster, and no CofferDB data that can be opened",
             p->data_dir, found);
     return RC_OK;
+}
+
+static void log_preflight(const struct preflight *f)
+{
+    for (int r = 0; r < PREFLIGHT_NR; r++)
+        if (f->rule[r].verdict == PREFLIGHT_FAILED)
+            log_event(EV_KEY_RULE_BROKEN,
+                      KV_STR("rule", preflight_rule_name((enum preflight_rule)r)),
+                      KV_STR("found", f->rule[r].text));
+}
+
+/* A new cluster takes no key that breaks a rule: every one that does is logged, and named in the error. */
+static RC check_new_key(struct process *p, const struct custody_config *cc, struct err *e)
+{
+    AUTO(provider_freep) struct key_provider *prober = NULL;
+    AUTO(mem_freep) struct preflight *f = NEW(struct preflight);
+    struct preflight_options o = { .timeout_us = cc->timeout_us,
+                                   .region = settings_str(p->set, SET_REGION) };
+    struct keyconf conf;
+    if (cc->mode != KEY_MODE_CMK)
+        return RC_OK;
+    process_conf(p, &conf);
+    rc_t rc = provider_for_probe(&conf, &prober, e);
+    keyconf_fini(&conf);
+    TRY(rc);
+    preflight_run(prober, &o, f);
+    log_preflight(f);
+    if (f->have_key)
+        p->start_grace_ms = f->key.grace_ms;
+    return preflight_require(f, e);
 }
 
 static void report_open(const struct custody_report *r)
@@ -58,6 +89,7 @@ static RC open_or_create(struct process *p, const struct custody_config *cc, enu
     if (*making == MAKING_NEW)
         custody_clean(p->data_dir);
     TRY(check_empty(p, e));
+    TRY(check_new_key(p, cc, e));
     TRY(making_begin(p, MAKING_NEW, e));
     *making = MAKING_NEW;
     TRY(custody_create(cc, out, e));
@@ -72,9 +104,15 @@ static RC check_not_denied(struct process *p, const struct custody_config *cc, s
     struct probe_target target;
     struct probe_result r;
     struct probe_options o = { .fresh = true, .timeout_us = cc->timeout_us, .look_newer = true };
+    struct keyconf conf;
     TRY(custody_read_target(cc, &target, e));
-    TRY(provider_for_probe(p, &prober, e));
+    process_conf(p, &conf);
+    rc_t rc = provider_for_probe(&conf, &prober, e);
+    keyconf_fini(&conf);
+    TRY(rc);
     probe_run(prober, &target, &o, &r);
+    if (r.cls == PROBE_OK)
+        p->start_grace_ms = r.grace_ms;
     if (r.cls == PROBE_DENIED) {
         *e = r.err;
         return RC_FAILED;
@@ -87,19 +125,28 @@ RC unlock_keys(struct process *p, enum making *making, struct custody **out, str
     bool created = false;
     *out = NULL;
     AUTO(provider_freep) struct key_provider *provider = NULL;
-    TRY(provider_for_smk(p, &provider, e));
+    struct keyconf conf;
+    process_conf(p, &conf);
+    enum key_mode mode = conf.mode;
+    rc_t made = provider_for_smk(p, &conf, !custody_exists(p->data_dir), &provider, e);
+    keyconf_fini(&conf);
+    TRY(made);
     struct custody_config cc = {
         .dir = p->data_dir,
         .pin_path = p->pin_path,
-        .mode = p->mode,
+        .mode = mode,
         .provider = provider,
         .timeout_us = settings_us(p->set, SET_PROBE_TIMEOUT) * 2,
         .adopt = *making == MAKING_RESTORE || settings_bool(p->set, SET_ADOPT),
     };
-    if (p->mode == KEY_MODE_CMK && custody_exists(p->data_dir))
+    if (mode == KEY_MODE_CMK && custody_exists(p->data_dir))
         TRY(check_not_denied(p, &cc, e));
     struct custody *k = NULL;
     TRY(open_or_create(p, &cc, making, &k, &created, e));
+    if (process_settle_conf(p, e).failed) {
+        custody_free(k);
+        return RC_FAILED;
+    }
     custody_set_provider(k, NULL); /* the helper ends here; a rotation starts another */
     struct custody_status st;
     custody_status(k, &st);

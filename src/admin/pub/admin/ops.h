@@ -27,7 +27,8 @@ typedef RC (*admin_op_fn)(void *ctx, struct bdoc args, struct bw *w, struct err 
 
 struct admin_op {
     const char *name;
-    const char *args; /* names of its fields, separated by commas; "" = none */
+    /* names of its fields, separated by commas; "" = none, "*" = it looks itself */
+    const char *args;
     unsigned flags;
     const char *help;
     admin_op_fn run;

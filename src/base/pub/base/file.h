@@ -12,6 +12,8 @@
 RC file_read(const char *path, size_t max, struct buf *out, struct err *e);
 /* file_write_atomic(): temp file beside it, fsync, rename, fsync of the directory. Old content intact on any failure. */
 RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e);
+/* file_remove(): and make that durable. One that is not there is fine. */
+RC file_remove(const char *path, struct err *e);
 RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e);
 /* all of it, through EINTR and short writes */
 RC file_write_fd(int fd, struct slice content, struct err *e);
@@ -21,7 +23,6 @@ RC dir_sync(const char *path, struct err *e);
 bool path_exists(const char *path);
 /* false when either cannot be examined */
 bool path_same_device(const char *a, const char *b);
-bool path_same_file(const char *a, const char *b);
 /* file_err(): turn errno value sys into an error about path. */
 RC file_err(struct err *e, int sys, const char *what, const char *path);
 void fd_close(int fd);   /* negative is fine */

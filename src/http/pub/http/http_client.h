@@ -68,6 +68,7 @@ struct http_answer {
     int64_t retry_after_s; /* -1 when absent */
     char request_id[80];   /* x-ms-request-id */
     char challenge[320];   /* WWW-Authenticate, the last one; "" when absent */
+    char region[32];       /* x-ms-keyvault-region */
     char detail[160];      /* for the log, when there is no answer; holds no header and no body */
 };
 #define HTTP_ANSWER_INIT ((struct http_answer){ .outcome = HTTP_OUT_LOCAL, .retry_after_s = -1 })

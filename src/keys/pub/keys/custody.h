@@ -88,12 +88,17 @@ void custody_set_provider(struct custody *k, struct key_provider *p);
  * touched. Does nothing when that is the version in use.
  * custody_new_generation(): a new SMK for new files, under the newest version; the others are re-wrapped to it as well.
  * custody_switch(): to another root: from SMK to CMK mode (a new generation; older ones are marked exposed), or to another key or
- * vault (re-wrap only, unless new_generation). The old root is not needed: the SMKs are in the ring. On success `to` is the
- * provider from then on. */
+ * vault (re-wrap only, unless new_generation). The old root is not needed: the SMKs are in the ring. On success to->provider is
+ * the one from then on. */
 RC custody_rewrap(struct custody *k, const char *version, struct err *e);
 RC custody_new_generation(struct custody *k, struct err *e);
-RC custody_switch(struct custody *k, enum key_mode mode, struct key_provider *to,
-                  bool new_generation, struct err *e);
+struct custody_target {
+    enum key_mode mode;
+    struct key_provider *provider;
+    const char *version; /* NULL: the newest */
+    bool new_generation; /* also when the mode stays */
+};
+RC custody_switch(struct custody *k, const struct custody_target *to, struct err *e);
 /* custody_resume(): finish an interrupted rotation, if there is one. */
 RC custody_resume(struct custody *k, bool *did, struct err *e);
 /* custody_heal(): a write of the second copy or of the pin that failed (status: degraded) does not undo an operation, whose result the
@@ -162,6 +167,14 @@ struct probe_target {
 void custody_probe_target(struct custody *k, struct probe_target *out);
 /* custody_read_target(): from the files alone, for a sealed process: no key is needed, and none of it is authenticated but by the
  * pin. Being able to unwrap it is a reason to try custody_open(), and no more. */
+/* custody_root(): what wraps the SMKs, as the files say: not authenticated, and compared with no pin. For whoever has to find out which of
+ * two configurations an interrupted change left in force. */
+struct custody_root {
+    enum key_mode mode;
+    char version[65];
+    uint8_t key_sha256[32]; /* of the public key; zero in SMK mode */
+};
+RC custody_root(const char *dir, struct custody_root *out, struct err *e);
 RC custody_read_target(const struct custody_config *c, struct probe_target *out, struct err *e);
 
 #endif

@@ -33,14 +33,19 @@ struct probe_result {
     struct err err; /* why not OK; not set when OK */
     bool newer;     /* look_newer: a valid newer version exists: custody_rewrap() to it */
     char newest[65];
-    int64_t expires_s; /* of the version in use, 0 = never */
-    int64_t grace_ms;  /* tag on the customer's key, -1 = none */
+    int64_t expires_s;    /* of the version in use, 0 = never */
+    int64_t grace_ms;     /* tag on the customer's key, -1 = none */
+    bool grace_malformed; /* there is one, but it is no duration */
     uint64_t took_us;
 };
 /* probe_run(): the provider here never sees an SMK, so it may work inside the server. The dates of the version in use are judged by
  * the vault's clock; a version that has expired while a newer valid one exists is OK with newer set. */
 void probe_run(struct key_provider *p, const struct probe_target *t, const struct probe_options *o,
                struct probe_result *out);
+
+/* probe_canary(): the heart of the probe: is the canary unwrapped to what it was? Errors: those of the provider. */
+RC probe_canary(struct key_provider *p, const struct probe_target *t, bool fresh,
+                uint64_t deadline_us, struct err *e);
 
 /* key_info_valid(): enabled, begun, not expired (by the vault's own Date), and able to wrap and unwrap. Else ERR_KEY_DENIED naming it. */
 RC key_info_valid(const struct key_info *i, bool for_wrap, struct err *e);

@@ -31,7 +31,9 @@ struct key_info {
     char recovery_level[48]; /* "Recoverable", ... */
     /* of the DER SubjectPublicKeyInfo: "same RSA material" compares this */
     uint8_t public_sha256[32];
-    int64_t grace_ms; /* from the tag coffer-grace-period on the key, -1 = no tag */
+    int64_t grace_ms;     /* from the tag coffer-grace-period on the key, -1 = no tag */
+    bool grace_malformed; /* there is a tag, and it is no duration; grace_ms is -1 */
+    char region[32];      /* where the vault says it is; "" when it does not say */
 };
 
 enum { WRAP_MAX = 1024 };

@@ -99,6 +99,8 @@ enum ks_action {
 /* ks_probed(): a probe ended. Returns enum ks_action bits. Once KS_SEAL was returned the state is Inaccessible. */
 unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int64_t tag_grace_ms,
                    struct ks_time now);
+/* ks_discard(): a probe ended that says nothing, since the key was changed meanwhile: another one soon, on a fresh connection. */
+void ks_discard(struct key_machine *m, struct ks_time now);
 /* ks_overdue(): call while a probe runs and seems to hang: counts it as unreachable when it is overdue. */
 unsigned ks_overdue(struct key_machine *m, struct ks_time now);
 /* ks_revalidate(): somebody asks for a probe now. Coalesced; a pending confirmation keeps its time. */

@@ -1,0 +1,25 @@
+/* backups.h - the backups that this node made: what is still out there and needs an old version of the key.
+ *
+ * A list in the state directory, so that it survives the node and is not in a copy of the data. It cannot know of copies that others made.
+ */
+#ifndef COFFERD_BACKUPS_H
+#define COFFERD_BACKUPS_H
+
+#include "bsonx/bw.h"
+#include "process.h"
+
+/* backups_note(): dir was just made. */
+RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e);
+
+struct backup_facts {
+    const char *dir;
+    int64_t made_ms;
+    const char *url, *version; /* the key and its version that open it; "" in SMK mode */
+    uint32_t generation;
+    bool present; /* dir holds an envelope still; else it may be somewhere else, or gone */
+};
+/* backups_each(): oldest first; ERR_CORRUPT when the list cannot be read. The strings live as long as a. */
+RC backups_each(struct process *p, struct arena *a,
+                void (*fn)(const struct backup_facts *b, void *arg), void *arg, struct err *e);
+
+#endif
