@@ -400,75 +400,35 @@ RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
     return vault_identity_credential(s, NULL, name, header_secret, e);
 }
 
-static int assignment_at(const struct keyvault *kv, const char *object_id,
-                         const struct vault_role *role)
+/* The object id of an identity of the first tenant. */
+static RC object_of(struct vault_service *s, const char *identity, char out[UUID_LEN + 1],
+                    struct err *e)
 {
-    for (int i = 0; i < kv->n_assignments; i++)
-        if (kv->assignments[i].role == role &&
-            strcasecmp(kv->assignments[i].object_id, object_id) == 0)
-            return i;
-    return -1;
-}
-
-static RC assign_locked(struct vault_service *s, const char *vault, const char *identity,
-                        const char *role_name, bool give, struct err *e) TS_REQUIRES(s->lock)
-{
-    struct keyvault *kv = vault__find_vault(s, vault);
-    struct identity *p = vault__find_identity(s, vault_tenant(s), identity);
-    const struct vault_role *role = vault__role(role_name);
-
-    if (!kv || !p || !role)
-        FAIL(e, ERR_NOT_FOUND, "there is no %s \"%s\"",
-             !kv  ? "vault"
-             : !p ? "identity"
-                  : "role",
-             !kv  ? vault
-             : !p ? identity
-                  : role_name);
-    int at = assignment_at(kv, p->object_id, role);
-    if (give == (at >= 0))
-        return RC_OK;
-    if (give && kv->n_assignments >= ASSIGNMENTS_MAX)
-        FAIL(e, ERR_BAD_VALUE, "the vault has %d role assignments: no more fit", ASSIGNMENTS_MAX);
-    size_t bytes = (size_t)kv->n_assignments * sizeof(struct assignment);
-    struct assignment *next = mem_alloc(bytes + sizeof(struct assignment)), *was = kv->assignments;
-    int n_was = kv->n_assignments;
-    if (n_was)
-        memcpy(next, was, bytes);
-    if (give) {
-        next[n_was].role = role;
-        memcpy(next[n_was].object_id, p->object_id, sizeof p->object_id);
-    } else {
-        next[at] = next[n_was - 1];
-    }
-    kv->assignments = next;
-    kv->n_assignments = n_was + (give ? 1 : -1);
-    if (vault__state_save(s, e).failed) {
-        kv->assignments = was;
-        kv->n_assignments = n_was;
-        mem_free(next);
-        return RC_FAILED;
-    }
-    mem_free(was);
+    mutex_lock(&s->lock);
+    const struct identity *p = vault__find_identity(s, vault_tenant(s), identity);
+    (void)snprintf(out, UUID_LEN + 1, "%s", p ? p->object_id : "");
+    mutex_unlock(&s->lock);
+    if (!*out)
+        FAIL(e, ERR_NOT_FOUND, "there is no identity \"%s\"", identity);
     return RC_OK;
 }
 
 RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role,
                struct err *e)
 {
-    mutex_lock(&s->lock);
-    rc_t rc = assign_locked(s, vault, identity, role, true, e);
-    mutex_unlock(&s->lock);
-    return rc;
+    char object_id[UUID_LEN + 1];
+
+    TRY(object_of(s, identity, object_id, e));
+    return vault_role_assign(s, vault, NULL, object_id, role, e);
 }
 
 RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role,
                 struct err *e)
 {
-    mutex_lock(&s->lock);
-    rc_t rc = assign_locked(s, vault, identity, role, false, e);
-    mutex_unlock(&s->lock);
-    return rc;
+    char object_id[UUID_LEN + 1];
+
+    TRY(object_of(s, identity, object_id, e));
+    return vault_role_remove(s, vault, NULL, object_id, role, e);
 }
 
 RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e)

@@ -139,16 +139,21 @@ static RC find_locked(struct vault_service *s, const char *tenant, const char *n
 static RC delete_locked(struct vault_service *s, const char *tenant, const char *name,
                         struct err *e) TS_REQUIRES(s->lock)
 {
+    struct vault_access *access[VAULTS_MAX];
     int at;
 
     TRY(find_locked(s, tenant, name, &at, e));
     struct identity *p = s->identities[at];
     s->identities[at] = s->identities[--s->n_identities];
+    vault__forget_principal(s, p->object_id, access);
     if (vault__state_save(s, e).failed) {
+        vault__remember_principal(s, access);
         s->identities[s->n_identities++] = s->identities[at];
         s->identities[at] = p;
         return RC_FAILED;
     }
+    for (int i = 0; i < s->n_vaults; i++)
+        vault__access_free(access[i]);
     vault__identity_free(p);
     return RC_OK;
 }

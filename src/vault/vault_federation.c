@@ -111,7 +111,7 @@ static bool read_keys(const json_t *set, struct issuer_keys *out)
         const json_t *jwk = json_array_get(list, i);
         struct issuer_key *k = &out->keys[out->n_keys];
         const char *kid = kjson_str(jwk, "kid");
-        if (kid && vault__jwk_read(jwk, &k->pub)) {
+        if (kid && vault__jwks_key_read(jwk, &k->pub)) {
             k->kid = mem_strdup(kid);
             out->n_keys++;
         }

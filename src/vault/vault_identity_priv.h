@@ -126,8 +126,8 @@ bool vault__jwt_holds(const struct jwt *t, const struct rsa_public *key, const c
 bool vault__jwt_has_audience(const struct jwt *t, const char *audience);
 /* vault__jwt_date(): a NumericDate, which may have a fraction (RFC 7519 2); false when it is absent or none. */
 bool vault__jwt_date(const struct jwt *t, const char *claim, int64_t *out);
-/* vault__jwk_read(): an RSA key of a key set, 2048 to 4096 bits. */
-bool vault__jwk_read(const json_t *jwk, struct rsa_public *out);
+/* vault__jwks_key_read(): an RSA key of a key set, 2048 to 4096 bits. */
+bool vault__jwks_key_read(const json_t *jwk, struct rsa_public *out);
 
 /* ---- vault_token.c: access tokens ---- */
 /* vault__audience(): "https://vault.localhost", or with_port "https://vault.localhost:8443": some SDKs compare the challenge's resource

@@ -98,7 +98,7 @@ bool vault__jwt_date(const struct jwt *t, const char *claim, int64_t *out)
     return true;
 }
 
-bool vault__jwk_read(const json_t *jwk, struct rsa_public *out)
+bool vault__jwks_key_read(const json_t *jwk, struct rsa_public *out)
 {
     const char *kty = kjson_str(jwk, "kty"), *use = kjson_str(jwk, "use"),
                *alg = kjson_str(jwk, "alg");

@@ -223,6 +223,7 @@ struct keyvault *vault__vault_new(const char *name, struct vault_props *props)
 
     (void)snprintf(v->name, sizeof v->name, "%s", name);
     v->props = props;
+    v->access = vault__access_new();
     return v;
 }
 
@@ -233,7 +234,7 @@ void vault__vault_free(struct keyvault *v)
     for (int i = 0; i < v->n_keys; i++)
         vault__key_free(v->keys[i]);
     mem_free(v->keys);
-    mem_free(v->assignments);
+    vault__access_free(v->access);
     vault__props_unref(v->props);
     mem_free(v);
 }

@@ -9,6 +9,7 @@
 #include "crypto/rsa.h"
 #include "http/http_server.h"
 #include "vault/vault.h"
+#include "vault_access_priv.h"
 #include "vault_identity_priv.h"
 
 struct secret;
@@ -19,9 +20,8 @@ enum {
     VERSION_LEN = 32, /* hex digits */
     TAGS_MAX = 15,
     TAG_TEXT_MAX = 256,
-    VERSIONS_MAX = 500,     /* of one key: what the reference service can back up */
-    KEYS_MAX = 10000,       /* of one vault */
-    ASSIGNMENTS_MAX = 2000, /* of one vault */
+    VERSIONS_MAX = 500, /* of one key: what the reference service can back up */
+    KEYS_MAX = 10000,   /* of one vault */
     VAULTS_MAX = 64,
     STATE_BYTES_MAX = 256 << 20,
 };
@@ -35,6 +35,7 @@ struct vault_props {
     char subscription[UUID_LEN + 1];
     char tenant[UUID_LEN + 1]; /* whose tokens the vault takes */
     bool soft_delete, purge_protection;
+    bool rbac;                              /* access by roles; false: by access policies */
     uint32_t retention_days;                /* of a deleted key */
     uint32_t create_per_10s, other_per_10s; /* operations; 0 = no limit */
 };
@@ -74,11 +75,6 @@ struct vkey {
     int64_t deleted_s, purge_s;
 };
 
-struct assignment {
-    char object_id[UUID_LEN + 1];
-    const struct vault_role *role;
-};
-
 /* The operations of the last seconds: vault_rate.c. */
 enum { RATE_WINDOW_S = 10, RATE_SLOTS = RATE_WINDOW_S + 1 };
 struct rate {
@@ -91,8 +87,7 @@ struct keyvault {
     struct vault_props *props;
     struct vkey **keys; /* by name, ascending */
     int n_keys;
-    struct assignment *assignments;
-    int n_assignments;
+    struct vault_access *access;
     struct rate created, other; /* not kept over a restart */
 };
 
@@ -204,38 +199,6 @@ RC vault__random_hex(char *out, int n_digits, struct err *e);
 RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e);
 const char *vault__op_name(unsigned op_bit);
 unsigned vault__op_bit(const char *name); /* 0 when unknown */
-
-/* ---- vault_rbac.c: roles ---- */
-enum vault_perm {
-    PERM_GET,
-    PERM_LIST,
-    PERM_CREATE,
-    PERM_UPDATE,
-    PERM_IMPORT,
-    PERM_DELETE,
-    PERM_RECOVER,
-    PERM_PURGE,
-    PERM_BACKUP,
-    PERM_RESTORE,
-    PERM_ENCRYPT,
-    PERM_DECRYPT,
-    PERM_WRAP,
-    PERM_UNWRAP,
-    PERM_SIGN,
-    PERM_VERIFY,
-    PERM_ROTATE,
-    PERM_GET_POLICY,
-    PERM_SET_POLICY,
-    PERM_RELEASE,
-    PERM_NR
-};
-struct vault_role {
-    const char *name, *short_name, *id;
-    uint32_t perms; /* 1 << enum vault_perm */
-};
-const struct vault_role *vault__role(const char *name_or_short_or_id);
-const char *vault__perm_action(enum vault_perm p); /* "Microsoft.KeyVault/vaults/keys/read" */
-bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p);
 
 /* ---- vault_rest.c: one entrance for every operation on keys ---- */
 struct rest_call {

@@ -5,7 +5,7 @@
  *
  *   { "location": "westeurope", "geography": "Europe", "subscriptionId": UUID,
  *     "properties": { "tenantId": UUID, "enableSoftDelete": true, "softDeleteRetentionInDays": 90,
- *                     "enablePurgeProtection": true, "throttling": { "createPer10Seconds": 20, "otherPer10Seconds": 4000 } } }
+ *                     "enablePurgeProtection": true, "enableRbacAuthorization": true, "throttling": { "createPer10Seconds": 20, "otherPer10Seconds": 4000 } } }
  *
  * A setting is a row of one of the tables below. What a member does not name stays as it was; a member that no row has is refused.
  */
@@ -111,6 +111,7 @@ static const struct prop_row properties[] = {
     BOOL("enableSoftDelete", soft_delete),
     U32("softDeleteRetentionInDays", retention_days, 7, 90, "a number from 7 to 90"),
     BOOL("enablePurgeProtection", purge_protection),
+    BOOL("enableRbacAuthorization", rbac),
 };
 
 static const struct prop_row places[] = {
@@ -199,6 +200,7 @@ struct vault_props *vault__props_new(const char *location, const char *tenant)
         .soft_delete = true,
         .retention_days = 90,
         .purge_protection = true,
+        .rbac = true,
         /* key-vault.md 8: what the reference service gives a vault of software keys */
         .create_per_10s = 20,
         .other_per_10s = 4000,

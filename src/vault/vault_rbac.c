@@ -1,5 +1,4 @@
-/* vault_rbac.c - built-in roles and the data actions in them. Access follows the object id alone (identity.md: an identity made
- * again under an old name is another principal). */
+/* vault_rbac.c - permissions on keys, as access policies name them and as the data actions that built-in roles are made of. */
 #include <string.h>
 #include <strings.h>
 
@@ -8,27 +7,29 @@
 
 #define ACTION(x) "Microsoft.KeyVault/vaults/" x
 
-static const char *const actions[PERM_NR] = {
-    [PERM_GET] = ACTION("keys/read"),
-    [PERM_LIST] = ACTION("keys/read"),
-    [PERM_CREATE] = ACTION("keys/create/action"),
-    [PERM_UPDATE] = ACTION("keys/update/action"),
-    [PERM_IMPORT] = ACTION("keys/import/action"),
-    [PERM_DELETE] = ACTION("keys/delete"),
-    [PERM_RECOVER] = ACTION("keys/recover/action"),
-    [PERM_PURGE] = ACTION("keys/purge/action"),
-    [PERM_BACKUP] = ACTION("keys/backup/action"),
-    [PERM_RESTORE] = ACTION("keys/restore/action"),
-    [PERM_ENCRYPT] = ACTION("keys/encrypt/action"),
-    [PERM_DECRYPT] = ACTION("keys/decrypt/action"),
-    [PERM_WRAP] = ACTION("keys/wrap/action"),
-    [PERM_UNWRAP] = ACTION("keys/unwrap/action"),
-    [PERM_SIGN] = ACTION("keys/sign/action"),
-    [PERM_VERIFY] = ACTION("keys/verify/action"),
-    [PERM_ROTATE] = ACTION("keys/rotate/action"),
-    [PERM_GET_POLICY] = ACTION("keyrotationpolicies/read"),
-    [PERM_SET_POLICY] = ACTION("keyrotationpolicies/write"),
-    [PERM_RELEASE] = ACTION("keys/release/action"),
+static const struct {
+    const char *name, *action;
+} perms[PERM_NR] = {
+    [PERM_GET] = { "get", ACTION("keys/read") },
+    [PERM_LIST] = { "list", ACTION("keys/read") },
+    [PERM_CREATE] = { "create", ACTION("keys/create/action") },
+    [PERM_UPDATE] = { "update", ACTION("keys/update/action") },
+    [PERM_IMPORT] = { "import", ACTION("keys/import/action") },
+    [PERM_DELETE] = { "delete", ACTION("keys/delete") },
+    [PERM_RECOVER] = { "recover", ACTION("keys/recover/action") },
+    [PERM_PURGE] = { "purge", ACTION("keys/purge/action") },
+    [PERM_BACKUP] = { "backup", ACTION("keys/backup/action") },
+    [PERM_RESTORE] = { "restore", ACTION("keys/restore/action") },
+    [PERM_ENCRYPT] = { "encrypt", ACTION("keys/encrypt/action") },
+    [PERM_DECRYPT] = { "decrypt", ACTION("keys/decrypt/action") },
+    [PERM_WRAP] = { "wrapKey", ACTION("keys/wrap/action") },
+    [PERM_UNWRAP] = { "unwrapKey", ACTION("keys/unwrap/action") },
+    [PERM_SIGN] = { "sign", ACTION("keys/sign/action") },
+    [PERM_VERIFY] = { "verify", ACTION("keys/verify/action") },
+    [PERM_ROTATE] = { "rotate", ACTION("keys/rotate/action") },
+    [PERM_GET_POLICY] = { "getrotationpolicy", ACTION("keyrotationpolicies/read") },
+    [PERM_SET_POLICY] = { "setrotationpolicy", ACTION("keyrotationpolicies/write") },
+    [PERM_RELEASE] = { "release", ACTION("keys/release/action") },
 };
 
 #define P(x) (1u << PERM_##x)
@@ -43,7 +44,11 @@ static const struct vault_role roles[] = {
           P(VERIFY) },
     { "Key Vault Crypto Service Encryption User", "crypto-service-encryption-user",
       "e147488a-f6f5-4113-8e2d-b22465e65bf6", READ | P(WRAP) | P(UNWRAP) },
-    { "Key Vault Reader", "reader", "21090545-7ca7-4776-b22c-e363652d74d2", READ },
+    { "Key Vault Crypto Service Release User", "crypto-service-release-user",
+      "08bbd89e-9f13-488c-ac41-acfcb10c90ab", P(RELEASE) },
+    { "Key Vault Purge Operator", "purge-operator", "a68e7c17-0ab2-4c09-9a58-125dae29748c",
+      P(PURGE) },
+    { "Key Vault Reader", "reader", "21090545-7ca7-4776-b22c-e363652d74d2", READ | P(GET_POLICY) },
 };
 
 const struct vault_role *vault__role(const char *name)
@@ -57,14 +62,38 @@ const struct vault_role *vault__role(const char *name)
 
 const char *vault__perm_action(enum vault_perm p)
 {
-    return actions[p];
+    return perms[p].action;
 }
 
-bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p)
+const char *vault__perm_name(enum vault_perm p)
 {
-    for (int i = 0; i < v->n_assignments; i++)
-        if (strcasecmp(v->assignments[i].object_id, object_id) == 0 &&
-            (v->assignments[i].role->perms & (1u << p)))
-            return true;
-    return false;
+    return perms[p].name;
+}
+
+static uint32_t perm_bits(const char *name, size_t len)
+{
+    if (len == 3 && strncasecmp(name, "all", len) == 0)
+        return ALL;
+    for (int p = 0; p < PERM_NR; p++)
+        if (strlen(perms[p].name) == len && strncasecmp(perms[p].name, name, len) == 0)
+            return 1u << p;
+    return 0;
+}
+
+RC vault__perms_read(const char *list, uint32_t *out, struct err *e)
+{
+    uint32_t bits = 0;
+
+    *out = 0;
+    while (*(list += strspn(list, ", "))) {
+        size_t len = strcspn(list, ", ");
+        uint32_t one = perm_bits(list, len);
+        if (!one)
+            FAIL(e, ERR_BAD_VALUE, "\"%.*s\" is not a permission on keys",
+                 (int)MIN(len, (size_t)60), list);
+        bits |= one;
+        list += len;
+    }
+    *out = bits;
+    return RC_OK;
 }

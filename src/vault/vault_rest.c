@@ -188,32 +188,6 @@ static bool check_vault(struct rest_call *c)
     return true;
 }
 
-static bool check_permission(struct rest_call *c)
-{
-    struct vault_service *s = c->s;
-    char issuer[ISSUER_MAX];
-
-    mutex_lock(&s->lock);
-    struct keyvault *kv = vault__find_vault(s, c->vault);
-    /* a deleted one keeps its token until it expires */
-    bool known = vault__identity_by_object(s, c->who.object_id) != NULL;
-    bool allowed = kv && known && vault__allowed(kv, c->who.object_id, c->op->perm);
-    mutex_unlock(&s->lock);
-    if (allowed)
-        return true;
-    vault__rest_error(
-        c, 403, "Forbidden", "ForbiddenByRbac",
-        "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions "
-        "were changed recently, please observe propagation time.\r\nCaller: appid=%s;oid=%s;iss=%s\r\nAction: '%s'\r\n"
-        "Resource: '/vaults/%s%s%s'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\n"
-        "Vault: %s;location=%s\r\n",
-        c->who.client_id, c->who.object_id,
-        vault__issuer(s, tenant_of(c), /* v2= */ false, issuer, sizeof issuer),
-        vault__perm_action(c->op->perm), c->vault, *c->key ? "/keys/" : "", c->key, c->vault,
-        c->props->location);
-    return false;
-}
-
 static bool check_rate(struct rest_call *c)
 {
     struct vault_service *s = c->s;
@@ -294,8 +268,8 @@ static void enter(struct http_request *q, struct http_reply *r)
     if (!vault__token_check(c.s, http_bearer(q), tenant_of(&c), clock_real_s(), &c.who, why,
                             sizeof why))
         challenge(&c, why);
-    else if (check_vault(&c) && check_api_version(&c) && check_path(&c) && check_permission(&c) &&
-             check_rate(&c))
+    else if (check_vault(&c) && vault__admit_address(&c) && check_api_version(&c) &&
+             check_path(&c) && vault__admit_permission(&c) && check_rate(&c))
         op->run(&c);
     record(&c, started_us);
     vault__props_unref(c.props);

@@ -42,7 +42,7 @@ static json_t *version_json(const struct key_version *v)
 
 static json_t *vault_json(const struct keyvault *kv)
 {
-    json_t *keys = json_array(), *grants = json_array();
+    json_t *keys = json_array();
 
     for (int i = 0; i < kv->n_keys; i++) {
         json_t *versions = json_array();
@@ -55,11 +55,10 @@ static json_t *vault_json(const struct keyvault *kv)
                                           (json_int_t)kv->keys[i]->purge_s));
         json_array_append_new(keys, key);
     }
-    for (int i = 0; i < kv->n_assignments; i++)
-        json_array_append_new(grants, json_pack("{s:s,s:s}", "object", kv->assignments[i].object_id,
-                                                "role", kv->assignments[i].role->id));
-    return json_pack("{s:s,s:o,s:o,s:o}", "name", kv->name, "settings",
-                     vault__props_json(kv->props), "keys", keys, "assignments", grants);
+    json_t *o = json_pack("{s:s,s:o,s:o}", "name", kv->name, "settings",
+                          vault__props_json(kv->props), "keys", keys);
+    vault__access_json(kv->access, o);
+    return o;
 }
 
 RC vault__state_save(struct vault_service *s, struct err *e)
@@ -173,24 +172,6 @@ static bool get_key(const json_t *o, struct keyvault *kv)
     return k->deleted_s > 0 && k->purge_s > k->deleted_s;
 }
 
-static bool get_assignments(const json_t *list, struct keyvault *kv)
-{
-    size_t n = json_array_size(list);
-
-    if (n > ASSIGNMENTS_MAX)
-        return false;
-    kv->assignments = NEW_ARRAY(struct assignment, n + 1);
-    for (size_t i = 0; i < n; i++) {
-        struct assignment *a = &kv->assignments[kv->n_assignments];
-        const char *role = kjson_str(json_array_get(list, i), "role");
-        if (!role || !(a->role = vault__role(role)) ||
-            !vault__get_text(json_array_get(list, i), "object", a->object_id, sizeof a->object_id))
-            return false;
-        kv->n_assignments++;
-    }
-    return true;
-}
-
 /* Up to format 1 a region was all that a vault had of its own. */
 static struct vault_props *get_props(struct vault_service *s, const json_t *o, int64_t format)
 {
@@ -211,9 +192,9 @@ static struct vault_props *get_props(struct vault_service *s, const json_t *o, i
 static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
 {
     const char *name = kjson_str(o, "name");
-    const json_t *keys = kjson_arr(o, "keys"), *grants = kjson_arr(o, "assignments");
+    const json_t *keys = kjson_arr(o, "keys");
 
-    if (!name || !vault__valid_vault_name(name) || !keys || !grants)
+    if (!name || !vault__valid_vault_name(name) || !keys)
         return false;
     struct vault_props *props = get_props(s, o, format);
     if (!props)
@@ -223,7 +204,7 @@ static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
     for (size_t i = 0; i < json_array_size(keys); i++)
         if (!get_key(json_array_get(keys, i), kv))
             return false;
-    return get_assignments(grants, kv);
+    return vault__access_read(o, kv->access);
 }
 
 /* Up to format 2 there was one tenant. */

@@ -333,6 +333,47 @@ def test_administration_is_the_owners(vault, owner):
     assert text not in vault.log_text() and text not in json.dumps(secret)
 
 
+def test_access_by_the_command_line(vault, owner):
+    """Roles on a key, access policies and address rules, made and taken back while the vault runs."""
+    def get(key="data", source=None):
+        session = requests.Session()
+        if source:
+            session.mount("https://", requests.adapters.HTTPAdapter())
+            session.get_adapter("https://").poolmanager.connection_pool_kw["source_address"] = (source, 0)
+        answer = session.get(f"https://127.0.0.1:{vault.port}/keys/{key}", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10,
+                             headers={"Authorization": "Bearer " + vault.token("tool")})
+        return (answer.json().get("error") or {}).get("innererror", {}).get("code", answer.status_code)
+    assert vault.call("POST", "/keys/other/create", {"kty": "RSA"}).status_code == 200
+    assert get() == 200
+    owner("role", "remove", "crypto-officer", "--vault=main", "--principal=tool")
+    assert get() == "ForbiddenByRbac"
+    owner("role", "assign", "reader", "--vault=main", "--principal=tool", "--key=data")
+    assert (get(), get("other")) == (200, "ForbiddenByRbac")
+    owner("access", "mode", "policies", "--vault=main")
+    assert get() == "AccessDenied"
+    owner("policy", "set", "tool", "--vault=main", "--permissions=get,list")
+    assert (get(), get("other")) == (200, 200)
+    owner("policy", "delete", "tool", "--vault=main")
+    assert get() == "AccessDenied"
+    owner("access", "mode", "rbac", "--vault=main")
+    owner("firewall", "add", "127.0.0.2", "--vault=main")
+    owner("firewall", "default", "deny", "--vault=main")
+    assert (get(source="127.0.0.2"), get(source="127.0.0.3"), get()) == (200, "ForbiddenByFirewall", "ForbiddenByFirewall")
+    vault.restart()
+    assert (get(source="127.0.0.2"), get()) == (200, "ForbiddenByFirewall")
+    shown = owner("access", "show", "main")
+    assert shown["mode"] == "rbac" and shown["firewall"] == {"defaultAction": "Deny", "ipRules": ["127.0.0.2"]}
+    assert {"principal": "tool", "objectId": owner.show("tool")["objectId"], "role": "Key Vault Reader", "key": "data"} in shown["roleAssignments"]
+    owner("firewall", "default", "allow", "--vault=main")
+    owner("firewall", "remove", "127.0.0.2", "--vault=main")
+    assert get() == 200
+    for wrong in (("role", "assign", "emperor", "--vault=main", "--principal=tool"), ("access", "mode", "none", "--vault=main"),
+                  ("access", "mode", "rbac", "--vault=made-up"), ("policy", "set", "tool", "--vault=main", "--permissions=fly"),
+                  ("firewall", "add", "10.0.0.1/8", "--vault=main"), ("firewall", "default", "maybe", "--vault=main"),
+                  ("role", "assign", "reader", "--vault=main")):
+        assert owner(*wrong, check=False).startswith("coffer: "), wrong
+
+
 def test_discovery_is_what_a_checker_needs(vault):
     """A token, checked by somebody who knows nothing but its issuer."""
     import jwt

@@ -50,7 +50,7 @@ static void read_key(struct slice text)
 
     if (kjson_load(text, KJSON_DEPTH_MAX, &j, &e).failed)
         return;
-    if (vault__jwk_read(j, &key))
+    if (vault__jwks_key_read(j, &key))
         check(rsa_bits(&key) >= 2048 && key.n_len <= RSA_BYTES_MAX &&
               key.e_len <= RSA_EXPONENT_MAX);
 }

@@ -203,18 +203,86 @@ static RC signing_key_rotate(void *ctx, struct bdoc args, struct bw *w, struct e
 
 static RC role_assign(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
-    FIELDS(f, 3, "role", "vault", "principal");
+    FIELDS(f, 3, "role", "vault", "principal", "key");
 
     (void)w;
-    return vault_grant(vault_of(ctx), f.v[1], f.v[2], f.v[0], e);
+    return vault_role_assign(vault_of(ctx), f.v[1], f.v[3], f.v[2], f.v[0], e);
 }
 
 static RC role_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
-    FIELDS(f, 3, "role", "vault", "principal");
+    FIELDS(f, 3, "role", "vault", "principal", "key");
 
     (void)w;
-    return vault_revoke(vault_of(ctx), f.v[1], f.v[2], f.v[0], e);
+    return vault_role_remove(vault_of(ctx), f.v[1], f.v[3], f.v[2], f.v[0], e);
+}
+
+static RC policy_set(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 3, "principal", "vault", "permissions");
+
+    (void)w;
+    return vault_policy_set(vault_of(ctx), f.v[1], f.v[0], f.v[2], e);
+}
+
+static RC policy_delete(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "principal", "vault");
+
+    (void)w;
+    return vault_policy_set(vault_of(ctx), f.v[1], f.v[0], "", e);
+}
+
+static RC access_mode(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "mode", "vault");
+    bool rbac = strcmp(f.v[0], "rbac") == 0;
+
+    (void)w;
+    if (!rbac && strcmp(f.v[0], "policies") != 0)
+        FAIL(e, ERR_BAD_VALUE, "the field \"mode\" is rbac or policies");
+    AUTO(buf_fini) struct buf known = BUF_INIT;
+    TRY(vault_access(vault_of(ctx), f.v[1], &known, e)); /* a name out of nothing makes no vault */
+    return vault_put_vault(vault_of(ctx), f.v[1],
+                           rbac ? SLICE_LIT("{\"properties\":{\"enableRbacAuthorization\":true}}")
+                                : SLICE_LIT("{\"properties\":{\"enableRbacAuthorization\":false}}"),
+                           e);
+}
+
+static RC firewall_default(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "action", "vault");
+    bool allow = strcmp(f.v[0], "allow") == 0;
+
+    (void)w;
+    if (!allow && strcmp(f.v[0], "deny") != 0)
+        FAIL(e, ERR_BAD_VALUE, "the field \"action\" is allow or deny");
+    return vault_firewall_default(vault_of(ctx), f.v[1], allow, e);
+}
+
+static RC firewall_add(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "range", "vault");
+
+    (void)w;
+    return vault_firewall_rule(vault_of(ctx), f.v[1], f.v[0], /* add= */ true, e);
+}
+
+static RC firewall_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "range", "vault");
+
+    (void)w;
+    return vault_firewall_rule(vault_of(ctx), f.v[1], f.v[0], /* add= */ false, e);
+}
+
+static RC access_show(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    FIELDS(f, 1, "vault");
+
+    TRY(vault_access(vault_of(ctx), f.v[0], &text, e));
+    return answer_json(w, &text, e);
 }
 
 static RC describe(void *ctx, struct bdoc args, struct bw *w, struct err *e)
@@ -248,9 +316,18 @@ static const struct admin_op rows[] = {
       "takes a secret, a certificate or a federation away", credential_remove },
     { "principalDelete", "name,tenant", CHANGES, "deletes an identity or an application",
       principal_delete },
-    { "roleAssign", "role,vault,principal", CHANGES, "gives a principal a role on a vault",
-      role_assign },
-    { "roleRemove", "role,vault,principal", CHANGES, "takes a role away", role_remove },
+    { "access", "vault", ADMIN_OP_LOCAL, "who may what in a vault, and from where", access_show },
+    { "accessMode", "mode,vault", CHANGES, "whether roles or access policies decide", access_mode },
+    { "roleAssign", "role,vault,principal,key", CHANGES,
+      "gives a principal a role on a vault or a key", role_assign },
+    { "roleRemove", "role,vault,principal,key", CHANGES, "takes a role away", role_remove },
+    { "policySet", "principal,vault,permissions", CHANGES, "a principal's access policy",
+      policy_set },
+    { "policyDelete", "principal,vault", CHANGES, "takes it away", policy_delete },
+    { "firewallDefault", "action,vault", CHANGES, "what an address that no rule holds gets",
+      firewall_default },
+    { "firewallAdd", "range,vault", CHANGES, "lets an address or range in", firewall_add },
+    { "firewallRemove", "range,vault", CHANGES, "takes that back", firewall_remove },
     { "signingKeyRotate", "compromised", CHANGES, "another key signs tokens from now on",
       signing_key_rotate },
 };

@@ -1,4 +1,4 @@
-/* vault_admin.h - tenants and who is in them: managed identities, applications, and what each proves itself by.
+/* vault_admin.h - tenants and who is in them: managed identities, applications, what each proves itself by, and what each may do in a vault.
  *
  * Model    A tenant issues tokens. A principal belongs to one tenant and is known by its object id: one that is deleted and made again
  *          under its name is another principal, and none of the old one's access applies to it.
@@ -11,6 +11,7 @@
 #ifndef VAULT_VAULT_ADMIN_H
 #define VAULT_VAULT_ADMIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -55,5 +56,22 @@ RC vault_principals(struct vault_service *s, const char *tenant, const char *nam
                     struct err *e);
 /* vault_signing_key_rotate(): with compromised, tokens of all older keys are refused from now on. */
 RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e);
+
+/* What a principal may do in a vault. It is named by its name in the vault's tenant, its object id or its client id; key NULL: the whole vault.
+ * Assigning what is there, or removing what is not, changes nothing. A role on a key is for that key alone: one that is made again under its name
+ * after a purge is another. In a vault of access policies (enableRbacAuthorization false, vault_put_vault()) roles are kept but not asked. */
+RC vault_role_assign(struct vault_service *s, const char *vault, const char *key,
+                     const char *principal, const char *role, struct err *e);
+RC vault_role_remove(struct vault_service *s, const char *vault, const char *key,
+                     const char *principal, const char *role, struct err *e);
+/* vault_policy_set(): "get,list,wrapKey,unwrapKey" or "all" in place of what the principal had; "" takes its policy away. */
+RC vault_policy_set(struct vault_service *s, const char *vault, const char *principal,
+                    const char *permissions, struct err *e);
+/* From where: an address that no rule holds gets the default, which is to allow. Tokens and challenges are given to all. */
+RC vault_firewall_default(struct vault_service *s, const char *vault, bool allow, struct err *e);
+RC vault_firewall_rule(struct vault_service *s, const char *vault, const char *range, bool add,
+                       struct err *e);
+/* vault_access(): JSON: mode, roleAssignments, accessPolicies, firewall. */
+RC vault_access(struct vault_service *s, const char *vault, struct buf *out, struct err *e);
 
 #endif
