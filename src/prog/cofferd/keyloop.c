@@ -166,6 +166,12 @@ static void handoff_of(struct keyloop *k, const struct probe_result *r, struct h
     snprintf(out->cause_text, sizeof(out->cause_text), "%s: %s", cause, r->err.msg);
 }
 
+/* With the lock held, or before there is a thread. */
+static void note_grace(struct keyloop *k)
+{
+    metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(ks_grace_left_us(&k->m, ks_now()) / 1000));
+}
+
 /* One probe, and what follows from it. False: this image is asked to make way for another, and has nothing to decide any more. */
 static bool round_of(struct keyloop *k, bool fresh)
 {
@@ -181,7 +187,7 @@ static bool round_of(struct keyloop *k, bool fresh)
     unsigned actions = ks_probed(&k->m, r.cls, fresh, r.grace_ms, ks_now());
     k->last_err = r.err;
     k->expires_s = r.expires_s;
-    metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(ks_grace_left_us(&k->m, ks_now()) / 1000));
+    note_grace(k);
     mutex_unlock(&k->lock);
     report_probe(&r, actions);
     if (r.cls == PROBE_OK)
@@ -264,6 +270,7 @@ RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct er
         k->m.since.real_ms = c->why->since_ms;
     else if (c->process->start_grace_ms >= -1)
         k->m.tag_grace_ms = c->process->start_grace_ms;
+    note_grace(k);
     k->thread = thread_start("key-loop", loop, k);
     if (k->active)
         save_machine(k);
