@@ -1,13 +1,18 @@
 """The key, the vault, the identity and the mode of a cluster are changed while it serves, and what may be is changed while it is sealed."""
 import os
 import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pymongo.errors
 import pytest
 
-from processes import FAST_KEYS, Vault, wait_until
+sys.path.insert(0, os.path.dirname(__file__))
 
-DENIED, CONFLICT, ILLEGAL, INACCESSIBLE, UNAUTHORIZED = 9900017, 117, 20, 9900021, 13
+import keyservices  # noqa: E402
+from processes import FAST_KEYS, Vault, wait_until  # noqa: E402
+
+DENIED, CONFLICT, ILLEGAL, INACCESSIBLE, UNAUTHORIZED = 9900017, 9900024, 20, 9900021, 13
 
 
 def fill(node, n=300):
@@ -244,3 +249,52 @@ def test_killed_at_every_durable_step(make_node, vault, change):
             assert back["ok"], (point, back)
     # not before the commit's first copy is durable, and always from then on
     assert outcomes == [False] * STEPS.index("envelope.after-copy-1:2") + [True] * 4, outcomes
+
+
+@pytest.mark.parametrize("restored", [True, False], ids=["same version", "other version"])
+def test_the_same_material_in_another_vault_brings_a_sealed_cluster_back(restored, make_node, tmp_path):
+    authority = keyservices.Authority(tmp_path / "pki")
+    first = keyservices.AzureVault(authority).start()
+    second, stranger = keyservices.AzureVault(authority), keyservices.AzureVault(authority)
+    second.versions = dict(first.versions) if restored else {second.newest: first.versions[first.newest]}
+    second.newest = first.newest if restored else second.newest
+    second.entra = stranger.entra = first.entra  # one tenant
+    second.start()
+    stranger.start()
+    try:
+        node = make_node({**FAST_KEYS, **first.node_settings()})
+        fill(node)
+        node.stop()
+        first.deny()  # for good: its tokens still come from the same place
+        node.start()
+        node.wait_state("Inaccessible")
+        refused = op(node, "keySet", key_url=f"{stranger.url}/keys/data")
+        assert refused["code"] == ILLEGAL and "not the one that wrapped" in refused["error"], refused
+        found = op(node, "keyCheck", key_url=f"{stranger.url}/keys/data")
+        assert "not the one that wrapped" in next(r["found"] for r in found["rules"] if r["rule"] == "keyInUse")
+        answer = op(node, "keySet", key_url=f"{second.url}/keys/data")
+        assert answer["ok"], answer
+        wait_until(lambda: serves(node), "the data is back")
+        wait_until(lambda: op(node, "keyShow").get("key", {}).get("version") == second.newest, "the SMK is wrapped by the vault's own version")
+        wait_until(lambda: "versionInVault" not in op(node, "keyShow")["configuration"], "nothing is translated any more")
+        node.restart()
+        assert node.state() == "Ready" and serves(node)
+    finally:
+        for service in (first, second, stranger):
+            service.stop()
+
+
+def test_of_two_changes_at_once_one_is_refused(make_node, vault):
+    node = make_node(FAST_KEYS, vault=vault, start=False)
+    node.env = {"COFFER_FAULTS": "keychange.intended=delay1500:0:1"}
+    node.start()
+    node.add_admin()
+    fill(node)
+    urls = [new_key(vault, name) for name in ("second", "third")]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(op, node, "keySet", key_url=urls[0])
+        wait_until(lambda: os.path.exists(os.path.join(node.state_dir, "key-config.next")), "the first change is under way")
+        assert op(node, "keySet", key_url=urls[1])["code"] == CONFLICT
+        assert op(node, "keyFollow")["code"] == CONFLICT
+        assert first.result()["ok"]
+    assert op(node, "keyShow")["configuration"]["key-url"] == urls[0] and serves(node)
