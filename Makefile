@@ -10,6 +10,7 @@
 #   make crash [N=500] kill -9 under load, over and over
 #   make faults        fail each fallible call of a store's life, one after the other
 #   make rewrites [ROTATIONS=1000] re-encryption killed and failed at every step; so many in a row
+#   make rotations     a thousand rotations of a node's SMK under load, a hundred kills
 #   make stop          end what ./run started
 #   make clean
 
@@ -74,6 +75,11 @@ ROTATIONS ?= 1000
 .PHONY: rewrites
 rewrites: all
 	@COFFER_REWRITE_STEP=1 COFFER_ROTATIONS=$(ROTATIONS) $(BUILD)/src/store/store_test_rewrite
+
+# A thousand rotations of the SMK of a node under load, and a hundred kills.
+.PHONY: rotations
+rotations: all
+	@COFFER_ROTATIONS=$(ROTATIONS) COFFER_ROTATION_KILLS=100 .venv/bin/python -m pytest -q --timeout=36000 tests/keys/test_rotation.py
 
 .PHONY: connections
 connections: all

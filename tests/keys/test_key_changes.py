@@ -102,10 +102,13 @@ def test_a_compromised_key_makes_a_new_generation(cmk_node, vault):
 def test_from_the_service_to_the_customer_and_back(make_node, vault):
     node = make_node(FAST_KEYS)
     fill(node)
+    op(node, "rotationPause")
     answer = op(node, "keySwitch", key_mode="cmk", **way_to(vault))
     assert answer["ok"] and answer["mode"] == "cmk" and answer["generation"] == 2
     shown = op(node, "keyShow")
     assert [g["exposed"] for g in shown["generations"]] == [True, False]
+    op(node, "rotationPause", paused=False)
+    wait_until(lambda: [g["generation"] for g in op(node, "keyShow")["generations"]] == [2], "what was exposed is gone")
     wait_until(lambda: op(node, "keyShow").get("lastProbe", {}).get("class") == "ok", "the key is looked at from now on")
     os.rename(os.path.join(node.state_dir, "service-root.key"), os.path.join(node.dir, "root-key-away"))
     node.restart()

@@ -203,3 +203,47 @@ RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e)
     TRY(put_setting(c, CS_COMPROMISED, &w, e));
     return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
 }
+
+/* ---- rotation of the SMK ---- */
+
+RC coffer_rotate_key(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "rotateKey");
+    TRY(put_setting(c, CS_COMPROMISED, &w, e));
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}
+
+static RC pause_rotation(struct coffer *c, int argc, char **argv, bool paused, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "rotationPause");
+    bw_bool(&w, "paused", paused);
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}
+
+RC coffer_rotation_pause(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    return pause_rotation(c, argc, argv, true, e);
+}
+
+RC coffer_rotation_resume(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    return pause_rotation(c, argc, argv, false, e);
+}
+
+RC coffer_rotation_status(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &space);
+    bw_str(&w, "op", "rotationStatus");
+    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+}

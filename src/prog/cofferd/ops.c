@@ -7,6 +7,7 @@
 #include "backups.h"
 #include "base/mem.h"
 #include "keyops.h"
+#include "rotator.h"
 
 static RC op_status(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
@@ -44,6 +45,36 @@ static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return RC_OK;
 }
 
+static RC op_rotate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    bool compromised = false;
+    TRY(admin_arg_bool(args, "compromised", &compromised, e));
+    TRY(rotator_rotate(o->source.rotator, compromised, e));
+    rotator_status(o->source.rotator, w);
+    return RC_OK;
+}
+
+static RC op_rotation_pause(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    bool paused;
+    TRY(admin_arg_bool(args, "paused", &paused, e));
+    paused |= bval_is_missing(bdoc_get(args, "paused"));
+    TRY(rotator_pause(o->source.rotator, paused, e));
+    rotator_status(o->source.rotator, w);
+    return RC_OK;
+}
+
+static RC op_rotation_status(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    (void)args;
+    (void)e;
+    rotator_status(o->source.rotator, w);
+    return RC_OK;
+}
+
 static RC op_stop(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     (void)args;
@@ -71,6 +102,12 @@ static const struct admin_op table[] = {
     { "keyFollow", "compromised", ADMIN_OP_CHANGES,
       "wrap the SMK with the newest version of the key now; compromised: make a new SMK as well",
       keyops_follow },
+    { "rotateKey", "compromised", ADMIN_OP_CHANGES,
+      "a new SMK, and everything on disk re-encrypted to it in the background; compromised: without a limit of speed, and older ones are destroyed whatever backup may want them",
+      op_rotate },
+    { "rotationPause", "paused", ADMIN_OP_CHANGES, "pause the re-encryption, or go on with it",
+      op_rotation_pause },
+    { "rotationStatus", "", 0, "how far the re-encryption is", op_rotation_status },
     { "backup", "dir", ADMIN_OP_CHANGES | ADMIN_OP_LOCAL,
       "copy the store, encrypted as it is, into a new directory", op_backup },
     { "stop", "", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL, "stop the node in order",

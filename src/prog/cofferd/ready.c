@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "backup.h"
+#include "backups.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -30,6 +31,7 @@
 #include "node_secret.h"
 #include "ops.h"
 #include "provider.h"
+#include "rotator.h"
 #include "store/store.h"
 #include "unlock.h"
 #include "user_store.h"
@@ -48,6 +50,7 @@ struct ready {
     struct keyloop *loop;
     struct admin_server *admin;
     struct keyctl keys;
+    struct rotator *rotator;
     struct ops_ctx ops;
     struct admin_ops admin_ops;
     pthread_t main_thread, ticker, dog;
@@ -313,6 +316,69 @@ static RC open_data(struct ready *r, struct err *e)
     return making == MAKING_NOTHING ? RC_OK : making_done(r->p, e);
 }
 
+/* ---- SMK generations ----------------------------------------------------------------------------------------------- */
+
+static RC make_generation(struct custody *custody, void *arg, struct err *e)
+{
+    (void)arg;
+    return custody_new_generation(custody, e);
+}
+
+static RC new_generation(void *arg, struct err *e)
+{
+    struct ready *r = arg;
+    return keyctl_with_provider(&r->keys, make_generation, NULL, e);
+}
+
+static void envelope_moved(void *arg, uint64_t sequence)
+{
+    struct ready *r = arg;
+    struct err e = { 0 };
+    if (store_pin_envelope(r->store, sequence, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    err_reset(&e);
+}
+
+struct wanted {
+    uint32_t gen;
+    bool is;
+};
+
+static void look_at_backup(const struct backup_facts *b, void *arg)
+{
+    struct wanted *w = arg;
+    w->is |= b->present && b->generation == w->gen;
+}
+
+/* A list that cannot be read holds up: a wrapped form that is erased does not come back. */
+static bool needed_by_backup(void *arg, uint32_t gen)
+{
+    struct ready *r = arg;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct wanted w = { .gen = gen };
+    struct err e = { 0 };
+    if (backups_each(r->p, a, look_at_backup, &w, &e).failed) {
+        log_err(EV_ROTATION_FAILED, &e, NULL, 0);
+        w.is = true;
+    }
+    err_reset(&e);
+    return w.is;
+}
+
+static RC start_rotator(struct ready *r, struct err *e)
+{
+    struct rotator_config c = { .process = r->p,
+                                .custody = r->custody,
+                                .store = r->store,
+                                .new_generation = new_generation,
+                                .moved = envelope_moved,
+                                .needed = needed_by_backup,
+                                .arg = r };
+    TRY(rotator_start(&c, &r->rotator, e));
+    r->ops.source.rotator = r->rotator;
+    return RC_OK;
+}
+
 static RC start(struct ready *r, struct err *e)
 {
     TRY(open_data(r, e));
@@ -334,6 +400,7 @@ static RC start(struct ready *r, struct err *e)
     r->dog = thread_start("seal-watchdog", seal_watchdog, r);
     r->dog_runs = true;
     TRY(start_prober(r, e));
+    TRY(start_rotator(r, e));
     TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
     r->ticking = true;
@@ -347,6 +414,7 @@ static RC stop(struct ready *r, struct err *e)
     atomic_store(&r->node.stopping, true);
     frontdoor_stop(r->door);
     admin_close(r->admin); /* it looks at the loop and the store */
+    rotator_stop(r->rotator);
     keyloop_stop(r->loop);
     r->loop = NULL;
     if (r->ticking)

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "crypto/aead.h"
+#include "rotator.h"
 #include "store/store.h"
 
 enum { CENSUS_MAX = CUSTODY_GEN_MAX };
@@ -84,4 +85,9 @@ void status_write(const struct status_source *s, struct bw *w)
         write_custody(s, w);
     if (s->store)
         write_census(s->store, w);
+    if (s->rotator) {
+        bw_doc_begin(w, "smkRotation");
+        rotator_status(s->rotator, w);
+        bw_doc_end(w);
+    }
 }

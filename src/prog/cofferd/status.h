@@ -6,6 +6,7 @@
 #include "keyloop.h"
 #include "process.h"
 
+struct rotator;
 struct store;
 
 struct status_source {
@@ -13,6 +14,7 @@ struct status_source {
     struct custody *custody; /* NULL while sealed */
     struct keyloop *loop;    /* rests in SMK mode: the service's key is not probed */
     struct store *store;     /* NULL while sealed */
+    struct rotator *rotator; /* NULL while sealed */
 };
 
 /* status_write(): {version, mode, state, since, key, envelope, generations, lastProbe, nextProbe, gracePeriod, census, engine} fields. [any thread] */

@@ -401,6 +401,15 @@ void nudge(struct store *s)
 #endif
 }
 
+rc_t sync_dirs(struct store *s, struct err *e)
+{
+    std::string archive = s->shared->dir + "/archive";
+
+    if (path_exists(archive.c_str()))
+        TRY(store__io_dir_sync(archive.c_str(), e));
+    return store__io_dir_sync(s->shared->dir.c_str(), e);
+}
+
 rc_t rounds(struct store *s, bool *done, struct err *e)
 {
     uint64_t wait = ROUND_US / 10;
@@ -411,8 +420,13 @@ rc_t rounds(struct store *s, bool *done, struct err *e)
         Count left;
 
         TRY(look(s, gen, &left, e));
-        *done = left.files == 0 && gen == keyring_current(s->keyring);
-        if (*done || !may_go_on(s))
+        if (left.files == 0 && gen == keyring_current(s->keyring)) {
+            /* files that were deleted do not come back after a power loss, when their key is gone */
+            TRY(sync_dirs(s, e));
+            *done = true;
+            return RC_OK;
+        }
+        if (!may_go_on(s))
             return RC_OK;
         if (s->shared->fatal)
             FAIL(e, ERR_ENGINE_FATAL,

@@ -1,0 +1,335 @@
+/* rotator.c - see rotator.h. */
+#include "rotator.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/thread.h"
+#include "crypto/secret.h"
+#include "keys/keyring.h"
+#include "store/store.h"
+
+enum { LOOK_US = 500000, RETRY_US = 2000000, STATE_FILE_MAX = 256, ROWS_MAX = 256 };
+
+struct rotator {
+    struct rotator_config c;
+    pthread_t thread;
+    char *state_path;
+
+    struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
+
+    struct mutex lock;
+    struct cond wake;
+    bool stopping, paused, urgent; /* guarded by lock */
+    bool working;                  /* guarded by lock: an old generation is still there */
+    uint64_t completed;            /* guarded by lock: generations destroyed since the start */
+    char error[160];               /* guarded by lock: of the last try, "" when it worked */
+};
+
+/* ---- what survives a stop ---------------------------------------------------------------------------------------- */
+
+/* Words, one a line. What is not known is not there. */
+static void load(struct rotator *r)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    struct err e = { 0 };
+
+    if (file_read(r->state_path, STATE_FILE_MAX, &text, &e).failed) {
+        if (e.code != ERR_NOT_FOUND)
+            log_err(EV_ROTATION_FAILED, &e, NULL, 0);
+        return;
+    }
+    r->paused = strstr(buf_cstr(&text), "paused\n") != NULL;
+    r->urgent = strstr(buf_cstr(&text), "urgent\n") != NULL;
+}
+
+static RC save(struct rotator *r, bool paused, bool urgent, struct err *e)
+{
+    char text[32];
+    int n =
+        snprintf(text, sizeof(text), "%s%s", paused ? "paused\n" : "", urgent ? "urgent\n" : "");
+
+    TRY(file_write_atomic(r->state_path, 0600, SLICE(text, (size_t)n), e));
+    mutex_lock(&r->lock);
+    r->paused = paused;
+    r->urgent = urgent;
+    cond_broadcast(&r->wake);
+    mutex_unlock(&r->lock);
+    store_rewrite_set(r->c.store,
+                      urgent ? 0 : (uint64_t)settings_i64(r->c.process->set, SET_ROTATION_RATE),
+                      paused);
+    return RC_OK;
+}
+
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
+
+static bool wait_us(struct rotator *r, uint64_t us)
+{
+    uint64_t until = clock_mono_us() + us;
+
+    mutex_lock(&r->lock);
+    if (!r->stopping)
+        cond_wait_until(&r->wake, &r->lock, until);
+    bool go = !r->stopping;
+    mutex_unlock(&r->lock);
+    return go;
+}
+
+static bool is_old(const struct custody_status *st, size_t i)
+{
+    return st->row[i].state == GEN_LIVE && st->row[i].gen != st->current;
+}
+
+static bool has_old(const struct custody_status *st)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (is_old(st, i))
+            return true;
+    return false;
+}
+
+static RC count(struct store *store, struct census_row *rows, size_t *n, struct err *e)
+{
+    struct store_census_row found[ROWS_MAX];
+    int n_found = 0;
+
+    TRY(store_census(store, found, ROWS_MAX, &n_found, e));
+    *n = (size_t)n_found;
+    for (int i = 0; i < n_found; i++)
+        rows[i] = (struct census_row){ .gen = found[i].gen,
+                                       .n_files = found[i].n_files,
+                                       .bytes = found[i].bytes };
+    return RC_OK;
+}
+
+static void tell_moved(struct rotator *r)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+
+    custody_status(r->c.custody, st);
+    r->c.moved(r->c.arg, st->sequence);
+}
+
+/* The census counts nothing under them: they leave the ring, and their MACs the envelope. */
+static RC retire(struct rotator *r, const struct custody_status *st, struct err *e)
+{
+    AUTO(mem_freep) struct census_row *rows = NEW_ARRAY(struct census_row, ROWS_MAX);
+    size_t n;
+
+    if (keyring_current(custody_keyring(r->c.custody)) != st->current)
+        FAIL(e, ERR_CONFLICT, "the generation has just changed");
+    TRY(count(r->c.store, rows, &n, e));
+    for (size_t i = 0; i < st->n; i++) {
+        if (!is_old(st, i))
+            continue;
+        TRY(custody_retire(r->c.custody, st->row[i].gen, rows, n, e));
+        tell_moved(r);
+        log_event(EV_GENERATION_RETIRED, KV_U64("generation", st->row[i].gen));
+    }
+    return RC_OK;
+}
+
+static RC destroy(struct rotator *r, const struct custody_status *st, bool whoever_wants_it,
+                  struct err *e)
+{
+    for (size_t i = 0; i < st->n; i++) {
+        uint32_t gen = st->row[i].gen;
+
+        if (st->row[i].state != GEN_RETIRED || (!whoever_wants_it && r->c.needed(r->c.arg, gen)))
+            continue;
+        TRY(custody_destroy(r->c.custody, gen, e));
+        tell_moved(r);
+        mutex_lock(&r->lock);
+        r->completed++;
+        mutex_unlock(&r->lock);
+        metric_add(M_ROTATIONS, 1);
+        log_event(EV_GENERATION_DESTROYED, KV_U64("generation", gen));
+    }
+    return RC_OK;
+}
+
+static bool set_working(struct rotator *r, bool working)
+{
+    mutex_lock(&r->lock);
+    bool before = r->working;
+    r->working = working;
+    mutex_unlock(&r->lock);
+    return before;
+}
+
+/* All is done, so nothing is urgent, unless another rotation began just now. */
+static RC calm_down(struct rotator *r, struct err *e)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    rc_t rc = RC_OK;
+
+    mutex_lock(&r->op);
+    mutex_lock(&r->lock);
+    bool paused = r->paused;
+    mutex_unlock(&r->lock);
+    custody_status(r->c.custody, st);
+    if (!has_old(st))
+        rc = save(r, paused, /* urgent= */ false, e);
+    mutex_unlock(&r->op);
+    return rc;
+}
+
+static RC round_of(struct rotator *r, struct err *e)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    bool done = true;
+
+    custody_status(r->c.custody, st);
+    mutex_lock(&r->lock);
+    bool urgent = r->urgent;
+    mutex_unlock(&r->lock);
+    if (has_old(st)) {
+        (void)set_working(r, true);
+        TRY(store_rewrite(r->c.store, &done, e));
+        if (!done) /* it is to stop */
+            return RC_OK;
+        custody_status(r->c.custody, st);
+        TRY(retire(r, st, e));
+        custody_status(r->c.custody, st);
+    }
+    TRY(destroy(r, st, urgent, e));
+    if (!set_working(r, false) || !urgent)
+        return RC_OK;
+    return calm_down(r, e);
+}
+
+static void note(struct rotator *r, const struct err *e)
+{
+    struct store_rewrite_status st;
+
+    mutex_lock(&r->lock);
+    bool news = e->code && strcmp(r->error, e->msg) != 0;
+    snprintf(r->error, sizeof(r->error), "%s", e->code ? e->msg : "");
+    mutex_unlock(&r->lock);
+    /* a node that is sealing itself has no keys any more, and that is no failure of this */
+    if (news && e->code != ERR_CONFLICT && !secret_arena_sealed())
+        log_err(EV_ROTATION_FAILED, e, NULL, 0);
+    store_rewrite_status(r->c.store, &st);
+    metric_set(M_ROTATION_BYTES_LEFT, (int64_t)st.bytes_left);
+    metric_set(M_ROTATION_BYTES_DONE, (int64_t)st.bytes_done);
+}
+
+static void *loop(void *arg)
+{
+    struct rotator *r = arg;
+    bool go = true;
+
+    while (go) {
+        struct err e = { 0 };
+        rc_t rc = round_of(r, &e);
+
+        note(r, &e);
+        go = wait_us(r, rc.failed ? RETRY_US : LOOK_US);
+        err_reset(&e);
+    }
+    return NULL;
+}
+
+/* ---- the outside ------------------------------------------------------------------------------------------------- */
+
+RC rotator_start(const struct rotator_config *c, struct rotator **out, struct err *e)
+{
+    struct rotator *r = NEW(struct rotator);
+
+    (void)e;
+    r->c = *c;
+    r->state_path = mem_printf("%s/rotation", c->process->state_dir);
+    mutex_init(&r->op);
+    mutex_init(&r->lock);
+    cond_init(&r->wake);
+    load(r);
+    store_rewrite_set(c->store,
+                      r->urgent ? 0 : (uint64_t)settings_i64(c->process->set, SET_ROTATION_RATE),
+                      r->paused);
+    r->thread = thread_start("rotator", loop, r);
+    *out = r;
+    return RC_OK;
+}
+
+void rotator_stop(struct rotator *r)
+{
+    if (!r)
+        return;
+    mutex_lock(&r->lock);
+    r->stopping = true;
+    cond_broadcast(&r->wake);
+    mutex_unlock(&r->lock);
+    store_rewrite_stop(r->c.store);
+    thread_join(r->thread);
+    mutex_fini(&r->op);
+    mutex_fini(&r->lock);
+    cond_fini(&r->wake);
+    mem_free(r->state_path);
+    mem_free(r);
+}
+
+static RC rotate_locked(struct rotator *r, bool compromised, struct err *e)
+{
+    mutex_lock(&r->lock);
+    bool urgent = r->urgent || compromised;
+    mutex_unlock(&r->lock);
+    TRY(r->c.new_generation(r->c.arg, e));
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    custody_status(r->c.custody, st);
+    log_event(EV_ROTATION_BEGUN, KV_U64("generation", st->current),
+              KV_BOOL("compromised", compromised));
+    (void)set_working(r, true);
+    return save(r, /* paused= */ false, urgent, e);
+}
+
+RC rotator_rotate(struct rotator *r, bool compromised, struct err *e)
+{
+    mutex_lock(&r->op);
+    rc_t rc = rotate_locked(r, compromised, e);
+    mutex_unlock(&r->op);
+    return rc;
+}
+
+RC rotator_pause(struct rotator *r, bool paused, struct err *e)
+{
+    mutex_lock(&r->op);
+    mutex_lock(&r->lock);
+    bool urgent = r->urgent;
+    mutex_unlock(&r->lock);
+    rc_t rc = save(r, paused, urgent, e);
+    mutex_unlock(&r->op);
+    return rc;
+}
+
+void rotator_status(struct rotator *r, struct bw *w)
+{
+    struct store_rewrite_status st;
+
+    store_rewrite_status(r->c.store, &st);
+    mutex_lock(&r->lock);
+    if (r->working && st.state == STORE_RW_IDLE)
+        bw_str(w, "state", "waiting"); /* between two tries */
+    else
+        bw_str(w, "state",
+               r->working || r->paused
+                   ? store_rewrite_state_name(r->paused ? STORE_RW_PAUSED : st.state)
+                   : "idle");
+    bw_i32(w, "generation", (int32_t)keyring_current(custody_keyring(r->c.custody)));
+    bw_i64(w, "filesLeft", r->working ? (int64_t)st.files_left : 0);
+    bw_i64(w, "bytesLeft", r->working ? (int64_t)st.bytes_left : 0);
+    bw_i64(w, "bytesDone", (int64_t)st.bytes_done);
+    bw_i64(w, "bytesPerSecond", (int64_t)st.bytes_per_s);
+    bw_i64(w, "secondsLeft", (int64_t)((st.left_us + 999999) / 1000000));
+    bw_i64(w, "completed", (int64_t)r->completed);
+    bw_bool(w, "urgent", r->urgent);
+    if (*r->error)
+        bw_str(w, "error", r->error);
+    mutex_unlock(&r->lock);
+}

@@ -1,0 +1,42 @@
+/* rotator.h - the SMK generations of a Ready node: one thread that moves the data to the current one, and puts away those that nothing is left under.
+ *
+ *   rotate-key ─▶ new generation, current ─▶ files written anew (store_rewrite) ─▶ census: none left ─▶ retired ─▶ destroyed
+ *
+ * Resume   Nothing of it is remembered but by the envelope (which generations there are) and by the files (which each is under): a stop anywhere is taken up
+ *          at the next start. Whether it pauses, and whether it hurries, stands in the state directory.
+ * Destroy  A retired generation's wrapped form stays while needed() says that something outside of the data directory may want it; after
+ *          rotator_rotate(compromised) nothing holds it up.
+ * Threads  [any] all but start and stop.
+ */
+#ifndef COFFERD_ROTATOR_H
+#define COFFERD_ROTATOR_H
+
+#include "bsonx/bw.h"
+#include "process.h"
+
+struct rotator;
+struct store;
+
+struct rotator_config {
+    struct process *process;
+    struct custody *custody;
+    struct store *store;
+    /* Make a new SMK generation, current from then on, and have the store know of the envelope. [net] */
+    RC (*new_generation)(void *arg, struct err *e);
+    void (*moved)(void *arg, uint64_t sequence); /* the envelope moved on */
+    /* Does a copy that is known need gen's wrapped form? */
+    bool (*needed)(void *arg, uint32_t gen);
+    void *arg;
+};
+
+RC rotator_start(const struct rotator_config *c, struct rotator **out, struct err *e);
+/* rotator_stop(): in the middle of a file if need be. NULL is fine. */
+void rotator_stop(struct rotator *r);
+/* rotator_rotate(): a new generation; the rest follows in the background. compromised: as fast as it can, whatever the setting says, and the old
+ * generations are destroyed whoever may want them. Errors: those of new_generation. [net] */
+RC rotator_rotate(struct rotator *r, bool compromised, struct err *e);
+RC rotator_pause(struct rotator *r, bool paused, struct err *e);
+/* rotator_status(): {state, generation, filesLeft, bytesLeft, bytesDone, bytesPerSecond, secondsLeft, completed, urgent, error} fields. */
+void rotator_status(struct rotator *r, struct bw *w);
+
+#endif

@@ -1,0 +1,201 @@
+"""Rotation of the SMK on a running node: a new generation, everything written anew, the old one destroyed. Under the load of a real driver, and killed at any moment.
+
+COFFER_ROTATIONS and COFFER_ROTATION_KILLS make it longer (`make rotations`)."""
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import pymongo.errors
+
+from processes import ROOT, wait_until
+
+ROTATIONS = int(os.environ.get("COFFER_ROTATIONS") or 20)
+KILLS = int(os.environ.get("COFFER_ROTATION_KILLS") or 6)
+DECRYPT = os.path.join(ROOT, "tools/decrypt-store")
+
+
+class Load:
+    """A driver that inserts and reads until stopped; what was acknowledged is remembered."""
+
+    def __init__(self, node):
+        self.node, self.acked, self.errors, self.stopping = node, 0, [], False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        with self.node.client() as client:
+            c = client.load.c
+            while not self.stopping:
+                try:
+                    c.insert_one({"_id": self.acked, "text": "x" * 300})
+                    self.acked += 1
+                    assert c.find_one({"_id": random.randrange(self.acked)})["text"] == "x" * 300
+                except (pymongo.errors.PyMongoError, AssertionError, TypeError) as e:
+                    self.errors.append(e)
+                    return
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        self.thread.join()
+
+
+def fill(node, n=2000):
+    with node.client() as client:
+        client.t.c.create_index("k")
+        client.t.c.insert_many([{"_id": i, "k": i % 97, "pad": "p" * 300} for i in range(n)])
+
+
+def whole(node, n=2000):
+    with node.client() as client:
+        return client.t.c.count_documents({}) == n and client.t.c.count_documents({"k": 5}) == len(range(5, n, 97))
+
+
+def generations(node):
+    return [(g["generation"], g["state"]) for g in node.admin("status")["generations"]]
+
+
+def under(node):
+    return sorted(row["generation"] for row in node.admin("status")["census"])
+
+
+def wait_alone(node, gen, seconds=120):
+    wait_until(lambda: generations(node) == [(gen, "live")], f"generation {gen} is alone", seconds, interval=0.05)
+    assert under(node) == [gen]
+
+
+def rotate(node, **fields):
+    answer = node.admin("rotateKey", **fields)
+    assert answer["ok"], answer
+    return answer["generation"]
+
+
+def accounted_for(node, data=None):
+    """The independent decryptor, with the root key and the envelope that is there."""
+    data = data or node.data_dir
+    return subprocess.run([sys.executable, DECRYPT, "--root-key", os.path.join(node.state_dir, "service-root.key"), data],
+                          capture_output=True, text=True, check=False)
+
+
+def resident_kb(node):
+    with open(f"/proc/{node.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def test_many_in_a_row_under_load(make_node):
+    node = make_node({"rotation-rate": "0"})
+    fill(node)
+    with Load(node) as load:
+        for i in range(ROTATIONS):
+            assert rotate(node) == i + 2
+            wait_alone(node, i + 2)
+            if i == 2:
+                files, memory = len(node.files()), resident_kb(node)
+    assert not load.errors, load.errors
+    assert load.acked > 0 and whole(node)
+    assert len(node.files()) < files + 40, "files are left behind"
+    assert resident_kb(node) < memory * 2 + 65536, "memory is left behind"
+    with node.client() as client:
+        status = client.admin.command("serverStatus")["coffer"]
+        assert status["smkRotation"]["state"] == "idle" and status["smkRotation"]["completed"] == ROTATIONS
+        assert client.load.c.count_documents({}) == load.acked
+    assert not [e for e in node.events() if e["event"] == "rotationFailed"]
+    node.stop()
+    done = accounted_for(node)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"generation {ROTATIONS + 1}," in done.stdout and f"generation {ROTATIONS}," not in done.stdout
+
+
+def test_killed_at_any_moment(make_node):
+    node = make_node({"rotation-rate": "0"})
+    fill(node)
+    gen, acked = 1, 0
+    for i in range(KILLS):
+        with Load(node) as load:
+            load.acked = acked
+            rotate(node)
+            time.sleep(random.Random(i).uniform(0, 0.6))
+            node.kill()
+        node.start()
+        gen += 1
+        with node.client() as client:
+            have = client.load.c.count_documents({})
+            assert have >= load.acked
+            acked = have
+        assert whole(node)
+        if i % 2:  # else the next one begins while this one is under way
+            wait_alone(node, gen)
+    wait_alone(node, gen)
+    assert whole(node)
+    node.stop()
+    done = accounted_for(node)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_old_smk_opens_nothing_new(make_node, tmp_path):
+    node = make_node({"rotation-rate": "0"})
+    fill(node)
+    node.stop()
+    assert accounted_for(node).returncode == 0
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("envelope.1", "envelope.2"):
+        shutil.copy(os.path.join(node.data_dir, name), kept / name)
+    shutil.copytree(os.path.join(node.data_dir, "store"), kept / "store")
+    assert accounted_for(node, str(kept)).returncode == 0, "the control: the old SMK opened what was there"
+    node.start()
+    rotate(node, compromised=True)
+    wait_alone(node, 2)
+    node.stop()
+    assert accounted_for(node).returncode == 0
+    shutil.rmtree(kept / "store")
+    shutil.copytree(os.path.join(node.data_dir, "store"), kept / "store")
+    done = accounted_for(node, str(kept))
+    assert done.returncode != 0 and "ok   " not in done.stdout.replace("ok   " + str(kept / "envelope"), ""), done.stdout
+
+
+def test_a_pause_survives_a_restart(make_node):
+    node = make_node()
+    fill(node)
+    assert node.admin("rotationPause")["state"] == "paused"
+    rotate(node)  # whoever rotates goes on
+    wait_alone(node, 2)
+    node.settings["rotation-rate"] = "64KB"
+    node.restart()
+    rotate(node)
+    assert node.admin("rotationPause", paused=True)["ok"]
+    node.kill()
+    node.start()
+    assert node.admin("rotationStatus")["state"] == "paused"
+    time.sleep(1)
+    assert (2, "live") in generations(node) and whole(node)
+    node.settings["rotation-rate"] = "0"
+    node.restart()
+    assert node.admin("rotationPause", paused=False)["ok"]
+    wait_alone(node, 3)
+    assert whole(node)
+
+
+def test_a_backup_holds_up_the_last_step(make_node, tmp_path):
+    node = make_node({"rotation-rate": "0"})
+    fill(node)
+    backup = str(tmp_path / "backup")
+    assert node.admin("backup", dir=backup)["ok"]
+    rotate(node)
+    wait_until(lambda: generations(node) == [(1, "retired"), (2, "live")], "generation 1 is retired", 60)
+    assert under(node) == [2]
+    node.restart()
+    time.sleep(1)
+    assert generations(node) == [(1, "retired"), (2, "live")]
+    rotate(node, compromised=True)
+    wait_alone(node, 3)
+    other = make_node({"restore-from": backup, "service-root-key": os.path.join(node.state_dir, "service-root.key")}, start=False, admin=False)
+    other.user, other.password = node.user, node.password
+    other.start()
+    assert whole(other), "the backup has its own envelope, and opens with what it had"
