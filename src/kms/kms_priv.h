@@ -10,14 +10,27 @@
 struct http_client;
 struct http_answer;
 
-/* A source of tokens for one identity and one audience. Not for several threads at once: the provider's lock is held. */
+/* A credential that a service gave for a while, as the text of a header or whatever its user keeps in it. Not for several threads at once:
+ * the provider's lock is held. */
+struct kms_cache {
+    struct buf text;        /* empty: none. Wiped. */
+    uint64_t renew_at_us;   /* boot time from which on a new one is asked for */
+    uint64_t expires_at_us; /* boot time from which on it is not used any more */
+};
+typedef RC (*kms_fetch_fn)(void *arg, uint64_t deadline_us, struct buf *text, int64_t *lifetime_s,
+                           struct err *e);
+/* kms__cache_get(): c->text is there until the next call. Errors as in keys/provider.h. */
+RC kms__cache_get(struct kms_cache *c, kms_fetch_fn fetch, void *arg, uint64_t deadline_us,
+                  struct err *e);
+/* kms__cache_drop(): the service did not take it. */
+void kms__cache_drop(struct kms_cache *c);
+
+/* A source of Entra's tokens for one identity and one audience. */
 struct kms_tokens {
     struct http_client *http;
     enum kms_token_source source;
     char *endpoint, *secret_file, *client_id, *audience;
-    struct buf header;      /* "Authorization: Bearer ..."; empty: none. Wiped. */
-    uint64_t renew_at_us;   /* boot time from which on a new one is asked for */
-    uint64_t expires_at_us; /* boot time from which on it is not used any more */
+    struct kms_cache cache; /* "Authorization: Bearer ..." */
 };
 
 /* authority: of the cloud that the key is in, "https://login.microsoftonline.com". */
@@ -28,6 +41,35 @@ void kms__tokens_fini(struct kms_tokens *t);
 RC kms__tokens_get(struct kms_tokens *t, uint64_t deadline_us, const char **header, struct err *e);
 /* kms__tokens_drop(): the vault did not take it. */
 void kms__tokens_drop(struct kms_tokens *t);
+
+/* What a provider is whose service is far away: the first member of its struct. Arguments are checked, one call runs at a time, and errors
+ * name the key before and behind these. version "" = the newest. */
+enum { KMS_PLAIN_LEN = 32 };
+struct kms_remote;
+struct kms_remote_ops {
+    const char *name;
+    bool (*is_version)(const char *version);
+    bool (*is_alg)(const char *alg);
+    RC (*get_key)(struct kms_remote *r, const char *version, uint64_t deadline_us,
+                  struct key_info *out, struct err *e);
+    RC (*wrap)(struct kms_remote *r, const char *version, const struct secret *plain,
+               uint64_t deadline_us, struct wrapped_key *out, struct err *e);
+    RC (*unwrap)(struct kms_remote *r, const struct wrapped_key *w, bool fresh,
+                 uint64_t deadline_us, struct secret **out, struct err *e);
+    void (*free)(struct kms_remote *r); /* the whole object, half-built too */
+};
+struct kms_remote {
+    struct key_provider table;
+    uint32_t magic;
+    const struct kms_remote_ops *ops;
+    struct mutex lock; /* of all that the provider keeps */
+    char *shown;       /* the key in messages */
+};
+void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops);
+
+/* The makers of the table in kms.c. */
+RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
+                    struct err *e);
 
 /* kms__no_answer(): the error of a call that got no answer; what is "vault" or "token endpoint". */
 RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);

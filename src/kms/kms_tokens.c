@@ -1,10 +1,6 @@
-/* kms_tokens.c - one cached token, renewed early. Times are boot time: a wall clock that steps changes nothing.
+/* kms_tokens.c - tokens of Microsoft Entra for the identity that the node has.
  *
- *      none ──▶ good ──half of its life──▶ due ──▶ good
- *                                           ├── no answer: the old one serves on until it expires, next try in 10 s
- *                                           └── refused: the refusal is the answer
- *
- * Where it comes from: managed identities (imds, app-service) with one GET; Azure Arc with a GET that is answered by the name of a file
+ * Where they come from: managed identities (imds, app-service) with one GET; Azure Arc with a GET that is answered by the name of a file
  * which only a member of the agent's group can read, and another with its content; the others with a client-credentials
  * POST, proven by a secret, a federated token or an assertion signed with the key of a certificate.
  */
@@ -24,7 +20,7 @@
 #include "kmsg/kmsg_jwt.h"
 #include "kmsg/kmsg_token.h"
 
-enum { SECRET_FILE_MAX = 16384, RETRY_US = 10000000, ASSERTION_LIFE_S = 600, CHALLENGED = 401 };
+enum { SECRET_FILE_MAX = 16384, ASSERTION_LIFE_S = 600, CHALLENGED = 401 };
 
 static bool is_post(enum kms_token_source s)
 {
@@ -101,7 +97,7 @@ RC kms__tokens_init(struct kms_tokens *t, const struct kms_azure_config *c, cons
 void kms__tokens_fini(struct kms_tokens *t)
 {
     http_client_free(t->http);
-    buf_wipe(&t->header);
+    kms__cache_drop(&t->cache);
     mem_free(t->endpoint);
     mem_free(t->secret_file);
     mem_free(t->client_id);
@@ -110,8 +106,7 @@ void kms__tokens_fini(struct kms_tokens *t)
 
 void kms__tokens_drop(struct kms_tokens *t)
 {
-    buf_wipe(&t->header);
-    t->renew_at_us = t->expires_at_us = 0;
+    kms__cache_drop(&t->cache);
 }
 
 /* ---- credentials ---- */
@@ -254,24 +249,13 @@ static RC call_post(struct kms_tokens *t, uint64_t deadline_us, struct http_answ
     return RC_OK;
 }
 
-static void keep(struct kms_tokens *t, const struct buf *token, int64_t lifetime_s)
+static RC fetch(void *arg, uint64_t deadline_us, struct buf *text, int64_t *lifetime_s,
+                struct err *e)
 {
-    uint64_t life_us = (uint64_t)lifetime_s * 1000000, now = clock_boot_us();
-
-    buf_wipe(&t->header);
-    buf_reserve(&t->header, token->len + 32);
-    buf_printf(&t->header, "Authorization: Bearer ");
-    buf_push(&t->header, token->p, token->len);
-    t->expires_at_us = now + life_us;
-    t->renew_at_us = now + life_us / 2;
-}
-
-static RC fetch(struct kms_tokens *t, uint64_t deadline_us, struct err *e)
-{
+    struct kms_tokens *t = arg;
     AUTO(buf_wipe) struct buf token = BUF_INIT;
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     char cause[KMSG_CAUSE_MAX];
-    int64_t lifetime_s;
 
     TRY(is_post(t->source) ? call_post(t, deadline_us, &a, e) : call_get(t, deadline_us, &a, e));
     if (a.outcome != HTTP_OUT_ANSWER)
@@ -280,33 +264,17 @@ static RC fetch(struct kms_tokens *t, uint64_t deadline_us, struct err *e)
     enum kmsg_class class = kmsg_token_classify(&r, cause);
     if (class != KMSG_OK)
         return kms__fail(e, class, cause);
-    TRY(kmsg_token_read(&r, t->audience, clock_real_s(), &token, &lifetime_s, e));
-    keep(t, &token, lifetime_s);
+    TRY(kmsg_token_read(&r, t->audience, clock_real_s(), &token, lifetime_s, e));
+    buf_reserve(text, token.len + 32);
+    buf_printf(text, "Authorization: Bearer ");
+    buf_push(text, token.p, token.len);
     return RC_OK;
-}
-
-static bool is_no_answer(const struct err *e)
-{
-    return e->code == ERR_KEY_UNREACHABLE || e->code == ERR_KEY_THROTTLED;
 }
 
 RC kms__tokens_get(struct kms_tokens *t, uint64_t deadline_us, const char **header, struct err *e)
 {
-    struct err why = { 0 };
-    uint64_t now = clock_boot_us();
-
     *header = NULL;
-    if (t->header.len > 0 && now >= t->expires_at_us)
-        kms__tokens_drop(t);
-    if (t->header.len == 0) {
-        TRY(fetch(t, deadline_us, e));
-    } else if (now >= t->renew_at_us && fetch(t, deadline_us, &why).failed) {
-        if (!is_no_answer(&why)) {
-            kms__tokens_drop(t);
-            return err_set(e, why.code, why.file, why.line, "%s", why.msg);
-        }
-        t->renew_at_us = now + RETRY_US;
-    }
-    *header = buf_cstr(&t->header);
+    TRY(kms__cache_get(&t->cache, fetch, t, deadline_us, e));
+    *header = buf_cstr(&t->cache.text);
     return RC_OK;
 }

@@ -40,7 +40,11 @@ def azure(authority):
     return keyservices.AzureVault(authority)
 
 
-PROVIDERS = [azure]
+def transit(authority):
+    return keyservices.Transit(authority)
+
+
+PROVIDERS = [azure, transit]
 
 
 def last_class(node):
@@ -120,6 +124,31 @@ def test_azure_credentials(source, authority, run_service, make_node):
     service.entra.gone = True
     node.wait_state("Inaccessible")
     service.entra.gone = False
+    wait_until(lambda: serves(node, 10), "the data is back")
+    check_no_secrets(node, service)
+
+
+@pytest.mark.parametrize("source", ["token-file", "kubernetes", "jwt", "cert"])
+def test_vault_logins(source, authority, run_service, make_node):
+    service = run_service(keyservices.Transit(authority))
+    node = make_node({**FAST_KEYS, "log-level": "debug", **service.node_settings(source)})
+    fill(node, 10)
+    wait_class(node, "ok")
+    if source == "token-file":  # what Vault's agent does
+        service.secret_file("token", service.new_token())
+        service.tokens.intersection_update(service.secrets[-1:])
+    else:
+        service.revoke_tokens()
+    asked = service.n_requests
+    wait_until(lambda: service.n_requests > asked + 6, "more probes")
+    wait_class(node, "ok")
+    assert node.state() == "Ready"
+    service.revoke_tokens()
+    service.role_gone = True
+    node.wait_state("Inaccessible")
+    service.role_gone = False
+    if source == "token-file":
+        service.secret_file("token", service.new_token())
     wait_until(lambda: serves(node, 10), "the data is back")
     check_no_secrets(node, service)
 

@@ -23,6 +23,7 @@ import urllib.parse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
 
 
@@ -87,6 +88,7 @@ class Request:
         self.target = handler.path
         self.path, _, self.query = handler.path.partition("?")
         self.headers = handler.headers
+        self.peer = handler.connection.getpeercert() if hasattr(handler.connection, "getpeercert") else None
         self.body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
 
     def form(self):
@@ -505,3 +507,143 @@ class ConnectProxy(Service):
                     pass
         threading.Thread(target=pump, args=(server, client), daemon=True).start()
         pump(client, server)
+
+
+class Transit(KeyService):
+    """HashiCorp Vault / OpenBao: one transit key, real AES-256-GCM under it, and the auth methods that a node uses."""
+
+    key = "coffer"
+    mount = "kms/transit"
+    namespace = "team/db"
+
+    def __init__(self, authority):
+        super().__init__(authority)
+        self.versions = {}
+        self.least = 1
+        self.tokens = set()
+        self.role_id = "role-" + secrets.token_hex(8)
+        self.secret_id = self.new_secret()
+        self.jwt = "xmarkerx." + secrets.token_hex(24) + ".sig"
+        self.role_gone = False
+        self.client_cert, self.client_pem = authority.issue("node")
+        self.rotate()
+
+    def tune_tls(self, context):
+        context.load_verify_locations(self.authority.ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+
+    def rotate(self):
+        self.versions[len(self.versions) + 1] = secrets.token_bytes(32)
+
+    def disable(self):
+        """What an operator does to switch versions off: they may decrypt no more."""
+        self.least = len(self.versions) + 1
+
+    def enable(self):
+        self.least = 1
+
+    def new_token(self):
+        token = "hvs.xmarkerx" + secrets.token_hex(24)
+        self.tokens.add(token)
+        self.secrets.append(token)
+        return token
+
+    def revoke_tokens(self):
+        self.tokens.clear()
+
+    def node_settings(self, source="approle"):
+        self.secrets += [self.secret_id, self.jwt]
+        settings = {
+            "key-mode": "cmk",
+            "key-url": f"vault://127.0.0.1:{self.port}/{self.mount}/{self.key}?namespace={self.namespace}",
+            "key-ca-file": self.authority.ca_file,
+            "token-source": source,
+            "client-id": self.role_id,
+        }
+        if source == "approle":
+            settings["token-secret-file"] = self.secret_file("secret-id", self.secret_id)
+        elif source in ("kubernetes", "jwt"):
+            settings["token-secret-file"] = self.secret_file("jwt", self.jwt)
+            settings["token-endpoint"] = "auth/k8s-prod" if source == "kubernetes" else ""
+        elif source == "cert":
+            settings["token-secret-file"] = self.client_pem
+        else:
+            settings["token-secret-file"] = self.secret_file("token", self.new_token())
+        return settings
+
+    def refuse(self, status, *errors):
+        raise Refused(status, {"errors": list(errors)})
+
+    def answer(self, q):
+        self.expect(q.headers["X-Vault-Namespace"] == self.namespace, "the namespace")
+        self.expect(q.headers["X-Vault-Request"] == "true", "X-Vault-Request")
+        self.expect(q.query == "", "no query")
+        self.expect(q.body == b"" or q.headers["Content-Type"] == "application/json", "content type")
+        if self.mode == "throttle":
+            raise Refused(429, {"errors": ["request path: rate limit quota exceeded"]}, {"Retry-After": "1"})
+        if self.mode == "broken":
+            self.refuse(503, "Vault is sealed")
+        if self.mode == "garbage":
+            raise Refused(403, b"<html>a proxy says no</html>", {"Content-Type": "text/html"})
+        if q.path.endswith("/login"):
+            return self.login(q)
+        self.expect("Authorization" not in q.headers, "one credential is enough")
+        if q.headers["X-Vault-Token"] not in self.tokens or self.denied:
+            self.refuse(403, "1 error occurred:\n\t* permission denied\n\n")
+        start = f"/v1/{self.mount}/"
+        self.expect(q.path.startswith(start), q.path)
+        op, _, name = q.path[len(start):].partition("/")
+        self.expect(name == self.key and (q.method, op) in (("GET", "keys"), ("POST", "encrypt"), ("POST", "decrypt")), q.path)
+        return {"keys": self.describe, "encrypt": self.encrypt, "decrypt": self.decrypt}[op](q)
+
+    def login(self, q):
+        self.expect(q.method == "POST" and "X-Vault-Token" not in q.headers, "a login without a token")
+        body = q.json()
+        mount = q.path.removeprefix("/v1/").removesuffix("/login")
+        wanted = {"auth/approle": {"role_id": self.role_id, "secret_id": self.secret_id},
+                  "auth/k8s-prod": {"role": self.role_id, "jwt": self.jwt},
+                  "auth/jwt": {"role": self.role_id, "jwt": self.jwt},
+                  "auth/cert": {"name": self.role_id}}[mount]
+        self.expect(set(body) == set(wanted), f"members {set(body)}")
+        if self.role_gone:
+            self.refuse(400, "invalid role or secret ID")
+        if mount == "auth/cert" and not q.peer:
+            self.refuse(400, "client certificate must be supplied")
+        if body != wanted:
+            self.refuse(400, "invalid role or secret ID")
+        return 200, {"auth": {"client_token": self.new_token(), "accessor": "a", "policies": ["default"], "lease_duration": 3600,
+                              "renewable": True, "token_type": "service"}}
+
+    def describe(self, q):
+        if self.deleted:
+            self.refuse(404)
+        return 200, {"data": {"name": self.key, "type": "aes256-gcm96", "deletion_allowed": False, "derived": False, "exportable": False,
+                              "keys": {str(v): 1 for v in self.versions}, "latest_version": len(self.versions), "min_available_version": 0,
+                              "min_decryption_version": self.least, "min_encryption_version": 0, "supports_encryption": True,
+                              "supports_decryption": True, "supports_derivation": True, "supports_signing": False}}
+
+    def encrypt(self, q):
+        body = q.json()
+        self.expect(set(body) == {"plaintext", "key_version"} and isinstance(body["key_version"], int), f"members {set(body)}")
+        if self.deleted:
+            self.refuse(400, "encryption key not found")
+        plain, v = base64.b64decode(body["plaintext"], validate=True), body["key_version"]
+        self.expect(len(plain) == 32 and v in self.versions, "32 bytes under a version that is there")
+        nonce = secrets.token_bytes(12)
+        text = f"vault:v{v}:{base64.b64encode(nonce + AESGCM(self.versions[v]).encrypt(nonce, plain, None)).decode()}"
+        return 200, {"data": {"ciphertext": text, "key_version": v}}
+
+    def decrypt(self, q):
+        body = q.json()
+        self.expect(set(body) == {"ciphertext"}, f"members {set(body)}")
+        if self.deleted:
+            self.refuse(400, "encryption key not found")
+        word, version, text = body["ciphertext"].split(":")
+        self.expect(word == "vault", "the prefix")
+        v, data = int(version[1:]), base64.b64decode(text, validate=True)
+        if v < self.least:
+            self.refuse(400, "ciphertext or signature version is disallowed by policy (too old)")
+        plain = AESGCM(self.versions[v]).decrypt(data[:12], data[12:], None)
+        if self.mode == "lie":
+            plain = hashlib.sha256(plain).digest()
+        return 200, {"data": {"plaintext": base64.b64encode(plain).decode()}}

@@ -94,8 +94,31 @@ static void credentials_are_complete_or_refused(void **state)
         { "workload", "", "/f", "i\nd", "tenant", ERR_CONFIG },
         { "password", "", "/f", "id", "tenant", ERR_CONFIG },
     };
+    static const struct {
+        const char *source, *endpoint, *file, *client;
+        enum err_code code;
+    } vault_cases[] = {
+        { "approle", "", "/f", "role", ERR_NONE },
+        { "approle", "auth/other", "/f", "role", ERR_NONE },
+        { "approle", "https://v/x", "/f", "role", ERR_CONFIG },
+        { "approle", "auth/../sys", "/f", "role", ERR_CONFIG },
+        { "approle", "", "/f", "", ERR_CONFIG },
+        { "kubernetes", "", "", "role", ERR_CONFIG },
+        { "token-file", "", "/f", "", ERR_NONE },
+        { "token-file", "", "", "", ERR_CONFIG },
+        { "imds", "", "/f", "", ERR_CONFIG },
+    };
     (void)state;
 
+    for (size_t i = 0; i < ARRAY_LEN(vault_cases); i++) {
+        struct kms_config c = CONFIG("vault://v:8200/transit/k");
+        c.token_source = vault_cases[i].source;
+        c.token_endpoint = vault_cases[i].endpoint;
+        c.token_secret_file = vault_cases[i].file;
+        c.client_id = vault_cases[i].client;
+        if (make(&c) != vault_cases[i].code)
+            fail_msg("vault case %zu: %s", i, vault_cases[i].source);
+    }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct kms_config c = CONFIG("https://v.vault.azure.net/keys/k");
         c.token_source = cases[i].source;

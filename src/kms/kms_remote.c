@@ -1,0 +1,95 @@
+/* kms_remote.c - what the providers of remote services have in common: one lock, arguments that are checked, errors that name the key. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "crypto/secret.h"
+#include "kms_priv.h"
+
+enum { KMS_REMOTE_MAGIC = 0x4b4d5352 };
+
+static struct kms_remote *remote_of(struct key_provider *p)
+{
+    struct kms_remote *r = CONTAINER_OF(p, struct kms_remote, table);
+
+    INVARIANT(r->magic == KMS_REMOTE_MAGIC);
+    return r;
+}
+
+static rc_t finish(struct kms_remote *r, rc_t rc, struct err *e)
+{
+    mutex_unlock(&r->lock);
+    if (rc.failed)
+        err_wrap(e, "key \"%s\"", r->shown);
+    return rc;
+}
+
+static RC remote_get_key(struct key_provider *table, const char *version, uint64_t deadline_us,
+                         struct key_info *out, struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    memset(out, 0, sizeof *out);
+    if (version && !r->ops->is_version(version))
+        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
+    mutex_lock(&r->lock);
+    struct key_info i = { .grace_ms = -1 };
+    rc_t rc = r->ops->get_key(r, version ? version : "", deadline_us, &i, e);
+    if (!rc.failed)
+        *out = i;
+    return finish(r, rc, e);
+}
+
+static RC remote_wrap(struct key_provider *table, const char *version, const struct secret *plain,
+                      uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    memset(out, 0, sizeof *out);
+    if ((version && !r->ops->is_version(version)) || secret_len(plain) != KMS_PLAIN_LEN)
+        FAIL(e, ERR_BAD_VALUE, "what is wrapped has %d bytes, under a version of this provider's",
+             KMS_PLAIN_LEN);
+    mutex_lock(&r->lock);
+    struct wrapped_key w = { 0 };
+    rc_t rc = r->ops->wrap(r, version ? version : "", plain, deadline_us, &w, e);
+    if (!rc.failed)
+        *out = w;
+    return finish(r, rc, e);
+}
+
+static RC remote_unwrap(struct key_provider *table, const struct wrapped_key *w, bool fresh,
+                        uint64_t deadline_us, struct secret **out, struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    *out = NULL;
+    if (w->len == 0 || w->len > WRAP_MAX || !r->ops->is_version(w->version) ||
+        !r->ops->is_alg(w->alg))
+        FAIL(e, ERR_BAD_VALUE, "the wrapped key is not one of this provider's");
+    mutex_lock(&r->lock);
+    return finish(r, r->ops->unwrap(r, w, fresh, deadline_us, out, e), e);
+}
+
+static void remote_free(struct key_provider *table)
+{
+    if (!table)
+        return;
+    struct kms_remote *r = remote_of(table);
+    mutex_fini(&r->lock);
+    mem_free(r->shown);
+    r->magic = 0;
+    r->ops->free(r);
+}
+
+void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops)
+{
+    r->magic = KMS_REMOTE_MAGIC;
+    r->ops = ops;
+    r->table = (struct key_provider){
+        .name = ops->name,
+        .get_key = remote_get_key,
+        .wrap = remote_wrap,
+        .unwrap = remote_unwrap,
+        .free = remote_free,
+    };
+    mutex_init(&r->lock);
+}
