@@ -85,6 +85,10 @@ RC cursor_fill(struct cursor *c, struct bw *w, int64_t n, size_t limit_bytes, st
             c->exhausted = true;
             break;
         }
+        if (doc.len > CURSOR_DOC_MAX)
+            FAIL(e, ERR_BSON_OBJECT_TOO_LARGE,
+                 "a document of the result has %u bytes, above the limit of %d", doc.len,
+                 CURSOR_DOC_MAX);
         if (done > 0 && bw_size(w) - start + doc.len > limit_bytes) {
             buf_push(&c->pending, doc.p, doc.len);
             c->has_pending = true;

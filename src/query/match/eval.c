@@ -185,6 +185,16 @@ static bool crosses_leaf(enum match_op op)
     return op != MATCH_SIZE && op != MATCH_ELEM_MATCH_OBJECT && op != MATCH_ELEM_MATCH_VALUE;
 }
 
+enum { STEPS_BETWEEN_CHECKS = 256 };
+
+/* A query and a document may each hold a million things, and every pair of them be looked at: so the request's limits are looked at inside a document too. */
+static bool ended(struct match__eval *ev)
+{
+    if (!ev->failed && ++ev->steps % STEPS_BETWEEN_CHECKS == 0 && ev->q)
+        ev->failed = qctx_check(ev->q, ev->e).failed;
+    return ev->failed;
+}
+
 static bool walk_value(struct match__eval *ev, const struct match_node *n, struct bval v, int part,
                        struct match_hit *hit);
 
@@ -229,7 +239,7 @@ static bool walk_array(struct match__eval *ev, const struct match_node *n, struc
     struct biter it;
 
     biter_init(&it, bval_doc(array));
-    for (uint32_t index = 0; biter_next(&it); index++) {
+    for (uint32_t index = 0; !ended(ev) && biter_next(&it); index++) {
         if (it.val.type == BT_DOCUMENT && walk_doc(ev, n, bval_doc(it.val), part, hit)) {
             note(n, part, index, hit);
             return true;
@@ -257,7 +267,7 @@ static bool walk_leaf_array(struct match__eval *ev, const struct match_node *n, 
 
     if (crosses_leaf(n->op)) {
         biter_init(&it, bval_doc(array));
-        for (uint32_t index = 0; biter_next(&it); index++) {
+        for (uint32_t index = 0; !ended(ev) && biter_next(&it); index++) {
             if (test(ev, n, it.val, hit)) {
                 note(n, part, index, hit);
                 return true;
@@ -316,7 +326,7 @@ static bool eval_expr(struct match__eval *ev, const struct match_node *n, const 
 static bool eval(struct match__eval *ev, const struct match_node *n, const struct subject *s,
                  struct match_hit *hit)
 {
-    if (ev->failed)
+    if (ended(ev))
         return false;
     switch (n->op) {
     case MATCH_AND:

@@ -72,6 +72,7 @@ struct match__eval {
     struct qctx *q;
     struct err *e;
     bool failed; /* e is set; every result is void */
+    uint32_t steps;
 };
 
 /* match__test(): the node's predicate on one value, no path and no array crossed. */

@@ -3,6 +3,7 @@
  * Whether a projection includes or excludes shows at its first field that says so; _id says nothing unless it stands alone. Documents nest
  * paths. What is neither a number, a boolean nor a find operator is an expression.
  */
+#include "base/map.h"
 #include "base/mem.h"
 #include "project_priv.h"
 
@@ -16,11 +17,30 @@ struct parser {
     int depth;
 };
 
+/* So many children are looked through one by one. A client may name a million, and a document hold as many. */
+enum { FEW_CHILDREN = 16 };
+
+static bool is_named(const struct project__node *c, struct slice name)
+{
+    return c->name.len == name.len && memcmp(c->name.p, name.p, name.len) == 0;
+}
+
+/* The slot of that name: its own, or the free one where it belongs. */
+static int32_t *slot_of(const struct project__node *n, struct slice name)
+{
+    size_t mask = 2 * (size_t)n->cap - 1, at = hash_bytes(name) & mask;
+
+    while (n->slots[at] && !is_named(n->children[n->slots[at] - 1], name))
+        at = (at + 1) & mask;
+    return &n->slots[at];
+}
+
 int project__find(const struct project__node *n, struct slice name)
 {
+    if (n->slots)
+        return *slot_of(n, name) - 1;
     for (int i = 0; i < n->n; i++) {
-        if (n->children[i]->name.len == name.len &&
-            memcmp(n->children[i]->name.p, name.p, name.len) == 0)
+        if (is_named(n->children[i], name))
             return i;
     }
     return -1;
@@ -39,8 +59,15 @@ static struct project__node *add_child(struct arena *a, struct project__node *n,
             memcpy(v, n->children, (size_t)n->n * sizeof(*v));
         n->children = v;
         n->cap = cap;
+        if (cap > FEW_CHILDREN) {
+            n->slots = ARENA_ARRAY(a, int32_t, 2 * (size_t)cap);
+            for (int i = 0; i < n->n; i++)
+                *slot_of(n, v[i]->name) = i + 1;
+        }
     }
     n->children[n->n++] = c;
+    if (n->slots)
+        *slot_of(n, name) = n->n;
     return c;
 }
 

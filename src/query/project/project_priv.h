@@ -29,6 +29,8 @@ struct project__node {
     struct match *match;             /* LEAF_ELEM_MATCH: {name: {$elemMatch: ...}} */
     struct project__node **children; /* in the order of the specification */
     int n, cap;
+    /* Of a node with many children: their numbers + 1 by the hash of the name, 0 where there is none; twice as long as `children`, a power of 2. */
+    int32_t *slots;
 };
 
 enum project__mode { MODE_INCLUDE, MODE_EXCLUDE, MODE_ADD };

@@ -78,8 +78,10 @@ static RC parse_filters(struct qctx *q, struct bval list, struct filters *f, str
         FAIL(e, ERR_TYPE_MISMATCH, "arrayFilters must be an array");
     f->v = ARENA_ARRAY(q->arena, struct update__filter, bdoc_count(bval_doc(list)) + 1);
     biter_init(&it, bval_doc(list));
-    while (biter_next(&it))
+    while (biter_next(&it)) {
+        TRY(qctx_check(q, e)); /* each is compared with those before it */
         TRY(parse_filter(q, it.val, f, e));
+    }
     return RC_OK;
 }
 

@@ -14,6 +14,8 @@
 struct cursors;
 
 enum { CURSOR_BATCH_BYTES = 16 * 1024 * 1024, CURSOR_FIRST_BATCH = 101, CURSOR_LSID_LEN = 16 };
+/* of a document that leaves: what is stored has 16 MB, and its command some room around it */
+enum { CURSOR_DOC_MAX = 16 * 1024 * 1024 + 16 * 1024 };
 
 struct cursor {
     int64_t id; /* 0 before it is registered */
@@ -50,7 +52,7 @@ void cursor_free(struct cursor *c); /* NULL is fine */
 void cursor_freep(struct cursor **c);
 
 /* cursor_fill(): append documents to the open array of w until n (0: no bound) or the batch's size is reached, or the source ends. One document
- * always fits. limit_bytes: what may be added to w. */
+ * always fits, unless it is longer than documents may be (ERR_BSON_OBJECT_TOO_LARGE). limit_bytes: what may be added to w. */
 RC cursor_fill(struct cursor *c, struct bw *w, int64_t n, size_t limit_bytes, struct err *e);
 
 /* cursors_add(): takes c on success and gives it an id; ERR_EXCEEDED_MEMORY_LIMIT past the limit. */
