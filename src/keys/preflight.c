@@ -27,7 +27,7 @@ const char *preflight_verdict_name(enum preflight_verdict v)
 const char *preflight_rule_name(enum preflight_rule r)
 {
     static const char *const names[PREFLIGHT_NR] = {
-#define PREFLIGHT_NAME(id, name) [PREFLIGHT_##id] = name,
+#define PREFLIGHT_NAME(id, name) [PREFLIGHT_##id] = (name),
         PREFLIGHT_RULES(PREFLIGHT_NAME)
 #undef PREFLIGHT_NAME
     };

@@ -25,7 +25,7 @@ static const struct {
 
 /* The settings' names, from their own table. */
 static const char *const setting_names[SETTING_NR] = {
-#define SETTING(id, type, name, def, min, max, flags, doc) [id] = name,
+#define SETTING(id, type, name, def, min, max, flags, doc) [id] = (name),
 #include "settings.def"
 #undef SETTING
 };

@@ -461,6 +461,7 @@ static int child_rewrite(const char *dir, const char *point, int skip)
     OK(store_rewrite(s, &done, &err));
     assert_true(done);
     OK(store_close(s, &err));
+    keyring_unref(k);
     return 0;
 }
 
