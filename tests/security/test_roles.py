@@ -95,6 +95,10 @@ IN_SHOP = [
     ({"dropUser": "somebody"}, USER_ADMINS),
     ({"aggregate": "things", "pipeline": [{"$indexStats": {}}], "cursor": {}}, KEEPERS | MONITORS),
     ({"aggregate": "things", "pipeline": [{"$collStats": {"count": {}}}], "cursor": {}}, READERS | KEEPERS | MONITORS),
+    ({"compact": "nowhere"}, KEEPERS),
+    ({"convertToCapped": "nowhere", "size": 4096}, OWNERS),
+    ({"cloneCollectionAsCapped": "nowhere", "toCollection": "elsewhere", "size": 4096}, READ_AND_WRITE),
+    ({"validateDBMetadata": 1, "apiParameters": {"version": "1"}}, {"dbAdminAnyDatabase", "root"}),
     ({"ping": 1}, EVERYBODY),
     ({"connectionStatus": 1}, EVERYBODY),
 ]
