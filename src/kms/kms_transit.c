@@ -181,8 +181,7 @@ static RC transit_get_key(struct kms_remote *remote, const char *version, uint64
     out->enabled = k.enabled;
     out->can_wrap = k.can_wrap;
     out->can_unwrap = true;
-    (void)snprintf(out->recovery_level, sizeof out->recovery_level, "%s",
-                   k.deletable ? "Purgeable" : "Protected");
+    /* no recovery level: the engine has no soft delete */
     /* there is no public half: the key is the same when its place is */
     return sha256(id, 2, out->public_sha256, e);
 }
