@@ -155,6 +155,7 @@ def users(tmp_path_factory):
     admin = clients["admin"]
     admin.shop.things.insert_one({"a": 1})
     admin.other.things.insert_one({"a": 1})
+    admin.shop.many.insert_many([{"a": i} for i in range(20)])
     for role in EVERYBODY:
         roles = [] if role == "nothing" else [{"role": role, "db": "shop" if role in ON_DATABASE else "admin"}]
         admin.admin.command("createUser", "u-" + role, pwd=PASSWORD, roles=roles)
@@ -272,7 +273,6 @@ def test_a_view_cannot_be_turned_to_what_its_maker_may_not_read(users):
 def test_another_users_cursor(users):
     """Nobody goes on with it; only who may kill any ends it. (50738: PyMongo sends a session of its own with each command.)"""
     owner = users("readWrite")
-    owner.shop.many.insert_many([{"a": i} for i in range(20)])
     cursor = owner.shop.command({"find": "many", "batchSize": 2})["cursor"]["id"]
     more = {"getMore": bson.Int64(cursor), "collection": "many", "batchSize": 1}
     kill = {"killCursors": "many", "cursors": [bson.Int64(cursor)]}
