@@ -14,11 +14,8 @@
 
 enum { KEYCONF_FORMAT = 1, KEYCONF_MAX = 64 << 10 };
 
-static const struct {
-    int setting;
-    const char *name;
-} fields[KEYCONF_NR] = {
-#define KEYCONF_ROW(set, field) [KEYCONF_##set] = { SET_##set, NULL },
+static const int fields[KEYCONF_NR] = {
+#define KEYCONF_ROW(set, field) [KEYCONF_##set] = SET_##set,
     KMS_CONFIG(KEYCONF_ROW)
 #undef KEYCONF_ROW
 };
@@ -32,12 +29,12 @@ static const char *const setting_names[SETTING_NR] = {
 
 int keyconf_setting(enum keyconf_field f)
 {
-    return fields[f].setting;
+    return fields[f];
 }
 
 const char *keyconf_name(enum keyconf_field f)
 {
-    return setting_names[fields[f].setting];
+    return setting_names[fields[f]];
 }
 
 void keyconf_fini(struct keyconf *c)
@@ -90,7 +87,7 @@ RC keyconf_of_settings(const struct settings *s, struct keyconf *out, struct err
     if (!parse_mode(mode, &out->mode))
         FAIL(e, ERR_CONFIG, "setting \"key-mode\" takes smk or cmk, not \"%.100s\"", mode);
     for (int f = 0; f < KEYCONF_NR; f++)
-        out->value[f] = mem_strdup(settings_str(s, fields[f].setting));
+        out->value[f] = mem_strdup(settings_str(s, fields[f]));
     return keyconf_check(out, e);
 }
 
