@@ -107,17 +107,6 @@ static void describe(struct process *p, struct custody *custody, const char *dir
     keyconf_fini(&conf);
 }
 
-static int count(struct bdoc list)
-{
-    struct biter it;
-    int n = 0;
-
-    biter_init(&it, list);
-    while (biter_next(&it))
-        n++;
-    return n;
-}
-
 RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
@@ -127,7 +116,7 @@ RC backups_note(struct process *p, struct custody *custody, const char *dir, str
     struct bw w;
 
     TRY(load(p, a, &list, e));
-    int skip = count(list) + 1 - BACKUPS_KEPT;
+    int skip = (int)bdoc_count(list) + 1 - BACKUPS_KEPT;
     bw_init(&w, &doc);
     bw_i32(&w, "format", BACKUPS_FORMAT);
     bw_array_begin(&w, "backups");
