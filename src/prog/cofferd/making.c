@@ -1,9 +1,6 @@
 /* making.c - see making.h. */
 #include "making.h"
 
-#include <errno.h>
-#include <unistd.h>
-
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -37,7 +34,5 @@ RC making_begin(const struct process *p, enum making what, struct err *e)
 
 RC making_done(const struct process *p, struct err *e)
 {
-    if (unlink(p->making_path) < 0 && errno != ENOENT)
-        return file_err(e, errno, "remove", p->making_path);
-    return dir_sync(p->state_dir, e);
+    return file_remove(p->making_path, e);
 }
