@@ -171,18 +171,13 @@ struct change {
     struct preflight found;
 };
 
-static void change_free(struct change *c)
-{
-    keyconf_fini(&c->from);
-    keyconf_fini(&c->to);
-    mem_free(c);
-}
-
 static void change_freep(struct change **c)
 {
-    if (*c)
-        change_free(*c);
-    *c = NULL;
+    if (!*c)
+        return;
+    keyconf_fini(&(*c)->from);
+    keyconf_fini(&(*c)->to);
+    mem_freep(c);
 }
 
 static RC read_target(struct keyctl *k, struct change *c, struct err *e)

@@ -98,7 +98,7 @@ static RC have_prober(struct keyloop *k, struct err *e)
     return rc;
 }
 
-/* A new version is to be seen within the follow interval: so it is looked for now when the next probe would be too late. */
+/* A new version is to be seen within the follow interval: this probe looks for it when the next one would be too late. */
 static bool look_for_newer(struct keyloop *k)
 {
     struct settings *s = k->c.process->set;
