@@ -330,15 +330,6 @@ static RC new_generation(void *arg, struct err *e)
     return keyctl_with_provider(&r->keys, make_generation, NULL, e);
 }
 
-static void envelope_moved(void *arg, uint64_t sequence)
-{
-    struct ready *r = arg;
-    struct err e = { 0 };
-    if (store_pin_envelope(r->store, sequence, &e).failed)
-        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
-    err_reset(&e);
-}
-
 struct wanted {
     uint32_t gen;
     bool is;
@@ -371,7 +362,6 @@ static RC start_rotator(struct ready *r, struct err *e)
                                 .custody = r->custody,
                                 .store = r->store,
                                 .new_generation = new_generation,
-                                .moved = envelope_moved,
                                 .needed = needed_by_backup,
                                 .arg = r };
     TRY(rotator_start(&c, &r->rotator, e));

@@ -109,12 +109,15 @@ static RC count(struct store *store, struct census_row *rows, size_t *n, struct 
     return RC_OK;
 }
 
-static void tell_moved(struct rotator *r)
+/* The envelope moved on: the store refuses an older one from now on. A failure is made good by the next change, or the next start. */
+static void pin_envelope(struct rotator *r)
 {
     AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    struct err e = { 0 };
 
     custody_status(r->c.custody, st);
-    r->c.moved(r->c.arg, st->sequence);
+    if (store_pin_envelope(r->c.store, st->sequence, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
 }
 
 /* The census counts nothing under them: they leave the ring, and their MACs the envelope. */
@@ -130,7 +133,7 @@ static RC retire(struct rotator *r, const struct custody_status *st, struct err 
         if (!is_old(st, i))
             continue;
         TRY(custody_retire(r->c.custody, st->row[i].gen, rows, n, e));
-        tell_moved(r);
+        pin_envelope(r);
         log_event(EV_GENERATION_RETIRED, KV_U64("generation", st->row[i].gen));
     }
     return RC_OK;
@@ -145,7 +148,7 @@ static RC destroy(struct rotator *r, const struct custody_status *st, bool whoev
         if (st->row[i].state != GEN_RETIRED || (!whoever_wants_it && r->c.needed(r->c.arg, gen)))
             continue;
         TRY(custody_destroy(r->c.custody, gen, e));
-        tell_moved(r);
+        pin_envelope(r);
         mutex_lock(&r->lock);
         r->completed++;
         mutex_unlock(&r->lock);

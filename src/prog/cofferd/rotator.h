@@ -23,7 +23,6 @@ struct rotator_config {
     struct store *store;
     /* Make a new SMK generation, current from then on, and have the store know of the envelope. [net] */
     RC (*new_generation)(void *arg, struct err *e);
-    void (*moved)(void *arg, uint64_t sequence); /* the envelope moved on */
     /* Does a copy that is known need gen's wrapped form? */
     bool (*needed)(void *arg, uint32_t gen);
     void *arg;
