@@ -16,12 +16,19 @@
 #include "keys/keyring.h"
 #include "store/store.h"
 
-enum { LOOK_US = 500000, RETRY_US = 2000000, STATE_FILE_MAX = 256, ROWS_MAX = 256 };
+enum {
+    LOOK_US = 500000,
+    RETRY_US = 2000000,
+    BACKUPS_LOOK_US = 5000000, /* whether a backup still holds a generation is read from files */
+    STATE_FILE_MAX = 256,
+    ROWS_MAX = 256
+};
 
 struct rotator {
     struct rotator_config c;
     pthread_t thread;
     char *state_path;
+    uint64_t next_look_us; /* the thread's: when the backups are looked at again */
 
     struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
 
@@ -134,6 +141,7 @@ static RC retire(struct rotator *r, const struct custody_status *st, struct err 
             continue;
         TRY(custody_retire(r->c.custody, st->row[i].gen, rows, n, e));
         pin_envelope(r);
+        r->next_look_us = 0;
         log_event(EV_GENERATION_RETIRED, KV_U64("generation", st->row[i].gen));
     }
     return RC_OK;
@@ -142,6 +150,11 @@ static RC retire(struct rotator *r, const struct custody_status *st, struct err 
 static RC destroy(struct rotator *r, const struct custody_status *st, bool whoever_wants_it,
                   struct err *e)
 {
+    uint64_t now = clock_mono_us();
+
+    if (!whoever_wants_it && now < r->next_look_us)
+        return RC_OK;
+    r->next_look_us = now + BACKUPS_LOOK_US;
     for (size_t i = 0; i < st->n; i++) {
         uint32_t gen = st->row[i].gen;
 
