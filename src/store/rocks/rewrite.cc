@@ -88,28 +88,25 @@ bool may_go_on(struct store *s)
     return go;
 }
 
-struct Count {
-    uint64_t files = 0, bytes = 0;
-};
-
-/* What is left, from the disk; *all: files of every generation. */
-rc_t look(struct store *s, uint32_t gen, Count *left, struct err *e)
+/* What is left, from the disk: for the status, and the number of files. */
+rc_t look(struct store *s, uint32_t gen, uint64_t *files, struct err *e)
 {
     struct store_census_row rows[ROWS_MAX];
+    uint64_t bytes = 0;
     int n;
 
     TRY(store_census(s, rows, ROWS_MAX, &n, e));
-    *left = Count();
+    *files = 0;
     for (int i = 0; i < n; i++) {
         if (rows[i].gen == gen)
             continue;
-        left->files += rows[i].n_files;
-        left->bytes += rows[i].bytes;
+        *files += rows[i].n_files;
+        bytes += rows[i].bytes;
     }
     mutex_lock(&s->rw.mu);
     s->rw.status.gen = gen;
-    s->rw.status.files_left = left->files;
-    s->rw.status.bytes_left = left->bytes;
+    s->rw.status.files_left = *files;
+    s->rw.status.bytes_left = bytes;
     mutex_unlock(&s->rw.mu);
     return RC_OK;
 }
@@ -417,10 +414,10 @@ rc_t rounds(struct store *s, bool *done, struct err *e)
     for (;;) {
         uint32_t gen = keyring_current(s->keyring);
         bool did = false;
-        Count left;
+        uint64_t left;
 
         TRY(look(s, gen, &left, e));
-        if (left.files == 0 && gen == keyring_current(s->keyring)) {
+        if (left == 0 && gen == keyring_current(s->keyring)) {
             /* files that were deleted do not come back after a power loss, when their key is gone */
             TRY(sync_dirs(s, e));
             *done = true;
