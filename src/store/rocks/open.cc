@@ -116,7 +116,7 @@ ColumnFamilyOptions space_options(enum store_space sp, const struct store_config
     o.memtable_prefix_bloom_size_ratio = 0.02;
     o.memtable_whole_key_filtering = true;
     o.level_compaction_dynamic_level_bytes = true;
-    o.target_file_size_base = 64 << 20;
+    o.target_file_size_base = store_rocks::TABLE_BYTES;
     o.max_bytes_for_level_base = 256 << 20;
     o.level0_file_num_compaction_trigger = 4;
     o.paranoid_file_checks = false;

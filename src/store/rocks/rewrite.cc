@@ -26,7 +26,6 @@ using rocksdb::Status;
 namespace {
 
 enum { ROUND_US = 100000, FLUSH_EVERY_US = 1000000, BURST_US = 100000, ROWS_MAX = 256 };
-enum { TARGET_BYTES = 64 << 20 };
 
 /* Ident 0 is the store's own; the value is the generation. */
 const rocksdb::Slice marker_key("\0\0\0\0\0\0\0\0rewrite", 15);
@@ -219,7 +218,7 @@ rc_t run_job(struct store *s, const Job &job, bool *did, struct err *e)
         return RC_OK;
     set_state(s, STORE_RW_RUNNING);
     o.compression = rocksdb::kDisableCompressionOption; /* the space's */
-    o.output_file_size_limit = TARGET_BYTES;
+    o.output_file_size_limit = store_rocks::TABLE_BYTES;
     o.max_subcompactions = 1;
     {
         Pacing here(&s->rw);

@@ -118,6 +118,8 @@ std::shared_ptr<rocksdb::TransactionDBMutexFactory> make_mutex_factory();
 std::shared_ptr<rocksdb::Logger> make_logger(const std::shared_ptr<Shared> &shared);
 std::shared_ptr<rocksdb::EventListener> make_listener(const std::shared_ptr<Shared> &shared);
 
+enum { TABLE_BYTES = 64 << 20 }; /* how large a table is to become, whoever writes it */
+
 /* ---- rewrite.cc: re-encryption ------------------------------------------------------------------------------------- */
 
 struct Rewriter {
