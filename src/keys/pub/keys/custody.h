@@ -167,6 +167,7 @@ struct probe_target {
 void custody_probe_target(struct custody *k, struct probe_target *out);
 /* custody_read_target(): from the files alone, for a sealed process: no key is needed, and none of it is authenticated but by the
  * pin. Being able to unwrap it is a reason to try custody_open(), and no more. */
+RC custody_read_target(const struct custody_config *c, struct probe_target *out, struct err *e);
 /* custody_root(): what wraps the SMKs, as the files say: not authenticated, and compared with no pin. For whoever has to find out which of
  * two configurations an interrupted change left in force. */
 struct custody_root {
@@ -175,6 +176,5 @@ struct custody_root {
     uint8_t key_sha256[32]; /* of the public key; zero in SMK mode */
 };
 RC custody_root(const char *dir, struct custody_root *out, struct err *e);
-RC custody_read_target(const struct custody_config *c, struct probe_target *out, struct err *e);
 
 #endif
