@@ -47,10 +47,8 @@ __attribute__((format(printf, 4, 5))) static void say(struct preflight *f, enum 
     f->rule[r].verdict = v;
     (void)vsnprintf(f->rule[r].text, sizeof(f->rule[r].text), format, ap);
     va_end(ap);
-    if (v != PREFLIGHT_FAILED)
-        return;
-    if (f->n_failed++ == 0)
-        f->first = (struct err){ .code = ERR_KEY_DENIED };
+    if (v == PREFLIGHT_FAILED && f->n_failed++ == 0)
+        f->first = ERR_KEY_DENIED;
 }
 
 /* A call that failed: its class goes with it. */
@@ -60,7 +58,7 @@ static void say_error(struct preflight *f, enum preflight_rule r, const struct e
 
     say(f, r, PREFLIGHT_FAILED, "%s", why->msg);
     if (first)
-        f->first.code = why->code;
+        f->first = why->code;
 }
 
 /* ---- what only trying tells ---- */
@@ -272,7 +270,7 @@ RC preflight_require(const struct preflight *f, struct err *e)
         (void)snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "",
                        preflight_rule_name((enum preflight_rule)r));
     }
-    rc_t rc = err_set(e, f->first.code, __FILE__, __LINE__, "the key cannot be used (%s)", names);
+    rc_t rc = err_set(e, f->first, __FILE__, __LINE__, "the key cannot be used (%s)", names);
     err_detail(e, "%s", text);
     return rc;
 }

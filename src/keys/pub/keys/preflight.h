@@ -62,7 +62,7 @@ struct preflight {
     bool have_key; /* key is set */
     struct key_info key;
     int n_failed;
-    struct err first; /* of the first rule that failed: its class, and its text */
+    enum err_code first; /* the class of the first rule that failed */
 };
 void preflight_run(struct key_provider *p, const struct preflight_options *o,
                    struct preflight *out);
