@@ -59,9 +59,9 @@ RC admin_run(const struct admin_ops *t, const struct admin_caller *c, struct sli
     if (!op)
         FAIL(e, ERR_COMMAND_NOT_FOUND, "there is no operation of that name");
     TRY(may_run(t, c, op, args, e));
-    if (!(op->flags & ADMIN_OP_CHANGES))
-        return op->run(t->ctx, args, w, e);
     rc_t rc = op->run(t->ctx, args, w, e);
+    if (!(op->flags & ADMIN_OP_CHANGES))
+        return rc;
     bool local = c->via == ADMIN_VIA_SOCKET;
     log_event(EV_ADMIN_OPERATION, KV_STR("op", op->name),
               KV_STR("via", local ? "socket" : "command"),
@@ -96,17 +96,5 @@ RC admin_arg_bool(struct bdoc args, const char *name, bool *out, struct err *e)
     if (v.type != BT_BOOL)
         FAIL(e, ERR_TYPE_MISMATCH, "the field \"%s\" is true or false", name);
     *out = bval_bool(v);
-    return RC_OK;
-}
-
-RC admin_arg_ms(struct bdoc args, const char *name, int64_t *out, struct err *e)
-{
-    struct bval v = bdoc_get(args, name);
-
-    *out = -1;
-    if (bval_is_missing(v))
-        return RC_OK;
-    if (!bval_is_number(v) || !bval_to_i64(v, out) || *out < 0)
-        FAIL(e, ERR_TYPE_MISMATCH, "the field \"%s\" is a number of milliseconds", name);
     return RC_OK;
 }

@@ -57,7 +57,5 @@ RC admin_run(const struct admin_ops *t, const struct admin_caller *c, struct sli
 /* For the operations: a text field, as a new string; NULL when it is absent. ERR_TYPE_MISMATCH. */
 RC admin_arg_str(struct bdoc args, const char *name, char **out, struct err *e);
 RC admin_arg_bool(struct bdoc args, const char *name, bool *out, struct err *e);
-/* milliseconds, not negative; -1 when it is absent */
-RC admin_arg_ms(struct bdoc args, const char *name, int64_t *out, struct err *e);
 
 #endif
