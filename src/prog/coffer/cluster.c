@@ -104,50 +104,48 @@ static const int key_fields[] = {
     CS_TOKEN_ENDPOINT, CS_TOKEN_SECRET_FILE, CS_CLIENT_ID, CS_TENANT_ID,
 };
 
-/* put_setting(): as a field, when it was given. The node has another working directory than we do, so paths are made absolute. */
-static RC put_setting(const struct coffer *c, int row, struct bw *w, struct err *e)
-{
-    const struct setting_def *d = settings_def(c->settings, row);
-    AUTO(mem_freep) char *path = NULL;
+enum field_flags { KEY_FIELDS = 1, KEY_MODE_FIELD = 2, COMPROMISED_FIELD = 4 };
 
-    if (settings_is_default(c->settings, row))
-        return RC_OK;
-    if (d->type == SET_T_BOOL) {
-        bw_bool(w, d->name, settings_bool(c->settings, row));
-        return RC_OK;
-    }
-    const char *value = settings_str(c->settings, row);
-    if ((d->flags & SET_PATH) && *value)
-        TRY(coffer_absolute(value, &path, e));
-    bw_str(w, d->name, path ? path : value);
+/* request(): {op, and what of the fields was given}. */
+static RC request(const struct coffer *c, const char *op, unsigned fields, struct buf *space,
+                  struct bdoc *out, struct err *e)
+{
+    struct bw w;
+
+    bw_init(&w, space);
+    bw_str(&w, "op", op);
+    if (fields & KEY_MODE_FIELD)
+        TRY(talk_put_setting(c, CS_KEY_MODE, &w, e));
+    for (size_t i = 0; (fields & KEY_FIELDS) && i < ARRAY_LEN(key_fields); i++)
+        TRY(talk_put_setting(c, key_fields[i], &w, e));
+    if (fields & COMPROMISED_FIELD)
+        TRY(talk_put_setting(c, CS_COMPROMISED, &w, e));
+    *out = bw_finish(&w);
     return RC_OK;
 }
 
-static RC put_key(const struct coffer *c, struct bw *w, struct err *e)
+static RC operate(const struct coffer *c, const char *cluster, const char *op, unsigned fields,
+                  struct err *e)
 {
-    for (size_t i = 0; i < ARRAY_LEN(key_fields); i++)
-        TRY(put_setting(c, key_fields[i], w, e));
-    return RC_OK;
+    AUTO(buf_fini) struct buf space = BUF_INIT;
+    struct bdoc d;
+
+    TRY(request(c, op, fields, &space, &d, e));
+    return talk_and_print(c, cluster, d, KEY_TIMEOUT_MS, e);
 }
 
 RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e)
 {
     AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
+    struct bdoc d;
 
-    bw_init(&w, &space);
-    bw_str(&w, "op", "status");
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), LIST_TIMEOUT_MS, e);
+    TRY(request(c, "status", 0, &space, &d, e));
+    return talk_and_print(c, cluster_of(argc, argv), d, LIST_TIMEOUT_MS, e);
 }
 
 RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &space);
-    bw_str(&w, "op", "keyShow");
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+    return operate(c, cluster_of(argc, argv), "keyShow", 0, e);
 }
 
 /* A key that would not do is listed, and is a failure of the command: scripts look at its status. */
@@ -155,13 +153,10 @@ RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bdoc answer;
-    struct bw w;
+    struct bdoc d, answer;
 
-    bw_init(&w, &space);
-    bw_str(&w, "op", "keyCheck");
-    TRY(put_key(c, &w, e));
-    TRY(talk(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, a, &answer, e));
+    TRY(request(c, "keyCheck", KEY_FIELDS, &space, &d, e));
+    TRY(talk(c, cluster_of(argc, argv), d, KEY_TIMEOUT_MS, a, &answer, e));
     TRY(talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e));
     struct bval usable = bdoc_get(answer, "usable");
     if (usable.type != BT_BOOL || !bval_bool(usable))
@@ -171,50 +166,29 @@ RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e)
 
 RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &space);
-    bw_str(&w, "op", "keySet");
-    TRY(put_key(c, &w, e));
-    TRY(put_setting(c, CS_COMPROMISED, &w, e));
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+    return operate(c, cluster_of(argc, argv), "keySet", KEY_FIELDS | COMPROMISED_FIELD, e);
 }
 
 RC coffer_key_switch(struct coffer *c, int argc, char **argv, struct err *e)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &space);
-    bw_str(&w, "op", "keySwitch");
-    TRY(put_setting(c, CS_KEY_MODE, &w, e));
-    TRY(put_key(c, &w, e));
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+    return operate(c, cluster_of(argc, argv), "keySwitch", KEY_MODE_FIELD | KEY_FIELDS, e);
 }
 
 RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &space);
-    bw_str(&w, "op", "keyFollow");
-    TRY(put_setting(c, CS_COMPROMISED, &w, e));
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+    return operate(c, cluster_of(argc, argv), "keyFollow", COMPROMISED_FIELD, e);
 }
 
 /* ---- rotation of the SMK ---- */
 
 RC coffer_rotate_key(struct coffer *c, int argc, char **argv, struct err *e)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
+    return operate(c, cluster_of(argc, argv), "rotateKey", COMPROMISED_FIELD, e);
+}
 
-    bw_init(&w, &space);
-    bw_str(&w, "op", "rotateKey");
-    TRY(put_setting(c, CS_COMPROMISED, &w, e));
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
+RC coffer_rotation_status(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    return operate(c, cluster_of(argc, argv), "rotationStatus", 0, e);
 }
 
 static RC pause_rotation(struct coffer *c, int argc, char **argv, bool paused, struct err *e)
@@ -236,14 +210,4 @@ RC coffer_rotation_pause(struct coffer *c, int argc, char **argv, struct err *e)
 RC coffer_rotation_resume(struct coffer *c, int argc, char **argv, struct err *e)
 {
     return pause_rotation(c, argc, argv, false, e);
-}
-
-RC coffer_rotation_status(struct coffer *c, int argc, char **argv, struct err *e)
-{
-    AUTO(buf_fini) struct buf space = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &space);
-    bw_str(&w, "op", "rotationStatus");
-    return talk_and_print(c, cluster_of(argc, argv), bw_finish(&w), KEY_TIMEOUT_MS, e);
 }

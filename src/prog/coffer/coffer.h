@@ -50,6 +50,8 @@ RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e);
 
 /* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */
 char *coffer_path(const struct coffer *c, const char *program, const char *leaf);
+/* coffer_words(): how many words a command's name has when they are the first of argv; else 0. */
+int coffer_words(const char *words, int argc, char **argv);
 /* coffer_node(): the node that the settings name: "smk" or "cmk". */
 RC coffer_node(const struct coffer *c, const char **out, struct err *e);
 /* coffer_absolute(): path, taken from the current directory when it is a relative one; as a new string. */

@@ -79,6 +79,20 @@ char *coffer_path(const struct coffer *c, const char *program, const char *leaf)
                 : mem_printf("%s/%s", c->home, program);
 }
 
+int coffer_words(const char *words, int argc, char **argv)
+{
+    int n = 0;
+
+    for (const char *p = words; *p; n++) {
+        size_t len = strcspn(p, " ");
+        if (n >= argc || strlen(argv[n]) != len || strncmp(p, argv[n], len) != 0)
+            return 0;
+        p += len;
+        p += *p == ' ';
+    }
+    return n;
+}
+
 RC coffer_node(const struct coffer *c, const char **out, struct err *e)
 {
     *out = settings_str(c->settings, CS_NODE);
@@ -180,21 +194,6 @@ static void line_fini(struct line *l)
     mem_free(l->words);
 }
 
-/* words_of(): how many words name has, when they are the first of the line; else 0. */
-static int words_of(const char *name, const struct line *l)
-{
-    int n = 0;
-
-    for (const char *p = name; *p; n++) {
-        size_t len = strcspn(p, " ");
-        if (n >= l->n_words || strlen(l->words[n]) != len || strncmp(p, l->words[n], len) != 0)
-            return 0;
-        p += len;
-        p += *p == ' ';
-    }
-    return n;
-}
-
 static RC check_operands(const char *name, const char *operands, int n, struct err *e)
 {
     if (strstr(operands, "...")) /* it looks at them itself */
@@ -210,7 +209,7 @@ static RC check_operands(const char *name, const char *operands, int n, struct e
 static RC run_command(struct coffer *c, const struct line *l, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        int n = words_of(commands[i].name, l);
+        int n = coffer_words(commands[i].name, l->n_words, l->words);
         if (!n)
             continue;
         TRY(check_operands(commands[i].name, commands[i].operands, l->n_words - n, e));

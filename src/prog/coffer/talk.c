@@ -43,6 +43,24 @@ RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64
     return admin_call(socket, request, timeout_ms, a, answer, e);
 }
 
+RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e)
+{
+    const struct setting_def *d = settings_def(c->settings, row);
+    AUTO(mem_freep) char *path = NULL;
+
+    if (settings_is_default(c->settings, row))
+        return RC_OK;
+    if (d->type == SET_T_BOOL) {
+        bw_bool(w, d->name, settings_bool(c->settings, row));
+        return RC_OK;
+    }
+    const char *value = settings_str(c->settings, row);
+    if ((d->flags & SET_PATH) && *value)
+        TRY(coffer_absolute(value, &path, e));
+    bw_str(w, d->name, path ? path : value);
+    return RC_OK;
+}
+
 /* ---- printing ---- */
 
 static bool is_nested(struct bval v)

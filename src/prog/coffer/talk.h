@@ -13,6 +13,9 @@ RC talk_socket(const struct coffer *c, const char *cluster, char **out, struct e
 /* talk(): request is {op: ..., fields}; the answer lives in a. */
 RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
         struct arena *a, struct bdoc *answer, struct err *e);
+/* talk_put_setting(): a setting as a field of a request, under its own name, when it was given. Who answers has another working directory than we do, so paths
+ * are made absolute. */
+RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e);
 /* talk_print(): v as the setting output says: one line of JSON, or indented text. The member `ok` of a document is left out. */
 RC talk_print(const struct coffer *c, struct bval v, struct err *e);
 /* talk_and_print(): both. */

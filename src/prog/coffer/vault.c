@@ -57,21 +57,6 @@ static const struct vault_command commands[] = {
       "another key signs tokens; compromised: tokens of older ones end at once" },
 };
 
-/* Whether words are the first of argv; how many there are. */
-static int fits(const char *words, int argc, char **argv)
-{
-    int n = 0;
-
-    for (const char *p = words; *p; n++) {
-        size_t len = strcspn(p, " ");
-        if (n >= argc || strlen(argv[n]) != len || strncmp(p, argv[n], len) != 0)
-            return 0;
-        p += len;
-        p += *p == ' ';
-    }
-    return n;
-}
-
 /* The next name of a list with commas between; false at its end. */
 static bool next_field(const char **list, char out[FIELD_MAX])
 {
@@ -104,20 +89,6 @@ static RC add_operands(const struct vault_command *k, int argc, char **argv, str
     return RC_OK;
 }
 
-/* A file is named from where we stand; the vault stands elsewhere. */
-static RC add_flag(const struct coffer *c, int row, const char *name, struct bw *w, struct err *e)
-{
-    const char *value = settings_str(c->settings, row);
-    AUTO(mem_freep) char *path = NULL;
-
-    if (settings_def(c->settings, row)->flags & SET_PATH) {
-        TRY(coffer_absolute(value, &path, e));
-        value = path;
-    }
-    bw_str(w, name, value);
-    return RC_OK;
-}
-
 static RC add_flags(const struct coffer *c, const struct vault_command *k, struct bw *w,
                     struct err *e)
 {
@@ -127,12 +98,7 @@ static RC add_flags(const struct coffer *c, const struct vault_command *k, struc
     while (next_field(&list, name)) {
         int row = settings_find(c->settings, name);
         INVARIANT(row >= 0);
-        if (settings_is_default(c->settings, row))
-            continue;
-        if (settings_def(c->settings, row)->type == SET_T_BOOL)
-            bw_bool(w, name, settings_bool(c->settings, row));
-        else
-            TRY(add_flag(c, row, name, w, e));
+        TRY(talk_put_setting(c, row, w, e));
     }
     return RC_OK;
 }
@@ -171,7 +137,7 @@ RC coffer_vault(struct coffer *c, int argc, char **argv, struct err *e)
         return RC_OK;
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        int n = fits(commands[i].words, argc, argv);
+        int n = coffer_words(commands[i].words, argc, argv);
         if (n)
             return run(c, &commands[i], argc - n, argv + n, e);
     }
