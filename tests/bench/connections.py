@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 
-import bson
-
 from run import Server
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+from wire import op_msg, read_message  # noqa: E402
 
 
 def resident_kb(pid):
@@ -31,24 +33,6 @@ def load(args, server, idle):
     if process.returncode:
         raise SystemExit(f"{idle} idle connections: {err}")
     return json.loads(out), with_them
-
-
-def hello(connection):
-    """One hello over OP_MSG, so that the connection has done what a driver's idle connection has done."""
-    body = b"\0\0\0\0\0" + bson.encode({"hello": 1, "$db": "admin"})
-    connection.sendall((16 + len(body)).to_bytes(4, "little") + bytes(8) + (2013).to_bytes(4, "little") + body)
-    size = int.from_bytes(exactly(connection, 4), "little")
-    exactly(connection, size - 4)
-
-
-def exactly(connection, size):
-    got = b""
-    while len(got) < size:
-        more = connection.recv(size - len(got))
-        if not more:
-            raise SystemExit("the server closed a connection")
-        got += more
-    return got
 
 
 def tls_idle_kb(binary, count):
@@ -72,7 +56,8 @@ def tls_idle_kb(binary, count):
             def more(n):
                 for _ in range(n):
                     connection = context.wrap_socket(socket.create_connection(("127.0.0.1", server.port)))
-                    hello(connection)
+                    connection.sendall(op_msg({"hello": 1, "$db": "admin"}))  # as a driver's idle connection has done
+                    read_message(connection)
                     open_ones.append(connection)
 
             more(200)  # what the first ones cost is not what one costs

@@ -1,17 +1,16 @@
 """What runs for long can be ended: by its time limit, by killOp, with its session, with its cursor, and by its client's leaving. Each way is tried on each
 kind of long command; the commands here would take minutes."""
 import socket
-import struct
 import threading
 import time
 import uuid
 
-import bson
 import pymongo
 import pymongo.errors
 import pytest
 
 from processes import Node, wait_until
+from wire import op_msg
 
 N = 20000
 BURN = {"$gt": [{"$sum": {"$map": {"input": {"$range": [0, 100000]}, "in": {"$mod": ["$$this", 7]}}}}, -1]}
@@ -119,9 +118,8 @@ def test_kill_op(open_node, client, name):
 
 
 def send(node, command):
-    body = struct.pack("<iB", 0, 0) + bson.encode({**command, "$db": "t"})
     s = socket.create_connection(("127.0.0.1", node.port))
-    s.sendall(struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body)
+    s.sendall(op_msg({**command, "$db": "t"}))
     return s
 
 

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-OP_REPLY, OP_QUERY, OP_COMPRESSED, OP_MSG = 1, 2004, 2012, 2013
+from wire import OP_REPLY, OP_QUERY, OP_COMPRESSED, OP_MSG, message, op_msg, read_exactly, read_message
+
 COMPRESSORS = {"snappy": 1, "zlib": 2, "zstd": 3}
 
 
@@ -78,36 +79,8 @@ def handshake(port, pki, lowest, highest, client=None):
 
 # ---- Messages ----
 
-def message(opcode, body, request=7):
-    return struct.pack("<iiii", 16 + len(body), request, 0, opcode) + body
-
-
-def op_msg(document, flags=0):
-    return message(OP_MSG, struct.pack("<IB", flags, 0) + bson.encode(document))
-
-
 def op_query(document, ns="admin.$cmd", n=-1):
     return message(OP_QUERY, struct.pack("<i", 0) + ns.encode() + b"\0" + struct.pack("<ii", 0, n) + bson.encode(document))
-
-
-def read_exactly(s, n):
-    got = b""
-    while len(got) < n:
-        more = s.recv(n - len(got))
-        if not more:
-            raise ConnectionError("closed")
-        got += more
-    return got
-
-
-def read_message(s):
-    """(opcode, document) of one uncompressed reply; of OP_COMPRESSED, (opcode, id of the compressor)."""
-    length, _, to, opcode = struct.unpack("<iiii", read_exactly(s, 16))
-    body = read_exactly(s, length - 16)
-    assert to == 7
-    if opcode == OP_COMPRESSED:
-        return opcode, body[8]
-    return opcode, bson.decode(body[5:] if opcode == OP_MSG else body[20:])
 
 
 @pytest.fixture

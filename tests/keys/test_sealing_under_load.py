@@ -3,12 +3,10 @@ nothing hangs. And sealing while the node is disturbed from outside: floods of i
 import os
 import random
 import socket
-import struct
 import sys
 import threading
 import time
 
-import bson
 import pymongo
 import pymongo.errors
 import pytest
@@ -17,13 +15,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from processes import FAST_KEYS, Node, wait_until  # noqa: E402
 from test_sealing import INACCESSIBLE, fill, serves  # noqa: E402
+from wire import op_msg  # noqa: E402
 
 SEED = int(os.environ.get("COFFER_SEED") or random.randrange(1 << 32))
-
-
-def op_msg(document):
-    body = struct.pack("<iB", 0, 0) + bson.encode(document)
-    return struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body
 
 
 def valid(node):

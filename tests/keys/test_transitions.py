@@ -3,21 +3,14 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import sys
 import time
-
-import bson
 
 sys.path.insert(0, os.path.dirname(__file__))
 
 from processes import FAST_KEYS, wait_until  # noqa: E402
 from test_sealing import INACCESSIBLE, fill, sealed_error, serves  # noqa: E402
-
-
-def op_msg(document):
-    body = struct.pack("<iB", 0, 0) + bson.encode(document)
-    return struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body
+from wire import op_msg  # noqa: E402
 
 
 class Unread:
