@@ -15,7 +15,7 @@ static struct kms_remote *remote_of(struct key_provider *p)
     return r;
 }
 
-static rc_t finish(struct kms_remote *r, rc_t rc, struct err *e)
+static rc_t finish(struct kms_remote *r, rc_t rc, struct err *e) TS_RELEASE(r->lock)
 {
     mutex_unlock(&r->lock);
     if (rc.failed)

@@ -329,7 +329,7 @@ void vault__key_get(struct rest_call *c)
     mutex_unlock(&c->s->lock);
 }
 
-static void update_locked(struct rest_call *c, struct wishes *w)
+static void update_locked(struct rest_call *c, struct wishes *w) TS_REQUIRES(c->s->lock)
 {
     struct vkey *k;
     struct key_version *v = find(c, &k);
