@@ -74,6 +74,18 @@ static RC make_one(const struct kms_config *c, const char *url, struct key_provi
     FAIL(e, ERR_CONFIG, "\"%.100s\" is not the URL of a key: no provider takes its scheme", url);
 }
 
+/* The next of a list, without the spaces around it; *rest becomes NULL behind the last one. */
+static char *next_url(const char **rest)
+{
+    const char *from = *rest + strspn(*rest, " ");
+    size_t len = strcspn(from, ",");
+
+    *rest = from[len] ? from + len + 1 : NULL;
+    while (len > 0 && from[len - 1] == ' ')
+        len--;
+    return mem_strndup(from, len);
+}
+
 static void free_all(struct key_provider **p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -83,16 +95,11 @@ static void free_all(struct key_provider **p, size_t n)
 RC kms_provider_new(const struct kms_config *c, struct key_provider **out, struct err *e)
 {
     struct key_provider *made[KMS_LIST_MAX];
-    const char *rest = c->key_url;
     size_t n = 0;
 
     *out = NULL;
-    for (bool more = true; more;) {
-        size_t len = strcspn(rest, ",");
-        AUTO(mem_freep) char *url = mem_strndup(rest + strspn(rest, " "), len);
-        url[strcspn(url, ", ")] = 0;
-        more = rest[len] == ',';
-        rest += len + more;
+    for (const char *rest = c->key_url; rest;) {
+        AUTO(mem_freep) char *url = next_url(&rest);
         rc_t rc = RC_OK;
         if (n == KMS_LIST_MAX)
             rc = err_set(e, ERR_CONFIG, __FILE__, __LINE__,

@@ -57,6 +57,10 @@ static void urls_pick_providers(void **state)
         { "", ERR_CONFIG },
         { ",", ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k,", ERR_CONFIG },
+        { "https://v.vault.azure.net/keys/k,    https://w.vault.azure.net/keys/k", ERR_NONE },
+        { "    ", ERR_CONFIG },
+        { "https://v.vault.azure.net/keys/k https://w.vault.azure.net/keys/k", ERR_CONFIG },
+        { "https://v.vault.azure.net/keys/k,    ", ERR_CONFIG },
         { "https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k,"
           "https://a.vault.azure.net/keys/k,https://a.vault.azure.net/keys/k",
           ERR_CONFIG },
