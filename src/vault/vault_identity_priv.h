@@ -102,8 +102,9 @@ RC vault__signer_new(struct vault_service *s, struct signer **out, struct err *e
 void vault__signer_free(struct signer *k);
 json_t *vault__signer_json(const struct signer *k);
 bool vault__signer_read(struct vault_service *s, const json_t *o, int64_t format);
-/* vault__signer_turn(): lets another key take over from one that has signed for its time. Takes the lock. */
-RC vault__signer_turn(struct vault_service *s, int64_t now_s, struct err *e);
+/* vault__signer_turn(): lets another key take over from one that has signed for its time. While none can, for want of room or because the
+ * state cannot be saved (which is logged), the old one signs on. Takes the lock. */
+void vault__signer_turn(struct vault_service *s, int64_t now_s);
 /* vault__sign(): header.claims signed by the key that signs now, as a JWT. Takes the lock for a moment. */
 RC vault__sign(struct vault_service *s, const json_t *claims, struct buf *out, struct err *e);
 /* vault__signer_public(): of a key whose tokens are good at now_s. Takes the lock. */
@@ -158,6 +159,7 @@ struct token_wish {
     int64_t now_s;
     uint32_t lifetime_s;
 };
+/* vault__token_issue(): also looks whether the signing key's time is over. */
 RC vault__token_issue(struct vault_service *s, const struct token_wish *w, struct buf *out,
                       struct err *e);
 /* vault__token_check(): signature, algorithm, issuer, tenant, audience and dates, for a vault of this tenant. why is the sentence of the

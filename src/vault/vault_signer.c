@@ -110,13 +110,15 @@ static RC take_over(struct vault_service *s, struct signer *next, bool compromis
     return RC_OK;
 }
 
-static bool is_due(struct vault_service *s, int64_t now_s)
+/* The key's time is over, and there is room for another beside those whose tokens are still good. */
+static bool is_due(const struct vault_service *s, int64_t now_s) TS_REQUIRES(s->lock)
 {
-    mutex_lock(&s->lock);
-    bool due = s->signing_key_lifetime_s &&
-               now_s >= s->signers[s->n_signers - 1]->created + s->signing_key_lifetime_s;
-    mutex_unlock(&s->lock);
-    return due;
+    int n_live = 0;
+
+    for (int i = 0; i < s->n_signers; i++)
+        n_live += is_live(s, s->signers[i], now_s);
+    return s->signing_key_lifetime_s && n_live < SIGNERS_MAX &&
+           now_s >= s->signers[s->n_signers - 1]->created + s->signing_key_lifetime_s;
 }
 
 static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, int64_t now_s,
@@ -128,8 +130,7 @@ static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, in
     TRY(vault__signer_new(s, &next, e));
     memcpy(kid, next->kid, sizeof kid);
     mutex_lock(&s->lock);
-    bool still =
-        !only_if_due || now_s >= s->signers[s->n_signers - 1]->created + s->signing_key_lifetime_s;
+    bool still = !only_if_due || is_due(s, now_s);
     rc_t rc = still ? take_over(s, next, compromised, now_s, e) : RC_OK;
     mutex_unlock(&s->lock);
     if (!still || rc.failed) {
@@ -143,9 +144,15 @@ static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, in
     return RC_OK;
 }
 
-RC vault__signer_turn(struct vault_service *s, int64_t now_s, struct err *e)
+void vault__signer_turn(struct vault_service *s, int64_t now_s)
 {
-    return is_due(s, now_s) ? rotate(s, false, true, now_s, e) : RC_OK;
+    struct err e = { 0 };
+
+    mutex_lock(&s->lock);
+    bool due = is_due(s, now_s);
+    mutex_unlock(&s->lock);
+    if (due && rotate(s, /* compromised= */ false, /* only_if_due= */ true, now_s, &e).failed)
+        log_err(EV_VAULT_FAILED, &e, NULL, 0);
 }
 
 RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e)

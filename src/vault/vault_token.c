@@ -70,6 +70,7 @@ RC vault__token_issue(struct vault_service *s, const struct token_wish *w, struc
     const struct token_subject *who = w->who;
     char issuer[ISSUER_MAX];
 
+    vault__signer_turn(s, w->now_s);
     vault__issuer(s, who->tenant, /* v2= */ false, issuer, sizeof issuer);
     AUTO(kjson_freep) json_t *c =
         json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "aud", w->audience,

@@ -1,4 +1,5 @@
 /* test_oauth.c - the token endpoint: who gets a token there, what exactly is refused, and whose keys sign. */
+#include "base/fault.h"
 #include "base/text.h"
 #include "vault/vault_admin.h"
 #include "vaultfix.h"
@@ -19,6 +20,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    fault_disarm_all();
     vaultfix_stop(*state);
     return 0;
 }
@@ -444,6 +446,33 @@ static void keys_come_and_go(void **state)
     mem_free(kid);
 }
 
+/* A key whose time is over signs on when none can take over: tokens do not wait for the key set or the disk. */
+static void a_key_without_a_successor_signs_on(void **state)
+{
+    struct vaultfix *f = *state;
+    struct err e = { 0 };
+
+    vaultfix_down(f);
+    f->config.signing_key_lifetime_s = 1;
+    f->config.port = 0;
+    CHECK_RC_OK(vault_open(&f->config, &f->vault, &e), &e);
+    vaultfix_serve(f);
+    fault_arm("file.write", "ENOSPC", 0, -1);
+    clock_sleep_us(1100000);
+    mem_free(vaultfix_token(f, f->operator_secret));
+    fault_disarm_all();
+    while (!vault_signing_key_rotate(f->vault, false, &e).failed)
+        ;
+    assert_int_equal(e.code, ERR_CONFLICT);
+    err_reset(&e);
+    size_t n = n_keys(f);
+    clock_sleep_us(1100000);
+    char *token = vaultfix_token(f, f->operator_secret);
+    assert_int_equal(vaultfix_call(f, "GET", "/keys" V, token, NULL, NULL), 200);
+    assert_int_equal(n_keys(f), n);
+    mem_free(token);
+}
+
 static void discovery_says_where(void **state)
 {
     struct vaultfix *f = *state;
@@ -551,6 +580,7 @@ int main(void)
         T(another_key_takes_over),
         T(too_many_keys_are_refused),
         T(keys_come_and_go),
+        T(a_key_without_a_successor_signs_on),
         T(discovery_says_where),
         T(the_older_form_is_served),
         T(what_makes_no_sense_is_refused),
