@@ -2,6 +2,7 @@
 #include "base/fault.h"
 #include "base/text.h"
 #include "vault/vault_admin.h"
+#include "vault_priv.h"
 #include "vaultfix.h"
 
 #define V "?api-version=7.4"
@@ -442,6 +443,15 @@ static void keys_come_and_go(void **state)
         mem_free(token);
     }
     assert_int_equal(vaultfix_call(f, "GET", "/keys" V, f->token_op, NULL, NULL), 200);
+    /* the first until the last token that it may have signed is no longer taken */
+    int64_t last = clock_real_s() + f->config.token_lifetime_s + TOKEN_SKEW_S + 1;
+    struct rsa_public pub;
+    assert_true(vault__signer_public(f->vault, first, clock_real_s(), &pub));
+    assert_false(vault__signer_public(f->vault, first, last, &pub));
+    assert_true(vault__signer_public(f->vault, kid, last, &pub));
+    json_t *set = vault__jwks(f->vault, last);
+    assert_int_equal(json_array_size(kjson_arr(set, "keys")), 1);
+    json_decref(set);
     mem_free(first);
     mem_free(kid);
 }
