@@ -259,7 +259,7 @@ static RC load(const struct kmsg_reply *r, json_t **out, struct err *e)
     return RC_OK;
 }
 
-static RC read_type(const json_t *data, struct kmsg_transit_key *out, struct err *e)
+static RC read_type(const json_t *data, int *bits, struct err *e)
 {
     static const struct {
         const char *type;
@@ -276,8 +276,7 @@ static RC read_type(const json_t *data, struct kmsg_transit_key *out, struct err
         FAIL(e, ERR_CONFIG, "the transit key derives a key for each context: make one without");
     for (size_t i = 0; type && i < ARRAY_LEN(types); i++)
         if (strcmp(type, types[i].type) == 0) {
-            (void)snprintf(out->type, sizeof out->type, "%s", type);
-            out->bits = types[i].bits;
+            *bits = types[i].bits;
             return RC_OK;
         }
     if (!type)
@@ -302,7 +301,7 @@ RC kmsg_transit_read_key(const struct kmsg_reply *r, const char *version,
         !kjson_i64(data, "min_encryption_version", &least_encrypt) || newest < 1 ||
         newest > 999999999)
         return bad(e, "does not say which versions the key has");
-    TRY(read_type(data, &k, e));
+    TRY(read_type(data, &k.bits, e));
     if (!text_i64(slice_str(version), &v))
         v = newest;
     if (v < 1 || v > newest)
@@ -310,7 +309,6 @@ RC kmsg_transit_read_key(const struct kmsg_reply *r, const char *version,
     (void)snprintf(k.version, sizeof k.version, "%lld", (long long)v);
     k.enabled = v >= least_decrypt;
     k.can_wrap = least_encrypt == 0 ? v == newest || v >= least_decrypt : v >= least_encrypt;
-    (void)kjson_bool(data, "deletion_allowed", &k.deletable);
     *out = k;
     return RC_OK;
 }

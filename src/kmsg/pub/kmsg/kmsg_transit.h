@@ -28,7 +28,7 @@ void kmsg_transit_url(const struct kmsg_transit_target *t, const char *what, str
 /* kmsg_transit_login_url(): mount is "auth/approle" and the like. */
 void kmsg_transit_login_url(const struct kmsg_transit_target *t, const char *mount,
                             struct buf *out);
-/* kmsg_transit_member(): {"a":"b"[,"c":"d"]}; c NULL: one member. Refuses (ERR_CONFIG) what would need escapes: no role or credential has
+/* kmsg_transit_login_body(): {"a":"b"[,"c":"d"]}; c NULL: one member. Refuses (ERR_CONFIG) what would need escapes: no role or credential has
  * such characters. */
 RC kmsg_transit_login_body(const char *a, const char *b, const char *c, struct slice d,
                            struct buf *out, struct err *e);
@@ -41,9 +41,8 @@ enum kmsg_class kmsg_transit_classify_login(const struct kmsg_reply *r, char cau
 
 struct kmsg_transit_key {
     char version[16]; /* the one asked for, or the newest */
-    char type[32];    /* "aes256-gcm96" */
-    int bits;
-    bool enabled, can_wrap, deletable;
+    int bits;         /* 256: a symmetric key */
+    bool enabled, can_wrap;
 };
 
 /* The readers take an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER; kmsg_transit_read_key() also ERR_KEY_NOT_FOUND (no such
