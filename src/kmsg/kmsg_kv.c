@@ -8,25 +8,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "kmsg/kjson.h"
+#include "kmsg_priv.h"
 
-enum { ANSWER_DEPTH = 8, VERSION_DIGITS = 32 };
-
-void kmsg_printable(const char *in, char *out, size_t len)
-{
-    size_t n = 0;
-    bool gap = false;
-
-    for (; *in && n + 1 < len; in++) {
-        if (*in > ' ' && *in < 0x7f) {
-            out[n++] = *in;
-            gap = false;
-        } else if (!gap && n > 0) {
-            out[n++] = ' ';
-            gap = true;
-        }
-    }
-    out[n] = 0;
-}
+enum { VERSION_DIGITS = 32 };
 
 /* ---- where a key lives ---- */
 
@@ -228,7 +212,7 @@ enum kmsg_class kmsg_kv_classify(const struct kmsg_reply *r, char cause[KMSG_CAU
         (void)snprintf(cause, KMSG_CAUSE_MAX, "the vault answered %d", r->status);
         return KMSG_UNREACHABLE;
     }
-    if (r->is_json && kjson_load(r->body, ANSWER_DEPTH, &j, &ignored).failed)
+    if (r->is_json && kjson_load(r->body, KMSG_ANSWER_DEPTH, &j, &ignored).failed)
         j = NULL;
     const json_t *error = j ? kjson_obj(j, "error") : NULL;
     if (r->status == 401)
@@ -242,23 +226,6 @@ enum kmsg_class kmsg_kv_classify(const struct kmsg_reply *r, char cause[KMSG_CAU
 
 /* ---- answers of class KMSG_OK ---- */
 
-static RC bad(struct err *e, const char *what)
-{
-    FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer %s", what);
-}
-
-static RC load(const struct kmsg_reply *r, json_t **out, struct err *e)
-{
-    struct err inner = { 0 };
-
-    *out = NULL;
-    if (r->status != 200 || !r->is_json)
-        return bad(e, "is not JSON with the status 200");
-    if (kjson_load(r->body, ANSWER_DEPTH, out, &inner).failed)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer cannot be read: %s", inner.msg);
-    return RC_OK;
-}
-
 /* The answer must speak of the key that was asked about. */
 static RC check_kid(const char *kid, const struct kmsg_kv_target *t, const char *version,
                     char found[KMSG_VERSION_MAX], struct err *e)
@@ -266,17 +233,17 @@ static RC check_kid(const char *kid, const struct kmsg_kv_target *t, const char 
     struct kmsg_kv_target said = { 0 };
 
     if (!kid)
-        return bad(e, "names no key");
+        return kmsg__bad(e, "names no key");
     if (!cut_url(kid, &said, found))
-        return bad(e, "names a key whose id cannot be read");
+        return kmsg__bad(e, "names a key whose id cannot be read");
     if (strcmp(said.host, t->host) != 0)
-        return bad(e, "names a key of another vault");
+        return kmsg__bad(e, "names a key of another vault");
     if (strcasecmp(said.key, t->key) != 0)
-        return bad(e, "names another key");
+        return kmsg__bad(e, "names another key");
     if (strlen(found) != VERSION_DIGITS)
-        return bad(e, "names no version of the key");
+        return kmsg__bad(e, "names no version of the key");
     if (*version && strcasecmp(version, found) != 0)
-        return bad(e, "names another version of the key");
+        return kmsg__bad(e, "names another version of the key");
     return RC_OK;
 }
 
@@ -326,11 +293,11 @@ static RC read_attributes(const json_t *bundle, struct kmsg_kv_key *out, struct 
                *tag = kjson_str(kjson_obj(bundle, "tags"), KMSG_KV_GRACE_TAG);
 
     if (!a || !kjson_bool(a, "enabled", &out->enabled))
-        return bad(e, "does not say whether the key is enabled");
+        return kmsg__bad(e, "does not say whether the key is enabled");
     if (kjson_has(a, "nbf") && (!kjson_i64(a, "nbf", &out->not_before_s) || out->not_before_s < 0))
-        return bad(e, "has a start date that is no date");
+        return kmsg__bad(e, "has a start date that is no date");
     if (kjson_has(a, "exp") && (!kjson_i64(a, "exp", &out->expires_s) || out->expires_s < 0))
-        return bad(e, "has an end date that is no date");
+        return kmsg__bad(e, "has an end date that is no date");
     if (level)
         kmsg_printable(level, out->recovery_level, sizeof out->recovery_level);
     if (tag) {
@@ -346,13 +313,13 @@ static RC read_jwk(const json_t *key, struct kmsg_kv_key *out, struct err *e)
     const json_t *ops = kjson_arr(key, "key_ops");
 
     if (!kty || (strcmp(kty, "RSA") != 0 && strcmp(kty, "RSA-HSM") != 0))
-        return bad(e, "describes a key that is not an RSA key");
+        return kmsg__bad(e, "describes a key that is not an RSA key");
     (void)snprintf(out->kty, sizeof out->kty, "%s", kty);
     if (!read_number(key, "n", out->n, sizeof out->n, &out->n_len) ||
         !read_number(key, "e", out->e, sizeof out->e, &out->e_len))
-        return bad(e, "has no public RSA key in it");
+        return kmsg__bad(e, "has no public RSA key in it");
     if (out->n_len != 256 && out->n_len != 384 && out->n_len != 512)
-        return bad(e, "describes a key that has not 2048, 3072 or 4096 bits");
+        return kmsg__bad(e, "describes a key that has not 2048, 3072 or 4096 bits");
     for (size_t i = 0; ops && i < json_array_size(ops); i++) {
         const char *op = json_string_value(json_array_get(ops, i));
         out->can_wrap |= op && strcmp(op, "wrapKey") == 0;
@@ -368,7 +335,7 @@ RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, 
     struct kmsg_kv_key k = { 0 };
 
     memset(out, 0, sizeof *out);
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     const json_t *key = kjson_obj(j, "key");
     const char *kid = kjson_str(key, "kid");
     TRY(check_kid(kid, t, version, k.version, e));
@@ -385,7 +352,7 @@ static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
     AUTO(kjson_freep) json_t *j = NULL;
     char found[KMSG_VERSION_MAX];
 
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     TRY(check_kid(kjson_str(j, "kid"), t, version, found, e));
     const char *text = kjson_str(j, "value");
     size_t at = value->len;
@@ -395,7 +362,7 @@ static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
         if (value->len > at)
             mem_wipe(value->p + at, value->len - at);
         value->len = at;
-        return bad(e, "has a value of another length or form than asked for");
+        return kmsg__bad(e, "has a value of another length or form than asked for");
     }
     return RC_OK;
 }
@@ -417,7 +384,7 @@ RC kmsg_kv_read_unwrapped(const struct kmsg_reply *r, const struct kmsg_kv_targe
         any |= value->p[i];
     if (any == 0) {
         value->len = at;
-        return bad(e, "has a value of zeros only");
+        return kmsg__bad(e, "has a value of zeros only");
     }
     return RC_OK;
 }

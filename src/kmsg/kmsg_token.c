@@ -10,18 +10,6 @@
 
 enum { ANSWER_DEPTH = 4, LIFETIME_MAX_S = 7 * 86400 };
 
-void kmsg_escape(struct slice in, struct buf *out)
-{
-    for (size_t i = 0; i < in.len; i++) {
-        uint8_t c = in.p[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            c == '-' || c == '.' || c == '_' || c == '~')
-            buf_push_u8(out, c); /* RFC 3986 2.3: unreserved */
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
-
 void kmsg_token_url(enum kmsg_token_source source, const char *endpoint, const char *resource,
                     const char *client_id, struct buf *out)
 {

@@ -9,8 +9,9 @@
 #include "base/text.h"
 #include "kmsg/kjson.h"
 #include "kmsg/kmsg_token.h"
+#include "kmsg_priv.h"
 
-enum { ANSWER_DEPTH = 8, LIFETIME_MAX_S = 7 * 86400, LIFETIME_ENDLESS_S = 86400 };
+enum { LIFETIME_MAX_S = 7 * 86400, LIFETIME_ENDLESS_S = 86400 };
 
 /* ---- where a key lives ---- */
 
@@ -145,7 +146,7 @@ static bool read_error(const struct kmsg_reply *r, char *out, size_t len)
     struct err ignored = { 0 };
 
     out[0] = 0;
-    if (!r->is_json || kjson_load(r->body, ANSWER_DEPTH, &j, &ignored).failed)
+    if (!r->is_json || kjson_load(r->body, KMSG_ANSWER_DEPTH, &j, &ignored).failed)
         return false;
     const json_t *errors = kjson_arr(j, "errors");
     const char *first = errors ? json_string_value(json_array_get(errors, 0)) : NULL;
@@ -242,23 +243,6 @@ enum kmsg_class kmsg_transit_classify_login(const struct kmsg_reply *r, char cau
 
 /* ---- answers of class KMSG_OK ---- */
 
-static RC bad(struct err *e, const char *what)
-{
-    FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer %s", what);
-}
-
-static RC load(const struct kmsg_reply *r, json_t **out, struct err *e)
-{
-    struct err inner = { 0 };
-
-    *out = NULL;
-    if (r->status != 200 || !r->is_json)
-        return bad(e, "is not JSON with the status 200");
-    if (kjson_load(r->body, ANSWER_DEPTH, out, &inner).failed)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer cannot be read: %s", inner.msg);
-    return RC_OK;
-}
-
 static RC read_type(const json_t *data, int *bits, struct err *e)
 {
     static const struct {
@@ -280,7 +264,7 @@ static RC read_type(const json_t *data, int *bits, struct err *e)
             return RC_OK;
         }
     if (!type)
-        return bad(e, "does not say what kind of key it is");
+        return kmsg__bad(e, "does not say what kind of key it is");
     FAIL(
         e, ERR_CONFIG,
         "the transit key is none of aes256-gcm96, chacha20-poly1305, rsa-2048, rsa-3072 and rsa-4096");
@@ -294,13 +278,13 @@ RC kmsg_transit_read_key(const struct kmsg_reply *r, const char *version,
     int64_t newest, least_decrypt, least_encrypt, v;
 
     memset(out, 0, sizeof *out);
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     const json_t *data = kjson_obj(j, "data");
     if (!kjson_i64(data, "latest_version", &newest) ||
         !kjson_i64(data, "min_decryption_version", &least_decrypt) ||
         !kjson_i64(data, "min_encryption_version", &least_encrypt) || newest < 1 ||
         newest > 999999999)
-        return bad(e, "does not say which versions the key has");
+        return kmsg__bad(e, "does not say which versions the key has");
     TRY(read_type(data, &k.bits, e));
     if (!text_i64(slice_str(version), &v))
         v = newest;
@@ -319,13 +303,13 @@ RC kmsg_transit_read_login(const struct kmsg_reply *r, struct buf *token, int64_
     AUTO(kjson_freep) json_t *j = NULL;
 
     *lifetime_s = 0;
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     const json_t *auth = kjson_obj(j, "auth");
     const char *text = kjson_str(auth, "client_token");
     if (!text || strlen(text) > KMSG_TOKEN_MAX || !is_plain(slice_str(text)) || strchr(text, ' '))
-        return bad(e, "to the login has no token in it");
+        return kmsg__bad(e, "to the login has no token in it");
     if (!kjson_i64(auth, "lease_duration", lifetime_s) || *lifetime_s < 0)
-        return bad(e, "to the login does not say how long its token lives");
+        return kmsg__bad(e, "to the login does not say how long its token lives");
     if (*lifetime_s == 0) /* "does not expire" */
         *lifetime_s = LIFETIME_ENDLESS_S;
     *lifetime_s = MIN(*lifetime_s, (int64_t)LIFETIME_MAX_S);
@@ -349,10 +333,10 @@ RC kmsg_transit_read_ciphertext(const struct kmsg_reply *r, const char *version,
 {
     AUTO(kjson_freep) json_t *j = NULL;
 
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     const char *text = kjson_str(kjson_obj(j, "data"), "ciphertext");
     if (!text || !kmsg_transit_is_ciphertext(slice_str(text), version))
-        return bad(e, "has no ciphertext of the version that was asked for");
+        return kmsg__bad(e, "has no ciphertext of the version that was asked for");
     buf_push(out, text, strlen(text));
     return RC_OK;
 }
@@ -363,7 +347,7 @@ RC kmsg_transit_read_plaintext(const struct kmsg_reply *r, uint32_t len, struct 
     AUTO(kjson_freep) json_t *j = NULL;
     uint8_t any = 0;
 
-    TRY(load(r, &j, e));
+    TRY(kmsg__load(r, &j, e));
     const char *text = kjson_str(kjson_obj(j, "data"), "plaintext");
     buf_reserve(out, len + 4);
     bool ok = text && strlen(text) == ((size_t)len + 2) / 3 * 4 &&
@@ -372,7 +356,7 @@ RC kmsg_transit_read_plaintext(const struct kmsg_reply *r, uint32_t len, struct 
         any |= out->p[i];
     if (!any) {
         buf_wipe(out);
-        return bad(e, "has a value of another length or form than asked for, or zeros only");
+        return kmsg__bad(e, "has a value of another length or form than asked for, or zeros only");
     }
     return RC_OK;
 }

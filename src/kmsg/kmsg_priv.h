@@ -1,0 +1,17 @@
+/* kmsg_priv.h - what the dialects of key services share. */
+#ifndef KMSG_PRIV_H
+#define KMSG_PRIV_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "kmsg/kmsg_reply.h"
+
+enum { KMSG_ANSWER_DEPTH = 8 };
+
+/* kmsg__bad(): ERR_KEY_BAD_ANSWER: "the vault's answer " and what is wrong with it. */
+RC kmsg__bad(struct err *e, const char *what);
+/* kmsg__load(): the body of an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER. */
+RC kmsg__load(const struct kmsg_reply *r, json_t **out, struct err *e);
+
+#endif

@@ -1,0 +1,51 @@
+/* kmsg_reply.c - what every dialect does with an answer, and with text for one. See kmsg/kmsg_reply.h. */
+#include "kmsg/kmsg_reply.h"
+
+#include "kmsg/kjson.h"
+#include "kmsg_priv.h"
+
+void kmsg_printable(const char *in, char *out, size_t len)
+{
+    size_t n = 0;
+    bool gap = false;
+
+    for (; *in && n + 1 < len; in++) {
+        if (*in > ' ' && *in < 0x7f) {
+            out[n++] = *in;
+            gap = false;
+        } else if (!gap && n > 0) {
+            out[n++] = ' ';
+            gap = true;
+        }
+    }
+    out[n] = 0;
+}
+
+void kmsg_escape(struct slice in, struct buf *out)
+{
+    for (size_t i = 0; i < in.len; i++) {
+        uint8_t c = in.p[i];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '.' || c == '_' || c == '~')
+            buf_push_u8(out, c); /* RFC 3986 2.3: unreserved */
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+RC kmsg__bad(struct err *e, const char *what)
+{
+    FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer %s", what);
+}
+
+RC kmsg__load(const struct kmsg_reply *r, json_t **out, struct err *e)
+{
+    struct err inner = { 0 };
+
+    *out = NULL;
+    if (r->status != 200 || !r->is_json)
+        return kmsg__bad(e, "is not JSON with the status 200");
+    if (kjson_load(r->body, KMSG_ANSWER_DEPTH, out, &inner).failed)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer cannot be read: %s", inner.msg);
+    return RC_OK;
+}
