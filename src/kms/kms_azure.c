@@ -5,8 +5,8 @@
  * Key bytes pass through a request's body, an answer's body and the buffers of libcurl and OpenSSL under them: the first two are
  * wiped here, the others by the wiping allocators of the process that may see an SMK.
  */
+#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -16,24 +16,19 @@
 #include "kms_priv.h"
 #include "kmsg/kmsg_kv.h"
 
-enum { KMS_AZURE_MAGIC = 0x4b4d5341, PLAIN_LEN = 32 };
+#define ALG "RSA-OAEP-256"
 
 struct kms_azure {
-    struct key_provider table; /* first: what callers hold */
-    uint32_t magic;
-    struct mutex lock;
-    struct http_client *http; /* guarded by lock, like all below */
+    struct kms_remote remote; /* first */
+    struct http_client *http;
     struct kmsg_kv_target target;
     struct kms_tokens tokens;
     struct kms_pause pause;
 };
 
-static struct kms_azure *azure_of(struct key_provider *p)
+static struct kms_azure *azure_of(struct kms_remote *r)
 {
-    struct kms_azure *a = CONTAINER_OF(p, struct kms_azure, table);
-
-    INVARIANT(a->magic == KMS_AZURE_MAGIC);
-    return a;
+    return CONTAINER_OF(r, struct kms_azure, remote);
 }
 
 /* ---- one exchange with the vault ---- */
@@ -144,39 +139,30 @@ static RC describe(const struct kmsg_kv_key *k, const struct beside *beside, str
     return RC_OK;
 }
 
-static void name_key(const struct kms_azure *p, struct err *e)
-{
-    err_wrap(e, "key \"%s\" of %s", p->target.key, p->target.host);
-}
-
 static bool is_version(const char *v)
 {
     return *v && strlen(v) < KMSG_VERSION_MAX && strspn(v, "0123456789abcdefABCDEF") == strlen(v);
 }
 
-static RC azure_get_key(struct key_provider *table, const char *version, uint64_t deadline_us,
+static bool is_alg(const char *alg)
+{
+    return strcmp(alg, ALG) == 0;
+}
+
+static RC azure_get_key(struct kms_remote *remote, const char *version, uint64_t deadline_us,
                         struct key_info *out, struct err *e)
 {
-    struct kms_azure *p = azure_of(table);
     struct kmsg_kv_key k;
     struct beside beside;
 
-    memset(out, 0, sizeof *out);
-    if (version && !is_version(version))
-        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
-    mutex_lock(&p->lock);
-    rc_t rc = read_key(p, version ? version : "", deadline_us, &k, &beside, e);
-    mutex_unlock(&p->lock);
-    if (!rc.failed)
-        rc = describe(&k, &beside, out, e);
-    if (rc.failed)
-        name_key(p, e);
-    return rc;
+    TRY(read_key(azure_of(remote), version, deadline_us, &k, &beside, e));
+    return describe(&k, &beside, out, e);
 }
 
-static RC wrap_locked(struct kms_azure *p, const char *version, const struct secret *plain,
-                      uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+static RC azure_wrap(struct kms_remote *remote, const char *version, const struct secret *plain,
+                     uint64_t deadline_us, struct wrapped_key *out, struct err *e)
 {
+    struct kms_azure *p = azure_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     AUTO(buf_fini) struct buf url = BUF_INIT;
     AUTO(buf_wipe) struct buf body = BUF_INIT;
@@ -194,33 +180,17 @@ static RC wrap_locked(struct kms_azure *p, const char *version, const struct sec
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_kv_read_wrapped(&r, &p->target, k.version, k.n_len, &value, e));
     _Static_assert((int)WRAP_MAX >= (int)KMSG_MODULUS_MAX, "the longest answer fits");
-    struct wrapped_key w = { .alg = "RSA-OAEP-256", .len = (uint32_t)value.len };
-    memcpy(w.version, k.version, sizeof w.version);
-    memcpy(w.bytes, value.p, value.len);
-    *out = w;
+    memcpy(out->version, k.version, sizeof out->version);
+    (void)snprintf(out->alg, sizeof out->alg, ALG);
+    memcpy(out->bytes, value.p, value.len);
+    out->len = (uint32_t)value.len;
     return RC_OK;
 }
 
-static RC azure_wrap(struct key_provider *table, const char *version, const struct secret *plain,
-                     uint64_t deadline_us, struct wrapped_key *out, struct err *e)
+static RC azure_unwrap(struct kms_remote *remote, const struct wrapped_key *w, bool fresh,
+                       uint64_t deadline_us, struct secret **out, struct err *e)
 {
-    struct kms_azure *p = azure_of(table);
-
-    memset(out, 0, sizeof *out);
-    if ((version && !is_version(version)) || secret_len(plain) != PLAIN_LEN)
-        FAIL(e, ERR_BAD_VALUE, "what is wrapped has %d bytes, under a version of this provider's",
-             PLAIN_LEN);
-    mutex_lock(&p->lock);
-    rc_t rc = wrap_locked(p, version ? version : "", plain, deadline_us, out, e);
-    mutex_unlock(&p->lock);
-    if (rc.failed)
-        name_key(p, e);
-    return rc;
-}
-
-static RC unwrap_locked(struct kms_azure *p, const struct wrapped_key *w, bool fresh,
-                        uint64_t deadline_us, struct secret **out, struct err *e)
-{
+    struct kms_azure *p = azure_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     AUTO(buf_fini) struct buf url = BUF_INIT;
     AUTO(buf_fini) struct buf body = BUF_INIT;
@@ -237,38 +207,28 @@ static RC unwrap_locked(struct kms_azure *p, const struct wrapped_key *w, bool f
     };
     TRY(exchange(p, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
-    TRY(kmsg_kv_read_unwrapped(&r, &p->target, w->version, PLAIN_LEN, &value, e));
+    TRY(kmsg_kv_read_unwrapped(&r, &p->target, w->version, KMS_PLAIN_LEN, &value, e));
     return secret_from(value.p, value.len, out, e);
 }
 
-static RC azure_unwrap(struct key_provider *table, const struct wrapped_key *w, bool fresh,
-                       uint64_t deadline_us, struct secret **out, struct err *e)
+static void azure_free(struct kms_remote *remote)
 {
-    struct kms_azure *p = azure_of(table);
+    struct kms_azure *p = azure_of(remote);
 
-    *out = NULL;
-    if (strcmp(w->alg, "RSA-OAEP-256") != 0 || w->len == 0 || w->len > WRAP_MAX ||
-        !is_version(w->version))
-        FAIL(e, ERR_BAD_VALUE, "the wrapped key is not one of this provider's");
-    mutex_lock(&p->lock);
-    rc_t rc = unwrap_locked(p, w, fresh, deadline_us, out, e);
-    mutex_unlock(&p->lock);
-    if (rc.failed)
-        name_key(p, e);
-    return rc;
-}
-
-static void azure_free(struct key_provider *table)
-{
-    if (!table)
-        return;
-    struct kms_azure *p = azure_of(table);
     http_client_free(p->http);
     kms__tokens_fini(&p->tokens);
-    mutex_fini(&p->lock);
-    p->magic = 0;
     mem_free(p);
 }
+
+static const struct kms_remote_ops ops = {
+    .name = "azure-key-vault",
+    .is_version = is_version,
+    .is_alg = is_alg,
+    .get_key = azure_get_key,
+    .wrap = azure_wrap,
+    .unwrap = azure_unwrap,
+    .free = azure_free,
+};
 
 /* The clouds, by the end of a vault's name: the resource that tokens are for, and who gives them. */
 struct cloud {
@@ -312,26 +272,26 @@ static RC init_tokens(struct kms_azure *p, const struct kms_azure_config *c, str
                             cloud ? cloud->authority : NULL, e);
 }
 
-RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e)
+static RC setup(struct kms_azure *p, const struct kms_azure_config *c, struct err *e)
 {
     struct http_client_config hc = { .ca_file = c->ca_file, .proxy = c->proxy };
+
+    TRY(kmsg_kv_target(c->key_url, &p->target, e));
+    p->remote.shown = mem_printf("%s/keys/%s", p->target.host, p->target.key);
+    TRY(http_client_new(&hc, &p->http, e));
+    return init_tokens(p, c, e);
+}
+
+RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e)
+{
     struct kms_azure *p = NEW(struct kms_azure);
 
     *out = NULL;
-    p->magic = KMS_AZURE_MAGIC;
-    p->table = (struct key_provider){
-        .name = "azure-key-vault",
-        .get_key = azure_get_key,
-        .wrap = azure_wrap,
-        .unwrap = azure_unwrap,
-        .free = azure_free,
-    };
-    mutex_init(&p->lock);
-    if (kmsg_kv_target(c->key_url, &p->target, e).failed ||
-        http_client_new(&hc, &p->http, e).failed || init_tokens(p, c, e).failed) {
-        azure_free(&p->table);
+    kms__remote_init(&p->remote, &ops);
+    if (setup(p, c, e).failed) {
+        p->remote.table.free(&p->remote.table);
         return RC_FAILED;
     }
-    *out = &p->table;
+    *out = &p->remote.table;
     return RC_OK;
 }
