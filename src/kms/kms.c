@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "http/http_client.h"
 #include "kms_priv.h"
@@ -157,22 +156,6 @@ struct kmsg_reply kms__reply(const struct http_answer *a)
         .body = buf_view(&a->body),
         .date_s = a->date_s,
     };
-}
-
-RC kms__pause_check(const struct kms_pause *p, struct err *e)
-{
-    if (clock_boot_us() < p->until_us)
-        FAIL(e, ERR_KEY_THROTTLED, "the key service asked not to be called for a while");
-    return RC_OK;
-}
-
-void kms__pause_note(struct kms_pause *p, enum kmsg_class class, const struct http_answer *a)
-{
-    enum { PAUSE_MAX_S = 300 };
-
-    if (a->retry_after_s > 0 && (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE))
-        p->until_us =
-            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
 }
 
 bool kms__is_line(const char *s)

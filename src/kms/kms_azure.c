@@ -20,10 +20,8 @@
 
 struct kms_azure {
     struct kms_remote remote; /* first */
-    struct http_client *http;
     struct kmsg_kv_target target;
     struct kms_tokens tokens;
-    struct kms_pause pause;
 };
 
 static struct kms_azure *azure_of(struct kms_remote *r)
@@ -31,55 +29,15 @@ static struct kms_azure *azure_of(struct kms_remote *r)
     return CONTAINER_OF(r, struct kms_azure, remote);
 }
 
-/* ---- one exchange with the vault ---- */
-
-struct exchange {
-    const char *method;
-    const char *url;
-    struct slice body;
-    bool fresh;
-    uint64_t deadline_us;
-};
-
-static RC once(struct kms_azure *p, const struct exchange *x, struct http_answer *a, struct err *e)
+static RC azure_headers(struct kms_remote *remote, uint64_t deadline_us,
+                        const char *out[KMS_HEADERS_MAX], struct err *e)
 {
-    const char *authorization;
-
-    TRY(kms__tokens_get(&p->tokens, x->deadline_us, &authorization, e));
-    const char *headers[] = { authorization, NULL };
-    struct http_call q = {
-        .method = x->method,
-        .url = x->url,
-        .headers = headers,
-        .body = x->body,
-        .content_type = "application/json",
-        .deadline_us = x->deadline_us,
-        .fresh = x->fresh,
-    };
-    http_answer_fini(a);
-    http_client_call(p->http, &q, a);
-    return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
+    return kms__tokens_get(&azure_of(remote)->tokens, deadline_us, &out[0], e);
 }
 
-/* On success *a is an answer of class KMSG_OK; the caller wipes it in any case. */
-static RC exchange(struct kms_azure *p, const struct exchange *x, struct http_answer *a,
-                   struct err *e)
+static void azure_drop(struct kms_remote *remote)
 {
-    char cause[KMSG_CAUSE_MAX];
-
-    TRY(kms__pause_check(&p->pause, e));
-    TRY(once(p, x, a, e));
-    struct kmsg_reply r = kms__reply(a);
-    enum kmsg_class class = kmsg_kv_classify(&r, cause);
-    /* once: the token may have been revoked, or the keys that sign it changed */
-    if (class == KMSG_UNAUTHORIZED) {
-        kms__tokens_drop(&p->tokens);
-        TRY(once(p, x, a, e));
-        r = kms__reply(a);
-        class = kmsg_kv_classify(&r, cause);
-    }
-    kms__pause_note(&p->pause, class, a);
-    return class == KMSG_OK ? RC_OK : kms__fail(e, class, cause);
+    kms__tokens_drop(&azure_of(remote)->tokens);
 }
 
 /* ---- the table ---- */
@@ -97,8 +55,8 @@ static RC read_key(struct kms_azure *p, const char *version, uint64_t deadline_u
     AUTO(buf_fini) struct buf url = BUF_INIT;
 
     kmsg_kv_url(&p->target, version, "", &url);
-    struct exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
-    TRY(exchange(p, &x, &a, e));
+    struct kms_exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
+    TRY(kms__exchange(&p->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     beside->date_s = a.date_s ? a.date_s : clock_real_s();
     kmsg_printable(a.region, beside->region, sizeof beside->region);
@@ -173,10 +131,10 @@ static RC azure_wrap(struct kms_remote *remote, const char *version, const struc
     TRY(read_key(p, version, deadline_us, &k, &beside, e));
     kmsg_kv_url(&p->target, k.version, "wrapkey", &url);
     kmsg_kv_body(SLICE(secret_view(plain), secret_len(plain)), &body);
-    struct exchange x = {
+    struct kms_exchange x = {
         .method = "POST", .url = buf_cstr(&url), .body = buf_view(&body), .deadline_us = deadline_us
     };
-    TRY(exchange(p, &x, &a, e));
+    TRY(kms__exchange(&p->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_kv_read_wrapped(&r, &p->target, k.version, k.n_len, &value, e));
     _Static_assert((int)WRAP_MAX >= (int)KMSG_MODULUS_MAX, "the longest answer fits");
@@ -198,14 +156,14 @@ static RC azure_unwrap(struct kms_remote *remote, const struct wrapped_key *w, b
 
     kmsg_kv_url(&p->target, w->version, "unwrapkey", &url);
     kmsg_kv_body(SLICE(w->bytes, w->len), &body);
-    struct exchange x = {
+    struct kms_exchange x = {
         .method = "POST",
         .url = buf_cstr(&url),
         .body = buf_view(&body),
         .fresh = fresh,
         .deadline_us = deadline_us,
     };
-    TRY(exchange(p, &x, &a, e));
+    TRY(kms__exchange(&p->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_kv_read_unwrapped(&r, &p->target, w->version, KMS_PLAIN_LEN, &value, e));
     return secret_from(value.p, value.len, out, e);
@@ -215,7 +173,6 @@ static void azure_free(struct kms_remote *remote)
 {
     struct kms_azure *p = azure_of(remote);
 
-    http_client_free(p->http);
     kms__tokens_fini(&p->tokens);
     mem_free(p);
 }
@@ -228,6 +185,9 @@ static const struct kms_remote_ops ops = {
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
     .free = azure_free,
+    .headers = azure_headers,
+    .drop = azure_drop,
+    .classify = kmsg_kv_classify,
 };
 
 /* The clouds, by the end of a vault's name: the resource that tokens are for, and who gives them. */
@@ -278,7 +238,7 @@ static RC setup(struct kms_azure *p, const struct kms_azure_config *c, struct er
 
     TRY(kmsg_kv_target(c->key_url, &p->target, e));
     p->remote.shown = mem_printf("%s/keys/%s", p->target.host, p->target.key);
-    TRY(http_client_new(&hc, &p->http, e));
+    TRY(http_client_new(&hc, &p->remote.http, e));
     return init_tokens(p, c, e);
 }
 

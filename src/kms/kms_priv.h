@@ -44,7 +44,7 @@ void kms__tokens_drop(struct kms_tokens *t);
 
 /* What a provider is whose service is far away: the first member of its struct. Arguments are checked, one call runs at a time, and errors
  * name the key before and behind these. version "" = the newest. */
-enum { KMS_PLAIN_LEN = 32 };
+enum { KMS_PLAIN_LEN = 32, KMS_HEADERS_MAX = 4 /* with the NULL at the end */ };
 struct kms_remote;
 struct kms_remote_ops {
     const char *name;
@@ -57,6 +57,13 @@ struct kms_remote_ops {
     RC (*unwrap)(struct kms_remote *r, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
     void (*free)(struct kms_remote *r); /* the whole object, half-built too */
+
+    /* what kms__exchange() needs */
+    RC (*headers)(struct kms_remote *r, uint64_t deadline_us, const char *out[KMS_HEADERS_MAX],
+                  struct err *e);       /* the credential and what else; good until the next call */
+    void (*drop)(struct kms_remote *r); /* the service did not take the credential */
+    enum kmsg_class (*classify)(const struct kmsg_reply *reply, char cause[KMSG_CAUSE_MAX]);
+    bool second_refusal_denies; /* KMSG_UNAUTHORIZED again, with a new credential, is a denial */
 };
 struct kms_remote {
     struct key_provider table;
@@ -64,8 +71,21 @@ struct kms_remote {
     const struct kms_remote_ops *ops;
     struct mutex lock; /* of all that the provider keeps */
     char *shown;       /* the key in messages */
+    struct http_client *http;
+    uint64_t paused_until_us; /* boot time: the service's Retry-After, 5 min at most */
 };
 void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops);
+
+/* kms__exchange(): one request to the service, again with a new credential when the first was not taken. On success *a is an answer of
+ * class KMSG_OK; the caller wipes it in any case. While a Retry-After runs nothing is asked: ERR_KEY_THROTTLED. */
+struct kms_exchange {
+    const char *method, *url;
+    struct slice body;
+    bool fresh;
+    uint64_t deadline_us;
+};
+RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http_answer *a,
+                 struct err *e);
 
 /* The makers of the table in kms.c. */
 RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
@@ -76,13 +96,6 @@ RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);
 struct kmsg_reply kms__reply(const struct http_answer *a);
 /* kms__fail(): the error of a class other than KMSG_OK. */
 RC kms__fail(struct err *e, enum kmsg_class class, const char *cause);
-
-/* A service's Retry-After: until it has passed, 5 min at most, calls are answered ERR_KEY_THROTTLED without asking. */
-struct kms_pause {
-    uint64_t until_us; /* boot time */
-};
-RC kms__pause_check(const struct kms_pause *p, struct err *e);
-void kms__pause_note(struct kms_pause *p, enum kmsg_class class, const struct http_answer *a);
 
 /* kms__is_line(): no control characters: it may stand in a header or a URL's query. */
 bool kms__is_line(const char *s);

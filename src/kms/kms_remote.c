@@ -1,11 +1,14 @@
-/* kms_remote.c - what the providers of remote services have in common: one lock, arguments that are checked, errors that name the key. */
+/* kms_remote.c - what the providers of remote services have in common: one lock, arguments that are checked, errors that name the
+ * key, and requests over HTTP that ask for a new credential once. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "http/http_client.h"
 #include "kms_priv.h"
 
-enum { KMS_REMOTE_MAGIC = 0x4b4d5352 };
+enum { KMS_REMOTE_MAGIC = 0x4b4d5352, PAUSE_MAX_S = 300 };
 
 static struct kms_remote *remote_of(struct key_provider *p)
 {
@@ -74,6 +77,7 @@ static void remote_free(struct key_provider *table)
     if (!table)
         return;
     struct kms_remote *r = remote_of(table);
+    http_client_free(r->http);
     mutex_fini(&r->lock);
     mem_free(r->shown);
     r->magic = 0;
@@ -92,4 +96,56 @@ void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops)
         .free = remote_free,
     };
     mutex_init(&r->lock);
+}
+
+/* ---- one exchange with the service ---- */
+
+static RC once(struct kms_remote *r, const struct kms_exchange *x, struct http_answer *a,
+               struct err *e)
+{
+    const char *headers[KMS_HEADERS_MAX] = { NULL };
+
+    TRY(r->ops->headers(r, x->deadline_us, headers, e));
+    struct http_call q = {
+        .method = x->method,
+        .url = x->url,
+        .headers = headers,
+        .body = x->body,
+        .content_type = "application/json",
+        .deadline_us = x->deadline_us,
+        .fresh = x->fresh,
+    };
+    http_answer_fini(a);
+    http_client_call(r->http, &q, a);
+    return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
+}
+
+static void note_pause(struct kms_remote *r, enum kmsg_class class, const struct http_answer *a)
+{
+    if (a->retry_after_s > 0 && (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE))
+        r->paused_until_us =
+            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
+}
+
+RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http_answer *a,
+                 struct err *e)
+{
+    char cause[KMSG_CAUSE_MAX];
+
+    if (clock_boot_us() < r->paused_until_us)
+        FAIL(e, ERR_KEY_THROTTLED, "the key service asked not to be called for a while");
+    TRY(once(r, x, a, e));
+    struct kmsg_reply reply = kms__reply(a);
+    enum kmsg_class class = r->ops->classify(&reply, cause);
+    /* once: the token may have been revoked, or the keys that sign it changed */
+    if (class == KMSG_UNAUTHORIZED) {
+        r->ops->drop(r);
+        TRY(once(r, x, a, e));
+        reply = kms__reply(a);
+        class = r->ops->classify(&reply, cause);
+        if (class == KMSG_UNAUTHORIZED && r->ops->second_refusal_denies)
+            class = KMSG_DENIED;
+    }
+    note_pause(r, class, a);
+    return class == KMSG_OK ? RC_OK : kms__fail(e, class, cause);
 }

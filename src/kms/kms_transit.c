@@ -24,13 +24,11 @@ enum login { LOGIN_FILE, LOGIN_APPROLE, LOGIN_KUBERNETES, LOGIN_JWT, LOGIN_CERT 
 
 struct kms_transit {
     struct kms_remote remote; /* first */
-    struct http_client *http;
     struct kmsg_transit_target target;
     enum login login;
     char *mount, *role, *file;
     char *ns_header;        /* NULL: no namespace */
     struct kms_cache token; /* "X-Vault-Token: ..." */
-    struct kms_pause pause;
 };
 
 static struct kms_transit *transit_of(struct kms_remote *r)
@@ -72,7 +70,7 @@ static RC login(struct kms_transit *t, uint64_t deadline_us, struct buf *token, 
         .content_type = "application/json",
         .deadline_us = deadline_us,
     };
-    http_client_call(t->http, &q, &a);
+    http_client_call(t->remote.http, &q, &a);
     if (a.outcome != HTTP_OUT_ANSWER)
         return kms__no_answer(e, "vault", &a);
     struct kmsg_reply r = kms__reply(&a);
@@ -99,57 +97,21 @@ static RC fetch(void *arg, uint64_t deadline_us, struct buf *text, int64_t *life
     return RC_OK;
 }
 
-/* ---- one exchange ---- */
-
-struct exchange {
-    const char *what; /* "keys", "encrypt", "decrypt" */
-    struct slice body;
-    bool fresh;
-    uint64_t deadline_us;
-};
-
-static RC once(struct kms_transit *t, const struct exchange *x, struct http_answer *a,
-               struct err *e)
+static RC transit_headers(struct kms_remote *remote, uint64_t deadline_us,
+                          const char *out[KMS_HEADERS_MAX], struct err *e)
 {
-    AUTO(buf_fini) struct buf url = BUF_INIT;
+    struct kms_transit *t = transit_of(remote);
 
-    TRY(kms__cache_get(&t->token, fetch, t, x->deadline_us, e));
-    const char *headers[] = { buf_cstr(&t->token.text), "X-Vault-Request: true", t->ns_header,
-                              NULL };
-    kmsg_transit_url(&t->target, x->what, &url);
-    struct http_call q = {
-        .method = x->body.len > 0 ? "POST" : "GET",
-        .url = buf_cstr(&url),
-        .headers = headers,
-        .body = x->body,
-        .content_type = "application/json",
-        .deadline_us = x->deadline_us,
-        .fresh = x->fresh,
-    };
-    http_answer_fini(a);
-    http_client_call(t->http, &q, a);
-    return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
+    TRY(kms__cache_get(&t->token, fetch, t, deadline_us, e));
+    out[0] = buf_cstr(&t->token.text);
+    out[1] = "X-Vault-Request: true";
+    out[2] = t->ns_header;
+    return RC_OK;
 }
 
-static RC exchange(struct kms_transit *t, const struct exchange *x, struct http_answer *a,
-                   struct err *e)
+static void transit_drop(struct kms_remote *remote)
 {
-    char cause[KMSG_CAUSE_MAX];
-
-    TRY(kms__pause_check(&t->pause, e));
-    TRY(once(t, x, a, e));
-    struct kmsg_reply r = kms__reply(a);
-    enum kmsg_class class = kmsg_transit_classify(&r, cause);
-    if (class == KMSG_UNAUTHORIZED) {
-        kms__cache_drop(&t->token);
-        TRY(once(t, x, a, e));
-        r = kms__reply(a);
-        class = kmsg_transit_classify(&r, cause);
-        if (class == KMSG_UNAUTHORIZED)
-            class = KMSG_DENIED;
-    }
-    kms__pause_note(&t->pause, class, a);
-    return class == KMSG_OK ? RC_OK : kms__fail(e, class, cause);
+    kms__cache_drop(&transit_of(remote)->token);
 }
 
 /* ---- the provider ---- */
@@ -158,9 +120,11 @@ static RC read_key(struct kms_transit *t, const char *version, uint64_t deadline
                    struct kmsg_transit_key *out, int64_t *date_s, struct err *e)
 {
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
-    struct exchange x = { .what = "keys", .deadline_us = deadline_us };
+    AUTO(buf_fini) struct buf url = BUF_INIT;
 
-    TRY(exchange(t, &x, &a, e));
+    kmsg_transit_url(&t->target, "keys", &url);
+    struct kms_exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
+    TRY(kms__exchange(&t->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     *date_s = a.date_s ? a.date_s : clock_real_s();
     return kmsg_transit_read_key(&r, version, out, e);
@@ -191,6 +155,7 @@ static RC transit_wrap(struct kms_remote *remote, const char *version, const str
 {
     struct kms_transit *t = transit_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
     AUTO(buf_wipe) struct buf body = BUF_INIT;
     AUTO(buf_fini) struct buf value = BUF_INIT;
     struct kmsg_transit_key k;
@@ -199,8 +164,11 @@ static RC transit_wrap(struct kms_remote *remote, const char *version, const str
     /* read first: Vault makes a key that is not there when it is asked to encrypt with it by whom may create keys */
     TRY(read_key(t, version, deadline_us, &k, &date_s, e));
     kmsg_transit_encrypt_body(SLICE(secret_view(plain), secret_len(plain)), k.version, &body);
-    struct exchange x = { .what = "encrypt", .body = buf_view(&body), .deadline_us = deadline_us };
-    TRY(exchange(t, &x, &a, e));
+    kmsg_transit_url(&t->target, "encrypt", &url);
+    struct kms_exchange x = {
+        .method = "POST", .url = buf_cstr(&url), .body = buf_view(&body), .deadline_us = deadline_us
+    };
+    TRY(kms__exchange(&t->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_transit_read_ciphertext(&r, k.version, &value, e));
     _Static_assert((int)KMSG_TRANSIT_CIPHER_MAX <= (int)WRAP_MAX, "the longest answer fits");
@@ -216,16 +184,22 @@ static RC transit_unwrap(struct kms_remote *remote, const struct wrapped_key *w,
 {
     struct kms_transit *t = transit_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
     AUTO(buf_fini) struct buf body = BUF_INIT;
     AUTO(buf_wipe) struct buf value = BUF_INIT;
 
     if (!kmsg_transit_is_ciphertext(SLICE(w->bytes, w->len), w->version))
         FAIL(e, ERR_BAD_VALUE, "the wrapped key is not a ciphertext of version %s", w->version);
     kmsg_transit_decrypt_body(SLICE(w->bytes, w->len), &body);
-    struct exchange x = {
-        .what = "decrypt", .body = buf_view(&body), .fresh = fresh, .deadline_us = deadline_us
+    kmsg_transit_url(&t->target, "decrypt", &url);
+    struct kms_exchange x = {
+        .method = "POST",
+        .url = buf_cstr(&url),
+        .body = buf_view(&body),
+        .fresh = fresh,
+        .deadline_us = deadline_us,
     };
-    TRY(exchange(t, &x, &a, e));
+    TRY(kms__exchange(&t->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_transit_read_plaintext(&r, KMS_PLAIN_LEN, &value, e));
     return secret_from(value.p, value.len, out, e);
@@ -240,7 +214,6 @@ static void transit_free(struct kms_remote *remote)
 {
     struct kms_transit *t = transit_of(remote);
 
-    http_client_free(t->http);
     kms__cache_drop(&t->token);
     mem_free(t->mount);
     mem_free(t->role);
@@ -257,6 +230,10 @@ static const struct kms_remote_ops ops = {
     .wrap = transit_wrap,
     .unwrap = transit_unwrap,
     .free = transit_free,
+    .headers = transit_headers,
+    .drop = transit_drop,
+    .classify = kmsg_transit_classify,
+    .second_refusal_denies = true,
 };
 
 static RC read_login(struct kms_transit *t, const struct kms_config *c, struct err *e)
@@ -306,7 +283,7 @@ static RC setup(struct kms_transit *t, const struct kms_config *c, const char *u
         .proxy = c->proxy,
         .cert_file = t->login == LOGIN_CERT ? t->file : NULL,
     };
-    return http_client_new(&hc, &t->http, e);
+    return http_client_new(&hc, &t->remote.http, e);
 }
 
 RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
