@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "crypto/secret.h"
 #include "kmsg/kjson.h"
+#include "kmsg/kmsg_jwt.h"
 #include "vault_priv.h"
 
 enum { SIGNER_BITS = 2048 };
@@ -164,11 +165,8 @@ RC vault__sign(struct vault_service *s, const json_t *claims, struct buf *out, s
 {
     AUTO(secret_freep) struct secret *der = NULL;
     AUTO(buf_fini) struct buf context = BUF_INIT;
-    AUTO(buf_fini) struct buf text = BUF_INIT;
     AUTO(buf_fini) struct buf sealed = BUF_INIT;
-    AUTO(buf_fini) struct buf sig = BUF_INIT;
     char kid[sizeof s->signers[0]->kid];
-    size_t at = out->len;
 
     mutex_lock(&s->lock);
     const struct signer *k = s->signers[s->n_signers - 1];
@@ -176,24 +174,11 @@ RC vault__sign(struct vault_service *s, const json_t *claims, struct buf *out, s
     buf_push(&sealed, k->sealed.p, k->sealed.len);
     mutex_unlock(&s->lock);
 
-    AUTO(kjson_freep) json_t *header =
-        json_pack("{s:s,s:s,s:s,s:s}", "typ", "JWT", "alg", "RS256", "kid", kid, "x5t", kid);
+    AUTO(kjson_freep) json_t *header = json_pack("{s:s,s:s}", "kid", kid, "x5t", kid);
     INVARIANT(header && claims);
-    kjson_dump(header, &text);
-    base64url_encode(buf_view(&text), out);
-    buf_push_u8(out, '.');
-    buf_clear(&text);
-    kjson_dump(claims, &text);
-    base64url_encode(buf_view(&text), out);
     vault__key_context(&context, "", "token-signer", kid);
-    if (vault__unseal_key(s, buf_view(&context), buf_view(&sealed), &der, e).failed ||
-        rsa_sign_sha256(der, SLICE(out->p + at, out->len - at), &sig, e).failed) {
-        out->len = at;
-        return RC_FAILED;
-    }
-    buf_push_u8(out, '.');
-    base64url_encode(buf_view(&sig), out);
-    return RC_OK;
+    TRY(vault__unseal_key(s, buf_view(&context), buf_view(&sealed), &der, e));
+    return kmsg_jwt(KMSG_JWT_RS256, header, claims, der, out, e);
 }
 
 bool vault__signer_public(struct vault_service *s, const char *kid, int64_t now_s,

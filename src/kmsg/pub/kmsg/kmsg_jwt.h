@@ -1,4 +1,5 @@
-/* kmsg_jwt.h - signed assertions (RFC 7519, compact form of RFC 7515) that a node proves itself with at a token endpoint. [any thread] */
+/* kmsg_jwt.h - signed tokens (RFC 7519, compact form of RFC 7515): the assertions that a node proves itself with, the access tokens of the
+ * embedded vault. [any thread] */
 #ifndef KMSG_KMSG_JWT_H
 #define KMSG_KMSG_JWT_H
 
