@@ -174,16 +174,20 @@ void vault__token_on_error(struct http_request *q, struct http_reply *r, int sta
 struct sockaddr;
 bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, uint32_t *uid);
 
-/* ---- vault_issuer_assertion.c: client assertions ---- */
-/* Why a client did not prove who it is, as the token endpoint tells it. */
+/* Why the token endpoint gives no token, as it tells the client. */
 struct oauth_refusal {
     int status;
     const char *error; /* "invalid_client" */
     int code;          /* AADSTS number */
     char text[400];
 };
+/* vault__refuse(): fills it in. Always false. */
+bool vault__refuse(struct oauth_refusal *why, int status, const char *error, int code,
+                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- vault_issuer_assertion.c: client assertions ---- */
 /* vault__assertion_proves(): the assertion comes from one of the application's certificates, or from an issuer that the principal
- * trusts. who is a copy, token_endpoints the names that this tenant's endpoint goes by. */
+ * trusts. who is a copy: an issuer may have to be asked. [net] */
 bool vault__assertion_proves(struct vault_service *s, const struct identity *who,
                              struct slice assertion, int64_t now_s, struct oauth_refusal *why);
 

@@ -5,7 +5,6 @@
  *
  * What a federation says is compared first, so that no issuer is asked for a token that would not fit anyway.
  */
-#include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 
@@ -18,22 +17,6 @@
 
 enum { ASSERTION_LIFE_MAX_S = 86400 };
 
-static bool refuse(struct oauth_refusal *why, int status, const char *error, int code,
-                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-static bool refuse(struct oauth_refusal *why, int status, const char *error, int code,
-                   const char *fmt, ...)
-{
-    va_list ap;
-
-    why->status = status;
-    why->error = error;
-    why->code = code;
-    va_start(ap, fmt);
-    (void)vsnprintf(why->text, sizeof why->text, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
 static bool dates_fit(const struct jwt *t, int64_t now_s, bool limited, struct oauth_refusal *why)
 {
     int64_t exp, nbf = 0;
@@ -41,8 +24,8 @@ static bool dates_fit(const struct jwt *t, int64_t now_s, bool limited, struct o
     if (!vault__jwt_date(t, "exp", &exp) || exp < now_s - TOKEN_SKEW_S ||
         (kjson_has(t->claims, "nbf") && !vault__jwt_date(t, "nbf", &nbf)) ||
         nbf > now_s + TOKEN_SKEW_S || (limited && exp > now_s + ASSERTION_LIFE_MAX_S))
-        return refuse(why, 401, "invalid_client", 700024,
-                      "Client assertion is not within its valid time range.");
+        return vault__refuse(why, 401, "invalid_client", 700024,
+                             "Client assertion is not within its valid time range.");
     return true;
 }
 
@@ -92,24 +75,24 @@ static bool certificate_proves(struct vault_service *s, const struct identity *w
     const struct app_certificate *c = certificate_of(who, t);
 
     if (!sub || strcasecmp(sub, who->client_id) != 0)
-        return refuse(
+        return vault__refuse(
             why, 401, "invalid_client", 700021,
             "Client assertion application identifier doesn't match 'client_id' parameter.");
     if (!c)
-        return refuse(
+        return vault__refuse(
             why, 401, "invalid_client", 700027,
             "The certificate with identifier used to sign the client assertion is not registered on "
             "application.");
     if (!vault__jwt_holds(t, &c->pub, strcmp(t->alg, "PS256") == 0 ? "PS256" : "RS256"))
-        return refuse(why, 401, "invalid_client", 700027,
-                      "Client assertion failed signature validation.");
+        return vault__refuse(why, 401, "invalid_client", 700027,
+                             "Client assertion failed signature validation.");
     if (now_s < c->from_s || now_s >= c->until_s)
-        return refuse(
+        return vault__refuse(
             why, 401, "invalid_client", 700027,
             "The certificate used to sign the client assertion has expired or is not valid yet.");
     if (!addressed_to_us(s, who, t))
-        return refuse(why, 401, "invalid_client", 700023,
-                      "Client assertion audience claim does not match Realm issuer.");
+        return vault__refuse(why, 401, "invalid_client", 700023,
+                             "Client assertion audience claim does not match Realm issuer.");
     return dates_fit(t, now_s, /* limited= */ true, why);
 }
 
@@ -135,7 +118,7 @@ static bool federation_proves(struct vault_service *s, const struct identity *wh
     char reason[200];
 
     if (!federation_fits(who, t))
-        return refuse(
+        return vault__refuse(
             why, 400, "invalid_request", 70021,
             "No matching federated identity record found for presented assertion. Assertion Issuer: "
             "'%.100s'. Assertion Subject: '%.100s'. The issuer, the subject and the audience must all match "
@@ -146,17 +129,17 @@ static bool federation_proves(struct vault_service *s, const struct identity *wh
     switch (vault__federation_holds(s->federation, iss, t, reason, sizeof reason)) {
     case FEDERATION_HOLDS: return true;
     case FEDERATION_FORGED:
-        return refuse(
+        return vault__refuse(
             why, 401, "invalid_client", 700027,
             "Client assertion failed signature validation: the issuer does not know its key.");
     case FEDERATION_BUSY:
-        return refuse(why, 503, "temporarily_unavailable", 90033,
-                      "The issuer is being asked for its keys. Try again.");
+        return vault__refuse(why, 503, "temporarily_unavailable", 90033,
+                             "The issuer is being asked for its keys. Try again.");
     case FEDERATION_SILENT:
     default:
         log_event(EV_VAULT_ISSUER_SILENT, KV_STR("issuer", iss), KV_STR("why", reason));
-        return refuse(why, 503, "temporarily_unavailable", 90033,
-                      "The keys of issuer '%.100s' cannot be had.", iss);
+        return vault__refuse(why, 503, "temporarily_unavailable", 90033,
+                             "The keys of issuer '%.100s' cannot be had.", iss);
     }
 }
 
@@ -168,7 +151,8 @@ bool vault__assertion_proves(struct vault_service *s, const struct identity *who
 
     const char *iss = vault__jwt_read(assertion, &t) ? kjson_str(t.claims, "iss") : NULL;
     if (!iss)
-        ok = refuse(why, 401, "invalid_client", 700027, "Client assertion is not a signed token.");
+        ok = vault__refuse(why, 401, "invalid_client", 700027,
+                           "Client assertion is not a signed token.");
     else if (strcasecmp(iss, who->client_id) == 0)
         ok = certificate_proves(s, who, &t, now_s, why);
     else

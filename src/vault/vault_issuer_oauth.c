@@ -8,6 +8,7 @@
  * An application proves itself by one of its secrets or an assertion, a managed identity by an assertion of an issuer that it trusts.
  * Errors have the reference service's form and numbers: what the SDKs pass on, and operators look up.
  */
+#include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -122,10 +123,15 @@ static void refuse(struct oauth_call *c, const struct oauth_refusal *why)
               KV_STR("correlationId", c->correlation));
 }
 
-static bool no(struct oauth_refusal *why, int status, const char *error, int code, const char *text)
+bool vault__refuse(struct oauth_refusal *why, int status, const char *error, int code,
+                   const char *fmt, ...)
 {
+    va_list ap;
+
     *why = (struct oauth_refusal){ .status = status, .error = error, .code = code };
-    (void)snprintf(why->text, sizeof why->text, "%s", text);
+    va_start(ap, fmt);
+    (void)vsnprintf(why->text, sizeof why->text, fmt, ap);
+    va_end(ap);
     return false;
 }
 
@@ -142,13 +148,11 @@ static bool find_tenant(struct oauth_call *c, struct oauth_refusal *why)
     mutex_unlock(&c->s->lock);
     if (t)
         return true;
-    (void)no(why, 400, "invalid_request", 90002, "");
-    (void)snprintf(
-        why->text, sizeof why->text,
+    return vault__refuse(
+        why, 400, "invalid_request", 90002,
         "Tenant '%.100s' not found. Check to make sure you have the correct tenant ID and are signing into "
         "the correct cloud.",
         asked);
-    return false;
 }
 
 /* A copy: what follows may take time. */
@@ -158,8 +162,8 @@ static bool find_client(struct oauth_call *c, struct identity **out, struct oaut
 
     *out = NULL;
     if (!client_id)
-        return no(why, 400, "invalid_request", 900144,
-                  "The request body must contain the following parameter: 'client_id'.");
+        return vault__refuse(why, 400, "invalid_request", 900144,
+                             "The request body must contain the following parameter: 'client_id'.");
     mutex_lock(&c->s->lock);
     const struct identity *p = vault__identity_by_client(c->s, client_id);
     if (p && strcasecmp(p->tenant, c->tenant) == 0)
@@ -167,13 +171,11 @@ static bool find_client(struct oauth_call *c, struct identity **out, struct oaut
     mutex_unlock(&c->s->lock);
     if (*out)
         return true;
-    (void)no(why, 400, "unauthorized_client", 700016, "");
-    (void)snprintf(
-        why->text, sizeof why->text,
+    return vault__refuse(
+        why, 400, "unauthorized_client", 700016,
         "Application with identifier '%.100s' was not found in the directory '%s'. This can happen if the "
         "application has not been installed by the administrator of the tenant.",
         client_id, c->tenant);
-    return false;
 }
 
 static bool secret_proves(const struct identity *who, const char *secret, int64_t now_s,
@@ -184,17 +186,17 @@ static bool secret_proves(const struct identity *who, const char *secret, int64_
     struct err e = { 0 };
 
     if (sha256(&part, 1, hash, &e).failed)
-        return no(why, 500, "server_error", 90033, "The secret could not be compared.");
+        return vault__refuse(why, 500, "server_error", 90033, "The secret could not be compared.");
     for (int i = 0; i < who->n_secrets; i++) {
         if (!ct_equal(who->secrets[i].sha256, hash, SHA256_LEN))
             continue;
         if (now_s >= who->secrets[i].until_s)
-            return no(
+            return vault__refuse(
                 why, 401, "invalid_client", 7000222,
                 "The provided client secret keys for app are expired. Create new keys for your app.");
         return true;
     }
-    return no(
+    return vault__refuse(
         why, 401, "invalid_client", 7000215,
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
         "not the client secret ID.");
@@ -207,16 +209,17 @@ static bool client_proves(struct oauth_call *c, const struct identity *who, int6
                *type = field(c, "client_assertion_type");
 
     if (!secret == !assertion)
-        return no(
+        return vault__refuse(
             why, 401, "invalid_client", 7000216,
             "'client_assertion' or 'client_secret' is required for the 'client_credentials' grant type, and only "
             "one of them.");
     if (secret)
         return secret_proves(who, secret, now_s, why);
     if (!type || strcmp(type, ASSERTION_TYPE) != 0)
-        return no(why, 400, "invalid_request", 900144,
-                  "The request body must contain the following parameter: 'client_assertion_type', "
-                  "'" ASSERTION_TYPE "'.");
+        return vault__refuse(
+            why, 400, "invalid_request", 900144,
+            "The request body must contain the following parameter: 'client_assertion_type', "
+            "'" ASSERTION_TYPE "'.");
     return vault__assertion_proves(c->s, who, slice_str(assertion), now_s, why);
 }
 
@@ -224,18 +227,15 @@ static bool find_audience(struct oauth_call *c, char *out, size_t len, struct oa
 {
     const char *asked = field(c, c->v2 ? "scope" : "resource");
 
-    if (!asked) {
-        (void)no(why, 400, "invalid_request", 900144, "");
-        (void)snprintf(why->text, sizeof why->text,
-                       "The request body must contain the following parameter: '%s'.",
-                       c->v2 ? "scope" : "resource");
-        return false;
-    }
+    if (!asked)
+        return vault__refuse(why, 400, "invalid_request", 900144,
+                             "The request body must contain the following parameter: '%s'.",
+                             c->v2 ? "scope" : "resource");
     if (c->v2) {
         size_t n = strlen(asked);
         if (n <= SCOPE_SUFFIX || strcmp(asked + n - SCOPE_SUFFIX, "/.default") != 0 ||
             strchr(asked, ' '))
-            return no(
+            return vault__refuse(
                 why, 400, "invalid_scope", 70011,
                 "The provided request must include a 'scope' input parameter: one resource with /.default "
                 "behind it.");
@@ -243,11 +243,10 @@ static bool find_audience(struct oauth_call *c, char *out, size_t len, struct oa
     }
     if (vault__audience_asked(c->s, asked, out, len))
         return true;
-    (void)no(why, 400, "invalid_resource", 500011, "");
-    (void)snprintf(why->text, sizeof why->text,
-                   "The resource principal named %.100s was not found in the tenant named %s.",
-                   asked, c->tenant);
-    return false;
+    return vault__refuse(
+        why, 400, "invalid_resource", 500011,
+        "The resource principal named %.100s was not found in the tenant named %s.", asked,
+        c->tenant);
 }
 
 /* claims={"access_token":{"xms_cc":{"values":["cp1"]}}} */
@@ -297,10 +296,11 @@ static bool check_grant(struct oauth_call *c, struct oauth_refusal *why)
     const char *grant = field(c, "grant_type");
 
     if (!grant)
-        return no(why, 400, "invalid_request", 900144,
-                  "The request body must contain the following parameter: 'grant_type'.");
+        return vault__refuse(
+            why, 400, "invalid_request", 900144,
+            "The request body must contain the following parameter: 'grant_type'.");
     if (strcmp(grant, "client_credentials") != 0)
-        return no(
+        return vault__refuse(
             why, 400, "unsupported_grant_type", 70003,
             "The app requested an unsupported grant type: only client_credentials is supported.");
     return true;
@@ -324,7 +324,7 @@ static bool grant(struct oauth_call *c, const struct identity *who, struct oauth
     vault__subject_of(who, http_arena(c->q), &subject);
     if (vault__token_issue(c->s, &w, &token, &e).failed) {
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
-        return no(why, 500, "server_error", 90033, "The token could not be made.");
+        return vault__refuse(why, 500, "server_error", 90033, "The token could not be made.");
     }
     answer(c, &w, &token);
     log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name),
@@ -358,7 +358,8 @@ static void token(struct http_request *q, struct http_reply *r, bool v2)
     bool sound = read_form(&c);
     choose_ids(&c);
     if (!sound)
-        (void)no(&why, 400, "invalid_request", 900144, "The request body is not a form.");
+        (void)vault__refuse(&why, 400, "invalid_request", 900144,
+                            "The request body is not a form.");
     bool done = sound && find_tenant(&c, &why) && check_grant(&c, &why) &&
                 find_client(&c, &who, &why) && grant(&c, who, &why);
     vault__identity_free(who);
