@@ -399,12 +399,8 @@ static rc_t remove_credential(struct identity *p, void *arg, struct err *e)
         }
     for (int i = 0; i < p->n_federations; i++)
         if (strcasecmp(p->federations[i].name, which) == 0) {
-            struct federation gone = p->federations[i];
+            vault__federation_fini(&p->federations[i]);
             p->federations[i] = p->federations[--p->n_federations];
-            mem_free(gone.name);
-            mem_free(gone.issuer);
-            mem_free(gone.subject);
-            mem_free(gone.audience);
             return RC_OK;
         }
     FAIL(e, ERR_NOT_FOUND, "\"%s\" has no credential \"%s\"", p->name, which);
@@ -420,14 +416,11 @@ RC vault_credential_remove(struct vault_service *s, const char *tenant, const ch
 
 /* ---- telling ---- */
 
-static json_t *principal_facts(const struct vault_service *s, const struct identity *p)
+static json_t *principal_facts(struct vault_service *s, const struct identity *p)
 {
-    const char *tenant = p->tenant;
+    const struct tenant *t = vault__find_tenant(s, p->tenant);
     json_t *secrets = json_array(), *certificates = json_array(), *federations = json_array();
 
-    for (int i = 0; i < s->n_tenants; i++)
-        if (strcasecmp(s->tenants[i]->id, p->tenant) == 0)
-            tenant = s->tenants[i]->name;
     for (int i = 0; i < p->n_secrets; i++)
         json_array_append_new(secrets, json_pack("{s:s,s:s,s:I,s:I}", "id", p->secrets[i].id,
                                                  "label", p->secrets[i].label, "from",
@@ -448,11 +441,12 @@ static json_t *principal_facts(const struct vault_service *s, const struct ident
                                         "issuer", p->federations[i].issuer, "subject",
                                         p->federations[i].subject, "audience",
                                         p->federations[i].audience));
-    json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:o}", "name", p->name, "kind",
-                          p->kind == VAULT_APPLICATION ? "application" : "managedIdentity",
-                          "tenant", tenant, "tenantId", p->tenant, "clientId", p->client_id,
-                          "objectId", p->object_id, "created", (json_int_t)p->created, "secrets",
-                          secrets, "certificates", certificates, "federations", federations);
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:o}", "name", p->name, "kind",
+                  p->kind == VAULT_APPLICATION ? "application" : "managedIdentity", "tenant",
+                  t ? t->name : p->tenant, "tenantId", p->tenant, "clientId", p->client_id,
+                  "objectId", p->object_id, "created", (json_int_t)p->created, "secrets", secrets,
+                  "certificates", certificates, "federations", federations);
     if (p->resource_id)
         json_object_set_new(o, "resourceId", json_string(p->resource_id));
     return o;

@@ -95,7 +95,7 @@ struct identity *vault__identity_dup(const struct identity *p)
     return d;
 }
 
-static void federation_fini(struct federation *f)
+void vault__federation_fini(struct federation *f)
 {
     mem_free(f->name);
     mem_free(f->issuer);
@@ -114,7 +114,7 @@ void vault__identity_free(struct identity *p)
     for (int i = 0; i < p->n_certificates; i++)
         mem_free(p->certificates[i].label);
     for (int i = 0; i < p->n_federations; i++)
-        federation_fini(&p->federations[i]);
+        vault__federation_fini(&p->federations[i]);
     mem_free(p);
 }
 

@@ -91,6 +91,7 @@ struct identity *vault__identity_by_client(struct vault_service *s, const char *
 struct identity *vault__identity_by_object(struct vault_service *s, const char *object_id);
 struct identity *vault__identity_dup(const struct identity *p);
 void vault__identity_free(struct identity *p);
+void vault__federation_fini(struct federation *f);
 json_t *vault__tenant_json(const struct tenant *t);
 bool vault__tenant_read(struct vault_service *s, const json_t *o);
 json_t *vault__identity_json(const struct identity *p);
