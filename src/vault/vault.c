@@ -400,45 +400,18 @@ RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
     return vault_identity_credential(s, NULL, name, header_secret, e);
 }
 
-/* The object id of an identity of the first tenant. */
-static RC object_of(struct vault_service *s, const char *identity, char out[UUID_LEN + 1],
-                    struct err *e)
-{
-    mutex_lock(&s->lock);
-    const struct identity *p = vault__find_identity(s, vault_tenant(s), identity);
-    (void)snprintf(out, UUID_LEN + 1, "%s", p ? p->object_id : "");
-    mutex_unlock(&s->lock);
-    if (!*out)
-        FAIL(e, ERR_NOT_FOUND, "there is no identity \"%s\"", identity);
-    return RC_OK;
-}
-
 RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role,
                struct err *e)
 {
     char object_id[UUID_LEN + 1];
 
-    TRY(object_of(s, identity, object_id, e));
+    mutex_lock(&s->lock);
+    const struct identity *p = vault__find_identity(s, vault_tenant(s), identity);
+    (void)snprintf(object_id, sizeof object_id, "%s", p ? p->object_id : "");
+    mutex_unlock(&s->lock);
+    if (!*object_id)
+        FAIL(e, ERR_NOT_FOUND, "there is no identity \"%s\"", identity);
     return vault_role_assign(s, vault, NULL, object_id, role, e);
-}
-
-RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role,
-                struct err *e)
-{
-    char object_id[UUID_LEN + 1];
-
-    TRY(object_of(s, identity, object_id, e));
-    return vault_role_remove(s, vault, NULL, object_id, role, e);
-}
-
-RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e)
-{
-    struct err why = { 0 };
-
-    if (!vault_principal_delete(s, NULL, name, &why).failed || why.code == ERR_NOT_FOUND)
-        return RC_OK;
-    *e = why;
-    return RC_FAILED;
 }
 
 static json_t *vault_facts(struct vault_service *s, const struct keyvault *kv)

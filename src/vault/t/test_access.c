@@ -87,7 +87,9 @@ static void roles_hold_what_they_say(void **state)
     struct vaultfix *f = *state;
     struct err e = { 0 };
 
-    CHECK_RC_OK(vault_revoke(f->vault, "main", "node", "crypto-service-encryption-user", &e), &e);
+    CHECK_RC_OK(vault_role_remove(f->vault, "main", NULL, "node", "crypto-service-encryption-user",
+                                  &e),
+                &e);
     check_rights(f, "data", "nnnnnnn");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CHECK_RC_OK(vault_role_assign(f->vault, "main", NULL, "node", cases[i][0], &e), &e);
@@ -109,7 +111,9 @@ static void a_role_on_one_key(void **state)
     struct err e = { 0 };
 
     CHECK_RC_OK(vault_ensure_key(f->vault, "main", "other", 2048, &e), &e);
-    CHECK_RC_OK(vault_revoke(f->vault, "main", "node", "crypto-service-encryption-user", &e), &e);
+    CHECK_RC_OK(vault_role_remove(f->vault, "main", NULL, "node", "crypto-service-encryption-user",
+                                  &e),
+                &e);
     CHECK_RC_OK(vault_role_assign(f->vault, "main", "DATA", "node",
                                   "crypto-service-encryption-user", &e),
                 &e);

@@ -5,6 +5,7 @@
 #include "keys/custody.h"
 #include "keys/keyring.h"
 #include "keys/probe.h"
+#include "vault/vault_admin.h"
 #include "vaultfix.h"
 
 #define V "?api-version=7.4"
@@ -116,7 +117,8 @@ static void a_revoked_key_opens_nothing_until_it_is_back(void **state)
     (void)probe(c, PROBE_DENIED);
     patch(c, "/keys/data/" V, "{\"attributes\":{\"exp\":null}}");
     (void)probe(c, PROBE_OK);
-    CHECK_RC_OK(vault_revoke(c->f->vault, "main", "node", "crypto-service-encryption-user", &e),
+    CHECK_RC_OK(vault_role_remove(c->f->vault, "main", NULL, "node",
+                                  "crypto-service-encryption-user", &e),
                 &e);
     struct probe_result r = probe(c, PROBE_DENIED);
     assert_non_null(strstr(r.err.msg, "keys/unwrap/action"));

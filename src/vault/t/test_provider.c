@@ -1,4 +1,5 @@
 /* test_provider.c - the Key Vault provider (module kms) against the embedded vault: every cause of loss and its class. */
+#include "vault/vault_admin.h"
 #include "vaultfix.h"
 
 #define SOON (clock_mono_us() + 5000000)
@@ -108,7 +109,9 @@ static void every_cause_has_its_class(void **state)
     expect(p, &w, ERR_KEY_DENIED, "KeyOperationForbidden");
     patch(f, "{\"key_ops\":[\"wrapKey\",\"unwrapKey\"]}");
 
-    CHECK_RC_OK(vault_revoke(f->vault, "main", "node", "crypto-service-encryption-user", &e), &e);
+    CHECK_RC_OK(vault_role_remove(f->vault, "main", NULL, "node", "crypto-service-encryption-user",
+                                  &e),
+                &e);
     expect(p, &w, ERR_KEY_DENIED, "Microsoft.KeyVault/vaults/keys/unwrap/action");
     CHECK_RC_OK(vault_grant(f->vault, "main", "node", "crypto-service-encryption-user", &e), &e);
     expect(p, &w, ERR_NONE, NULL);
@@ -137,7 +140,7 @@ static void every_cause_has_its_class(void **state)
     gone->free(gone);
 
     /* the identity is deleted: its token stops working, the endpoint says so, and a namesake is somebody else */
-    CHECK_RC_OK(vault_forget_identity(f->vault, "node", &e), &e);
+    CHECK_RC_OK(vault_principal_delete(f->vault, NULL, "node", &e), &e);
     expect(p, &w, ERR_KEY_DENIED, NULL);
     struct key_provider *fresh = provider(f, "data", f->node_secret);
     expect(fresh, &w, ERR_KEY_DENIED, "token endpoint");

@@ -65,13 +65,9 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
  * hash is kept. With renew, a new credential replaces the old one. */
 RC vault_ensure_identity(struct vault_service *s, const char *name, bool renew,
                          struct buf *header_secret, struct err *e);
-/* vault_grant(): role is a built-in role's name ("Key Vault Crypto Officer") or its short form ("crypto-officer"). */
+/* vault_grant(): to an identity of the first tenant. role is a built-in role's name ("Key Vault Crypto Officer") or its short form ("crypto-officer"). */
 RC vault_grant(struct vault_service *s, const char *vault, const char *identity, const char *role,
                struct err *e);
-RC vault_revoke(struct vault_service *s, const char *vault, const char *identity, const char *role,
-                struct err *e);
-/* vault_forget_identity(): deletes it. One made later with the same name is another principal. */
-RC vault_forget_identity(struct vault_service *s, const char *name, struct err *e);
 
 /* vault_describe(): where everything is, as JSON text (README.md lists the members). After vault_serve(). */
 RC vault_describe(struct vault_service *s, struct buf *out, struct err *e);
