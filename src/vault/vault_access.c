@@ -96,6 +96,7 @@ struct access_change {
     /* found under the lock */
     char object_id[UUID_LEN + 1];
     char origin[33];
+    bool is_so; /* out: there is nothing to change, so nothing is saved */
 };
 typedef rc_t (*access_fn)(struct vault_access *a, struct access_change *c, struct err *e);
 
@@ -131,10 +132,13 @@ static RC change_locked(struct vault_service *s, const char *vault, struct acces
     }
     struct vault_access *was = v->access, *next = access_dup(was);
     v->access = next;
-    if (fn(next, c, e).failed || vault__state_save(s, e).failed) {
+    rc_t rc = fn(next, c, e);
+    if (!rc.failed && !c->is_so)
+        rc = vault__state_save(s, e);
+    if (rc.failed || c->is_so) {
         v->access = was;
         vault__access_free(next);
-        return RC_FAILED;
+        return rc;
     }
     vault__access_free(was);
     return RC_OK;
@@ -166,11 +170,13 @@ static rc_t assign(struct vault_access *a, struct access_change *c, struct err *
              strcasecmp(a->assignments[at].object_id, c->object_id) == 0))
         at++;
     bool there = at < a->n_assignments;
+    /* of the key that has the name now */
+    c->is_so = c->give ? there && strcmp(a->assignments[at].origin, c->origin) == 0 : !there;
+    if (c->is_so)
+        return RC_OK;
     if (!c->give) {
-        if (there) {
-            mem_free(a->assignments[at].key);
-            a->assignments[at] = a->assignments[--a->n_assignments];
-        }
+        mem_free(a->assignments[at].key);
+        a->assignments[at] = a->assignments[--a->n_assignments];
         return RC_OK;
     }
     if (!there && a->n_assignments >= ASSIGNMENTS_MAX)
@@ -182,7 +188,7 @@ static rc_t assign(struct vault_access *a, struct access_change *c, struct err *
     }
     one->role = role;
     memcpy(one->object_id, c->object_id, sizeof one->object_id);
-    memcpy(one->origin, c->origin, sizeof one->origin); /* of the key that has the name now */
+    memcpy(one->origin, c->origin, sizeof one->origin);
     return RC_OK;
 }
 
@@ -214,9 +220,11 @@ static rc_t set_policy(struct vault_access *a, struct access_change *c, struct e
     TRY(vault__perms_read(c->permissions, &perms, e));
     while (at < a->n_policies && strcasecmp(a->policies[at].object_id, c->object_id) != 0)
         at++;
+    c->is_so = perms == (at < a->n_policies ? a->policies[at].perms : 0);
+    if (c->is_so)
+        return RC_OK;
     if (!perms) {
-        if (at < a->n_policies)
-            a->policies[at] = a->policies[--a->n_policies];
+        a->policies[at] = a->policies[--a->n_policies];
         return RC_OK;
     }
     if (at == a->n_policies && a->n_policies++ >= POLICIES_MAX)
@@ -237,6 +245,7 @@ RC vault_policy_set(struct vault_service *s, const char *vault, const char *prin
 static rc_t set_default(struct vault_access *a, struct access_change *c, struct err *e)
 {
     (void)e;
+    c->is_so = a->deny_others == !c->give;
     a->deny_others = !c->give;
     return RC_OK;
 }
@@ -260,6 +269,7 @@ static rc_t change_rule(struct vault_access *a, struct access_change *c, struct 
     bool there = at < a->n_rules;
     if (!c->give && !there)
         FAIL(e, ERR_NOT_FOUND, "the vault has no address rule \"%s\"", c->range);
+    c->is_so = c->give && there;
     if (!c->give)
         a->rules[at] = a->rules[--a->n_rules];
     else if (!there && a->n_rules >= FIREWALL_RULES_MAX)

@@ -267,6 +267,32 @@ static void access_goes_with_its_principal(void **state)
     buf_wipe(&secret);
 }
 
+/* Every start grants what its settings list: a disk that is full keeps no vault from coming up. */
+static void what_is_so_already_is_not_saved(void **state)
+{
+    struct vaultfix *f = *state;
+    struct vault_service *s = f->vault;
+    struct err e = { 0 };
+
+    CHECK_RC_OK(vault_role_assign(s, "main", "data", "node", "reader", &e), &e);
+    CHECK_RC_OK(vault_policy_set(s, "main", "node", "get", &e), &e);
+    CHECK_RC_OK(vault_firewall_rule(s, "main", "10.0.0.0/8", true, &e), &e);
+    uint64_t saves = s->counter;
+    fault_arm("file.write", "ENOSPC", 0, -1);
+    CHECK_RC_OK(vault_grant(s, "main", "operator", "crypto-officer", &e), &e);
+    CHECK_RC_OK(vault_role_assign(s, "main", "data", "node", "reader", &e), &e);
+    CHECK_RC_OK(vault_role_remove(s, "main", NULL, "node", "reader", &e), &e);
+    CHECK_RC_OK(vault_policy_set(s, "main", "node", "get", &e), &e);
+    CHECK_RC_OK(vault_policy_set(s, "main", "operator", "", &e), &e);
+    CHECK_RC_OK(vault_firewall_rule(s, "main", "10.0.0.0/8", true, &e), &e);
+    CHECK_RC_OK(vault_firewall_default(s, "main", true, &e), &e);
+    CHECK_RC_FAILS(vault_role_assign(s, "main", NULL, "node", "reader", &e), &e, ERR_DISK_FULL);
+    CHECK_RC_FAILS(vault_policy_set(s, "main", "node", "list", &e), &e, ERR_DISK_FULL);
+    CHECK_RC_FAILS(vault_firewall_default(s, "main", false, &e), &e, ERR_DISK_FULL);
+    fault_disarm_all();
+    assert_true(s->counter == saves);
+}
+
 /* ---- addresses ---- */
 
 static void ranges_are_read_and_hold(void **state)
@@ -389,6 +415,7 @@ int main(void)
         T(policies_hold_what_they_say),
         T(refusals_say_why),
         T(access_goes_with_its_principal),
+        T(what_is_so_already_is_not_saved),
         cmocka_unit_test(ranges_are_read_and_hold),
         T(addresses_are_kept_out),
         T(what_is_not_there_is_named),
