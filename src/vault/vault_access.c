@@ -227,8 +227,10 @@ static rc_t set_policy(struct vault_access *a, struct access_change *c, struct e
         a->policies[at] = a->policies[--a->n_policies];
         return RC_OK;
     }
-    if (at == a->n_policies && a->n_policies++ >= POLICIES_MAX)
+    if (at >= POLICIES_MAX)
         FAIL(e, ERR_BAD_VALUE, "the vault has %d access policies: no more fit", POLICIES_MAX);
+    if (at == a->n_policies)
+        a->n_policies++;
     memcpy(a->policies[at].object_id, c->object_id, sizeof c->object_id);
     a->policies[at].perms = perms;
     return RC_OK;

@@ -126,11 +126,11 @@ static RC find_locked(struct vault_service *s, const char *tenant, const char *n
 {
     struct tenant *t;
 
+    *at = 0;
     TRY(tenant_of(s, tenant, &t, e));
     const struct identity *p = vault__find_identity(s, t->id, name);
     if (!p)
         FAIL(e, ERR_NOT_FOUND, "there is no principal \"%s\" in the tenant \"%s\"", name, t->name);
-    *at = 0;
     while (s->identities[*at] != p)
         ++*at;
     return RC_OK;
