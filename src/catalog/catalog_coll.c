@@ -137,6 +137,23 @@ void catalog_coll_unref(struct catalog_coll *x)
     mem_free(x);
 }
 
+struct bdoc catalog_options(struct catalog_coll *x, struct arena *a)
+{
+    pthread_rwlock_rdlock(&x->lock);
+    struct bdoc d = dup_doc(a, x->options);
+    pthread_rwlock_unlock(&x->lock);
+    return d;
+}
+
+bool catalog_is_capped(struct catalog_coll *x)
+{
+    pthread_rwlock_rdlock(&x->lock);
+    struct bval v = bdoc_get(x->options, "capped");
+    bool is = !bval_is_missing(v) && bval_truthy(v);
+    pthread_rwlock_unlock(&x->lock);
+    return is;
+}
+
 void catalog_coll_unrefp(struct catalog_coll **x)
 {
     catalog_coll_unref(*x);

@@ -28,7 +28,7 @@ static RC size_of(struct bval v, int64_t *out, struct err *e)
 }
 
 /* The source's options, but for its own bounds. */
-static struct bdoc capped_options(struct arena *a, struct bdoc from, int64_t size)
+static struct bdoc capped_options(struct arena *a, struct catalog_coll *from, int64_t size)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct biter it;
@@ -37,7 +37,7 @@ static struct bdoc capped_options(struct arena *a, struct bdoc from, int64_t siz
     bw_init(&w, &b);
     bw_bool(&w, "capped", true);
     bw_i64(&w, "size", size);
-    biter_init(&it, from);
+    biter_init(&it, catalog_options(from, a));
     while (biter_next(&it))
         if (!slice_eq_str(it.name, "capped") && !slice_eq_str(it.name, "size") &&
             !slice_eq_str(it.name, "max"))
@@ -113,7 +113,7 @@ RC cmd__convertToCapped(struct cmd_req *r, struct bw *w, struct err *e)
     if (!x)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "source collection %s does not exist", ns.ns);
     TRY(cmd_not_view(x, e));
-    TRY(coll_set_options(x, capped_options(r->arena, x->options, size), e));
+    TRY(coll_set_options(x, capped_options(r->arena, x, size), e));
     TRY(coll_drop_indexes(x, NULL, -1, &n_before, e));
     return trim(r, x, e);
 }
@@ -187,8 +187,8 @@ RC cmd__cloneCollectionAsCapped(struct cmd_req *r, struct bw *w, struct err *e)
     if (there)
         FAIL(e, ERR_NAMESPACE_EXISTS, "cloneCollectionAsCapped failed: destination %s exists",
              to.ns);
-    TRY(coll_create(r->node->catalog, slice_str(to.ns),
-                    capped_options(r->arena, src->options, size), &dst, e));
+    TRY(coll_create(r->node->catalog, slice_str(to.ns), capped_options(r->arena, src, size), &dst,
+                    e));
     rc_t rc = cmd_copy_documents(r, src, dst, e);
     if (!rc.failed)
         return RC_OK;

@@ -97,10 +97,8 @@ static RC check_index_args(const struct index_args *i, struct err *e)
     return RC_OK;
 }
 
-static RC check_kind(const struct mod_args *a, const struct catalog_coll *x, struct err *e)
+static RC check_kind(const struct mod_args *a, struct catalog_coll *x, struct err *e)
 {
-    bool capped = !x->is_view && given(bdoc_get(x->options, "capped"));
-
     if (given(a->timeseries))
         FAIL(e, ERR_INVALID_OPTIONS,
              "option only supported on a time-series collection: timeseries");
@@ -112,7 +110,7 @@ static RC check_kind(const struct mod_args *a, const struct catalog_coll *x, str
     if (x->is_view && (given(a->index) || given(a->validator) || given(a->level) ||
                        given(a->action) || given(a->images)))
         FAIL(e, ERR_INVALID_OPTIONS, "option not supported on a view");
-    if ((given(a->capped_size) || given(a->capped_max)) && !capped)
+    if ((given(a->capped_size) || given(a->capped_max)) && !catalog_is_capped(x))
         FAIL(e, ERR_INVALID_OPTIONS, "Collection must be capped.");
     return RC_OK;
 }
@@ -171,14 +169,11 @@ static RC change_options(struct cmd_req *r, const struct mod_args *a, struct cat
     struct bw w;
     bool any = false;
 
-    (void)r;
     bw_init(&w, &b);
-    pthread_rwlock_rdlock(&x->lock);
-    biter_init(&it, x->options);
+    biter_init(&it, catalog_options(x, r->arena));
     while (biter_next(&it))
         if (!replaced(a, it.name))
             bw_val_slice(&w, it.name, it.val);
-    pthread_rwlock_unlock(&x->lock);
     const struct {
         const char *name;
         struct bval v;
@@ -325,15 +320,10 @@ static RC run(struct cmd_req *r, const struct mod_args *a, struct catalog_coll *
 static RC check_reads(struct cmd_req *r, const struct mod_args *a, struct catalog_coll *x,
                       struct err *e)
 {
-    struct bval on = a->view_on, stages = a->pipeline;
+    struct bdoc now = catalog_options(x, r->arena);
 
-    pthread_rwlock_rdlock(&x->lock);
-    if (!given(on))
-        on = bval_dup(r->arena, bdoc_get(x->options, "viewOn"));
-    if (!given(stages))
-        stages = bval_dup(r->arena, bdoc_get(x->options, "pipeline"));
-    pthread_rwlock_unlock(&x->lock);
-    return cmd_view_privileges(r, on, stages, e);
+    return cmd_view_privileges(r, given(a->view_on) ? a->view_on : bdoc_get(now, "viewOn"),
+                               given(a->pipeline) ? a->pipeline : bdoc_get(now, "pipeline"), e);
 }
 
 RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)

@@ -279,7 +279,8 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     struct bdoc options = options_of(r, &a, size, max);
     x = cmd_coll(r, &ns);
     if (x) {
-        if (bval_eq(bval_of_doc(x->options, BT_DOCUMENT), bval_of_doc(options, BT_DOCUMENT)))
+        if (bval_eq(bval_of_doc(catalog_options(x, r->arena), BT_DOCUMENT),
+                    bval_of_doc(options, BT_DOCUMENT)))
             return RC_OK;
         FAIL(e, ERR_NAMESPACE_EXISTS, "namespace %s already exists, but with different options",
              ns.ns);

@@ -60,12 +60,11 @@ static struct bdoc doc_or_empty(struct bval v)
     return v.type == BT_DOCUMENT ? bval_doc(v) : BDOC_EMPTY;
 }
 
-static RC check_tailable(const struct find_args *a, const struct catalog_coll *x, struct err *e)
+static RC check_tailable(const struct find_args *a, struct catalog_coll *x, struct err *e)
 {
     if (!a->tailable)
         return RC_OK;
-    struct bval capped = x ? bdoc_get(x->options, "capped") : BVAL_MISSING;
-    if (bval_is_missing(capped) || !bval_truthy(capped))
+    if (!x || !catalog_is_capped(x))
         FAIL(e, ERR_BAD_VALUE,
              "error processing query: tailable cursor requested on non capped collection");
     FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "tailable cursors are not available in this release");

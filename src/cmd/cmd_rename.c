@@ -105,7 +105,7 @@ static RC across_databases(struct cmd_req *r, struct catalog_coll *from, const s
         buf_printf(&hex, "%02x", oid[i]);
     const char *tmp = arena_printf(r->arena, "%.*s.tmp%s.renameCollection", (int)to->db.len,
                                    to->db.p, buf_cstr(&hex));
-    TRY(coll_create(r->node->catalog, slice_str(tmp), from->options, &copy, e));
+    TRY(coll_create(r->node->catalog, slice_str(tmp), catalog_options(from, r->arena), &copy, e));
     rc_t rc = cmd_copy_documents(r, from, copy, e);
     if (!rc.failed)
         rc = cmd_copy_indexes(from, copy, e);

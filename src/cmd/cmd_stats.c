@@ -68,8 +68,10 @@ static RC put_index_sizes(struct catalog_coll *x, struct bw *w, int64_t scale, s
 
 static void put_capped(struct catalog_coll *x, int64_t scale, struct bw *w)
 {
-    struct bval capped = bdoc_get(x->options, "capped"), max = bdoc_get(x->options, "max"),
-                size = bdoc_get(x->options, "size");
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct bdoc o = catalog_options(x, a);
+    struct bval capped = bdoc_get(o, "capped"), max = bdoc_get(o, "max"),
+                size = bdoc_get(o, "size");
     bool is = !bval_is_missing(capped) && bval_truthy(capped);
 
     bw_bool(w, "capped", is);

@@ -92,7 +92,8 @@ RC cmd_stage_check_out(struct cmd_stages *s, struct qctx *q, struct bval spec, s
     return parse(s, spec, &a, e);
 }
 
-static RC check_target(struct catalog_coll *target, const struct out_args *a, struct err *e)
+static RC check_target(struct catalog_coll *target, const struct out_args *a, const char *ns,
+                       struct err *e)
 {
     if (!bval_is_missing(a->timeseries)) {
         if (target)
@@ -104,20 +105,23 @@ static RC check_target(struct catalog_coll *target, const struct out_args *a, st
     if (!target)
         return RC_OK;
     TRY(cmd_not_view(target, e));
-    struct bval capped = bdoc_get(target->options, "capped");
-    if (!bval_is_missing(capped) && bval_truthy(capped))
-        FAIL(e, ERR_LOC(17152), "namespace '%s' is capped so it can't be used for $out",
-             target->ns);
+    if (catalog_is_capped(target))
+        FAIL(e, ERR_LOC(17152), "namespace '%s' is capped so it can't be used for $out", ns);
     return RC_OK;
 }
 
-static struct bdoc temporary_options(struct arena *a, struct bdoc options)
+static struct bdoc options_of(struct arena *a, struct catalog_coll *target)
+{
+    return target ? catalog_options(target, a) : BDOC_EMPTY;
+}
+
+static struct bdoc temporary_options(struct arena *a, struct catalog_coll *target)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct bw w;
 
     bw_init(&w, &b);
-    bw_fields(&w, options);
+    bw_fields(&w, options_of(a, target));
     bw_bool(&w, "temp", true);
     struct bdoc d = bw_finish(&w);
     return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
@@ -160,7 +164,7 @@ static RC take_place(struct cmd_stages *s, struct catalog_coll *made, struct cat
                      const char *ns, struct err *e)
 {
     TRY(store_sync(s->r->node->store, e));
-    TRY(coll_set_options(made, target ? target->options : BDOC_EMPTY, e));
+    TRY(coll_set_options(made, options_of(s->r->arena, target), e));
     return coll_rename(made, slice_str(ns), target, e);
 }
 
@@ -175,14 +179,14 @@ static RC replace(struct cmd_stages *s, struct qctx *q, const struct out_args *a
     ns.ns =
         arena_printf(q->arena, "%.*s.%.*s", (int)a->db.len, a->db.p, (int)a->coll.len, a->coll.p);
     target = cmd_coll(s->r, &ns);
-    TRY(check_target(target, a, e));
+    TRY(check_target(target, a, ns.ns, e));
     oid_new(oid);
     for (size_t i = 0; i < sizeof(oid); i++)
         buf_printf(&hex, "%02x", oid[i]);
     tmp.coll = slice_str(arena_printf(q->arena, "tmp.agg_out.%s", buf_cstr(&hex)));
     tmp.ns = arena_printf(q->arena, "%.*s.%s", (int)a->db.len, a->db.p, (const char *)tmp.coll.p);
-    TRY(coll_create(s->r->node->catalog, slice_str(tmp.ns),
-                    temporary_options(q->arena, target ? target->options : BDOC_EMPTY), &made, e));
+    TRY(coll_create(s->r->node->catalog, slice_str(tmp.ns), temporary_options(q->arena, target),
+                    &made, e));
     rc_t rc = target ? cmd_copy_indexes(target, made, e) : RC_OK;
     if (!rc.failed)
         rc = write_all(s, q, &tmp, made, in, e);

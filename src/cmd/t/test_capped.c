@@ -1,6 +1,8 @@
 /* test_capped.c - convertToCapped, cloneCollectionAsCapped, compact, validateDBMetadata. */
 #include "cmd_fixture.h"
 
+#include <pthread.h>
+
 static void fill(struct fixture *f, const char *coll, int n)
 {
     char command[256];
@@ -111,6 +113,42 @@ static void test_metadata(void **state)
                13280);
 }
 
+static atomic_bool changed;
+
+static void *change_options(void *arg)
+{
+    struct fixture own = *(struct fixture *)arg;
+
+    own.a = arena_new(0);
+    own.client = NULL;
+    for (int i = 0; i < 100; i++) {
+        arena_reset(own.a);
+        CHECK_CODE(run_json(&own, "t",
+                            i % 2 ? "{\"collMod\": \"a\", \"validationLevel\": \"off\"}"
+                                  : "{\"collMod\": \"a\", \"validationLevel\": \"moderate\"}"),
+                   0);
+    }
+    arena_free(own.a);
+    atomic_store(&changed, true);
+    return NULL;
+}
+
+/* Options that are read while they are being replaced are the old ones or the new ones (TSan sees more than the values). */
+static void test_options_change(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t t;
+
+    CHECK_CODE(run_json(f, "t", "{\"create\": \"a\", \"capped\": true, \"size\": 1000}"), 0);
+    assert_int_equal(pthread_create(&t, NULL, change_options, f), 0);
+    while (!atomic_load(&changed)) {
+        CHECK_I64(run_json(f, "t", "{\"collStats\": \"a\"}"), "maxSize", 1024);
+        CHECK_CODE(run_json(f, "t", "{\"create\": \"a\"}"), 48);
+        CHECK_CODE(run_json(f, "t", "{\"find\": \"a\", \"tailable\": true}"), 115);
+    }
+    pthread_join(t, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +156,7 @@ int main(void)
         cmocka_unit_test_setup(test_clone, fixture_clean),
         cmocka_unit_test_setup(test_compact, fixture_clean),
         cmocka_unit_test_setup(test_metadata, fixture_clean),
+        cmocka_unit_test_setup(test_options_change, fixture_clean),
     };
 
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

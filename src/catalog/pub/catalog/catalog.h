@@ -84,6 +84,9 @@ struct catalog_coll *catalog_coll_ref(struct catalog_coll *x);
 /* NULL is fine; the last one of a dropped collection removes its table */
 void catalog_coll_unref(struct catalog_coll *x);
 void catalog_coll_unrefp(struct catalog_coll **x);
+/* catalog_options(): a copy in a of the present ones, under x's lock. catalog_is_capped(): whether they say so. */
+struct bdoc catalog_options(struct catalog_coll *x, struct arena *a);
+bool catalog_is_capped(struct catalog_coll *x);
 
 /* catalog_list(): references to the collections of a database (db empty: of all), sorted by name. Free with catalog_list_free(). */
 struct catalog_list {
