@@ -131,14 +131,20 @@ struct catalog_coll *catalog_find_uuid(struct catalog *c, const uint8_t uuid[CAT
     return found;
 }
 
-struct named {
-    char *ns;
-    struct catalog_coll *x;
-};
-
 static int cmp_named(const void *a, const void *b)
 {
-    return strcmp(((const struct named *)a)->ns, ((const struct named *)b)->ns);
+    return strcmp(((const struct catalog_named *)a)->ns, ((const struct catalog_named *)b)->ns);
+}
+
+static struct catalog_named named(struct slice ns, struct catalog_coll *x)
+{
+    char *copy = mem_strndup((const char *)ns.p, ns.len), *dot = strchr(copy, '.');
+
+    INVARIANT(dot);
+    return (struct catalog_named){ .x = catalog_coll_ref(x),
+                                   .ns = copy,
+                                   .db = SLICE(copy, (size_t)(dot - copy)),
+                                   .name = slice_str(dot + 1) };
 }
 
 void catalog_list(struct catalog *c, struct slice db, struct catalog_list *out)
@@ -149,28 +155,24 @@ void catalog_list(struct catalog *c, struct slice db, struct catalog_list *out)
     void *x;
 
     pthread_rwlock_rdlock(&c->map_lock);
-    struct named *v = NEW_ARRAY(struct named, map_count(c->by_ns) + 1);
+    struct catalog_named *v = NEW_ARRAY(struct catalog_named, map_count(c->by_ns) + 1);
     while (map_next(c->by_ns, &it, &key, &x)) {
         bool in_db = db.len == 0 ||
                      (key.len > db.len && key.p[db.len] == '.' && memcmp(key.p, db.p, db.len) == 0);
         if (in_db)
-            v[n++] = (struct named){ .ns = mem_strndup((const char *)key.p, key.len),
-                                     .x = catalog_coll_ref(x) };
+            v[n++] = named(key, x);
     }
     pthread_rwlock_unlock(&c->map_lock);
     qsort(v, (size_t)n, sizeof(*v), cmp_named);
-    *out = (struct catalog_list){ .v = NEW_ARRAY(struct catalog_coll *, (size_t)n + 1), .n = n };
-    for (int i = 0; i < n; i++) {
-        out->v[i] = v[i].x;
-        mem_free(v[i].ns);
-    }
-    mem_free(v);
+    *out = (struct catalog_list){ .v = v, .n = n };
 }
 
 void catalog_list_free(struct catalog_list *l)
 {
-    for (int i = 0; i < l->n; i++)
-        catalog_coll_unref(l->v[i]);
+    for (int i = 0; i < l->n; i++) {
+        catalog_coll_unref(l->v[i].x);
+        mem_free(l->v[i].ns);
+    }
     mem_free(l->v);
     *l = (struct catalog_list){ 0 };
 }

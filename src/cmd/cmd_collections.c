@@ -352,7 +352,7 @@ RC cmd__dropDatabase(struct cmd_req *r, struct bw *w, struct err *e)
     catalog_list(r->node->catalog, r->db, &l);
     for (int i = 0; !rc.failed && i < l.n; i++) {
         struct err why = { 0 };
-        if (!coll_drop(l.v[i], &why).failed || why.code == ERR_NAMESPACE_NOT_FOUND) {
+        if (!coll_drop(l.v[i].x, &why).failed || why.code == ERR_NAMESPACE_NOT_FOUND) {
             err_reset(&why);
             continue;
         }

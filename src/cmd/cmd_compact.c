@@ -125,20 +125,20 @@ static bool allowed_in_v1(struct bdoc spec)
     return true;
 }
 
-static RC put_errors(struct catalog_coll *x, struct bw *w, struct err *e)
+static RC put_errors(const struct catalog_named *c, struct bw *w, struct err *e)
 {
     struct coll_indexes *l;
 
-    if (x->is_view)
+    if (c->x->is_view)
         return RC_OK;
-    TRY(coll_ref_indexes(x, &l, e));
+    TRY(coll_ref_indexes(c->x, &l, e));
     for (int i = 0; i < l->n; i++) {
         AUTO(buf_fini) struct buf msg = BUF_INIT;
         if (allowed_in_v1(l->v[i]->spec))
             continue;
         buf_printf(&msg, "The index with name %s is not allowed in API version 1.", l->v[i]->name);
         bw_doc_begin(w, NULL);
-        bw_str(w, "ns", x->ns);
+        bw_str(w, "ns", c->ns);
         bw_i32(w, "code", ERR_API_STRICT_ERROR);
         bw_str(w, "codeName", "APIStrictError");
         bw_str(w, "errmsg", buf_cstr(&msg));
@@ -171,7 +171,7 @@ RC cmd__validateDBMetadata(struct cmd_req *r, struct bw *w, struct err *e)
         catalog_list(r->node->catalog, db, &l);
         for (int i = 0; !rc.failed && i < l.n; i++) {
             struct err why = { 0 };
-            if ((coll.p && !slice_eq(coll, l.v[i]->name)) || !put_errors(l.v[i], w, &why).failed)
+            if ((coll.p && !slice_eq(coll, l.v[i].name)) || !put_errors(&l.v[i], w, &why).failed)
                 continue;
             if (why.code == ERR_NAMESPACE_NOT_FOUND) { /* dropped meanwhile */
                 err_reset(&why);

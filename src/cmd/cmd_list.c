@@ -21,13 +21,14 @@ static const struct arg cursor_table[] = {
     ARG(struct cursor_args, batch_size, "batchSize", ARG_I64, ARG_NOT_NEGATIVE),
 };
 
-static void put_collection(struct catalog_coll *x, bool name_only, struct buf *out)
+static void put_collection(const struct catalog_named *c, bool name_only, struct buf *out)
 {
+    struct catalog_coll *x = c->x;
     struct bw w;
 
     bw_init(&w, out);
     pthread_rwlock_rdlock(&x->lock);
-    bw_str_slice(&w, "name", x->name);
+    bw_str_slice(&w, "name", c->name);
     bw_str(&w, "type", x->is_view ? "view" : "collection");
     if (!name_only) {
         bw_doc(&w, "options", x->options);
@@ -43,11 +44,11 @@ static void put_collection(struct catalog_coll *x, bool name_only, struct buf *o
     bw_finish(&w);
 }
 
-static bool may_see(struct cmd_req *r, struct catalog_coll *x, bool authorized)
+static bool may_see(struct cmd_req *r, const struct catalog_named *c, bool authorized)
 {
     if (!r->node->auth_enabled || !authorized)
         return true;
-    return identity_allows(r->client->identity, RES_COLL(x->db, x->name), ACT_FIND);
+    return identity_allows(r->client->identity, RES_COLL(c->db, c->name), ACT_FIND);
 }
 
 RC cmd__listCollections(struct cmd_req *r, struct bw *w, struct err *e)
@@ -73,10 +74,10 @@ RC cmd__listCollections(struct cmd_req *r, struct bw *w, struct err *e)
     catalog_list(r->node->catalog, r->db, &l);
     for (int i = 0; !rc.failed && i < l.n; i++) {
         bool ok = true;
-        if (!may_see(r, l.v[i], a.authorized))
+        if (!may_see(r, &l.v[i], a.authorized))
             continue;
         buf_clear(&one);
-        put_collection(l.v[i], a.name_only, &one);
+        put_collection(&l.v[i], a.name_only, &one);
         struct bdoc d = { .p = one.p, .len = (uint32_t)one.len };
         if (m)
             rc = match_eval(m, &q, d, NULL, &ok, e);
@@ -163,7 +164,7 @@ static RC put_admin(struct dbs *x, const struct catalog_list *l, bool only_autho
     uint64_t bytes;
 
     for (int i = 0; i < l->n; i++)
-        if (slice_eq(l->v[i]->db, admin))
+        if (slice_eq(l->v[i].db, admin))
             return RC_OK;
     if (only_authorized && !identity_allows_any(x->r->client->identity, admin, ACT_FIND))
         return RC_OK;
@@ -176,11 +177,11 @@ static RC put_admin(struct dbs *x, const struct catalog_list *l, bool only_autho
 static RC put_dbs(struct dbs *x, const struct catalog_list *l, bool only_authorized, struct err *e)
 {
     for (int i = 0; i < l->n;) {
-        struct slice db = l->v[i]->db;
+        struct slice db = l->v[i].db;
         int64_t bytes = 0;
-        for (; i < l->n && slice_eq(l->v[i]->db, db); i++)
+        for (; i < l->n && slice_eq(l->v[i].db, db); i++)
             if (!x->name_only)
-                TRY(add_size(l->v[i], &bytes, e));
+                TRY(add_size(l->v[i].x, &bytes, e));
         if (only_authorized && !identity_allows_any(x->r->client->identity, db, ACT_FIND))
             continue;
         TRY(put_db(x, db, bytes, e));

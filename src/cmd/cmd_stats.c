@@ -146,11 +146,11 @@ RC cmd__dbStats(struct cmd_req *r, struct bw *w, struct err *e)
     for (int i = 0; !rc.failed && i < l.n; i++) {
         struct coll_info info;
         struct err why = { 0 };
-        if (l.v[i]->is_view) {
+        if (l.v[i].x->is_view) {
             n_views++;
             continue;
         }
-        if (coll_info(l.v[i], &info, &why).failed) {
+        if (coll_info(l.v[i].x, &info, &why).failed) {
             if (why.code != ERR_NAMESPACE_NOT_FOUND) {
                 *e = why;
                 rc = RC_FAILED;

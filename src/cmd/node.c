@@ -26,10 +26,10 @@ static RC drop_temporary(struct catalog *c, struct err *e)
 
     catalog_list(c, SLICE_EMPTY, &l);
     for (int i = 0; !rc.failed && i < l.n; i++) {
-        struct bval temp = bdoc_get(l.v[i]->options, "temp");
+        struct bval temp = bdoc_get(l.v[i].x->options, "temp");
         if (!bval_is_missing(temp) && bval_truthy(temp) &&
-            slice_has_prefix(l.v[i]->name, SLICE_LIT("tmp.agg_out.")))
-            rc = coll_drop(l.v[i], e);
+            slice_has_prefix(l.v[i].name, SLICE_LIT("tmp.agg_out.")))
+            rc = coll_drop(l.v[i].x, e);
     }
     catalog_list_free(&l);
     return rc;

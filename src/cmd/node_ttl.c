@@ -47,13 +47,13 @@ static RC expire_index(struct node *n, struct catalog_coll *x, const char *ns,
     return RC_OK;
 }
 
-static void expire_collection(struct node *n, struct catalog_coll *x, int64_t *removed)
+static void expire_collection(struct node *n, const struct catalog_named *c, int64_t *removed)
 {
+    struct catalog_coll *x = c->x;
     struct coll_indexes *l = NULL;
     struct err e = { 0 };
 
     pthread_rwlock_rdlock(&x->lock);
-    char *ns = mem_strdup(x->ns);
     bool any = false;
     for (int i = 0; i < x->n_indexes; i++)
         any |= !bval_is_missing(bdoc_get(x->indexes[i].spec, "expireAfterSeconds"));
@@ -61,12 +61,11 @@ static void expire_collection(struct node *n, struct catalog_coll *x, int64_t *r
     rc_t rc = any ? coll_ref_indexes(x, &l, &e) : RC_OK;
     for (int i = 0; !rc.failed && l && i < l->n && !atomic_load(&n->stopping); i++)
         if (l->v[i]->ttl)
-            rc = expire_index(n, x, ns, l->v[i], removed, &e);
+            rc = expire_index(n, x, c->ns, l->v[i], removed, &e);
     if (rc.failed && e.code != ERR_NAMESPACE_NOT_FOUND)
         log_err(EV_BACKGROUND_ERROR, &e, (const struct kv[]){ KV_STR("task", "ttl") }, 1);
     err_reset(&e);
     coll_indexes_unref(l);
-    mem_free(ns);
 }
 
 void node__ttl_pass(struct node *n, uint64_t now_us)
@@ -80,8 +79,8 @@ void node__ttl_pass(struct node *n, uint64_t now_us)
     atomic_store(&last_pass_us, now_us);
     catalog_list(n->catalog, SLICE_EMPTY, &l);
     for (int i = 0; i < l.n && !atomic_load(&n->stopping); i++)
-        if (!l.v[i]->is_view)
-            expire_collection(n, l.v[i], &removed);
+        if (!l.v[i].x->is_view)
+            expire_collection(n, &l.v[i], &removed);
     catalog_list_free(&l);
     metric_add(M_TTL_DELETED, removed);
     metric_add(M_TTL_PASSES, 1);

@@ -88,9 +88,15 @@ void catalog_coll_unrefp(struct catalog_coll **x);
 struct bdoc catalog_options(struct catalog_coll *x, struct arena *a);
 bool catalog_is_capped(struct catalog_coll *x);
 
-/* catalog_list(): references to the collections of a database (db empty: of all), sorted by name. Free with catalog_list_free(). */
+/* catalog_list(): references to the collections of a database (db empty: of all), sorted by name, each under the name that it had then: its own may
+ * change. Free with catalog_list_free(). */
+struct catalog_named {
+    struct catalog_coll *x;
+    char *ns;              /* "db.name" */
+    struct slice db, name; /* views into ns */
+};
 struct catalog_list {
-    struct catalog_coll **v;
+    struct catalog_named *v;
     int n;
 };
 void catalog_list(struct catalog *c, struct slice db, struct catalog_list *out);
