@@ -28,9 +28,17 @@ struct rt {
     int64_t capped_bytes, capped_docs; /* 0 = no bound */
     atomic_uint_least64_t next_rid;
     atomic_int_least64_t n_docs, n_bytes;
+    /* of a capped collection: no document is below it, and none will be */
+    atomic_uint_least64_t oldest_rid;
     struct mutex stripes_lock;
-    struct stripe *free_stripes; /* guarded by stripes_lock */
+    struct stripe *free_stripes; /* guarded by stripes_lock, as all that follows */
     uint16_t n_stripes;
+    /* Which record ids are settled: those of transactions that are over. Transactions belong to the generation in which they began. When none of the
+     * one before is left, what was given out before the present one is settled, and the next one begins. */
+    unsigned gen; /* 0 or 1 */
+    uint32_t n_running[2];
+    uint64_t given_before; /* next_rid when gen began */
+    uint64_t settled_rid;  /* all below it are settled */
 };
 
 struct coll_txn {
@@ -38,6 +46,9 @@ struct coll_txn {
     struct rt *rt;
     struct store_txn *t;
     struct stripe *stripe;
+    unsigned gen;
+    uint64_t settled_rid; /* when it began */
+    uint64_t trimmed_rid; /* no document that it sees is below it; 0: as rt->oldest_rid says */
     struct coll_indexes *indexes; /* borrowed: the lock is held */
     int64_t d_docs, d_bytes, written;
     int64_t save_docs, save_bytes;

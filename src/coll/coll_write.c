@@ -1,9 +1,14 @@
 /* coll_write.c - transactions on one collection: insert, update, delete. */
 #include "coll_priv.h"
 
-static struct stripe *take_stripe(struct rt *rt)
+static void take_stripe(struct coll_txn *w)
 {
+    struct rt *rt = w->rt;
+
     mutex_lock(&rt->stripes_lock);
+    w->gen = rt->gen;
+    w->settled_rid = rt->settled_rid;
+    rt->n_running[w->gen]++;
     struct stripe *s = rt->free_stripes;
     if (s) {
         rt->free_stripes = s->next;
@@ -13,14 +18,22 @@ static struct stripe *take_stripe(struct rt *rt)
         s->number = rt->n_stripes++;
     }
     mutex_unlock(&rt->stripes_lock);
-    return s;
+    w->stripe = s;
 }
 
-static void give_stripe(struct rt *rt, struct stripe *s)
+static void give_stripe(struct coll_txn *w)
 {
+    struct rt *rt = w->rt;
+
     mutex_lock(&rt->stripes_lock);
-    s->next = rt->free_stripes;
-    rt->free_stripes = s;
+    w->stripe->next = rt->free_stripes;
+    rt->free_stripes = w->stripe;
+    rt->n_running[w->gen]--;
+    if (rt->n_running[!rt->gen] == 0) {
+        rt->settled_rid = rt->given_before;
+        rt->given_before = atomic_load(&rt->next_rid);
+        rt->gen = !rt->gen;
+    }
     mutex_unlock(&rt->stripes_lock);
 }
 
@@ -39,7 +52,7 @@ RC coll_begin(struct catalog_coll *x, struct coll_txn **out, struct err *e)
     w->rt = rt;
     w->indexes = rt->indexes;
     /* before the snapshot, so that its row cannot have changed since */
-    w->stripe = take_stripe(rt);
+    take_stripe(w);
     if (store_begin(catalog_store(x->cat), &w->t, e).failed) {
         coll_abort(&w);
         return RC_FAILED;
@@ -54,7 +67,7 @@ static void finish(struct coll_txn *w)
 
     store_pin_release(&w->pin);
     store_abort(&w->t);
-    give_stripe(w->rt, w->stripe);
+    give_stripe(w);
     buf_fini(&w->key);
     mem_free(w);
     pthread_rwlock_unlock(&x->lock);
@@ -80,6 +93,16 @@ static RC put_counts(struct coll_txn *w, struct err *e)
     return store_put(w->t, STORE_META, SLICE(key, sizeof(key)), SLICE(value, sizeof(value)), e);
 }
 
+/* What was removed is gone for all who begin from now on. A document that this transaction did not see, since it came later, has a record id that was not
+ * settled. */
+static void note_oldest(struct coll_txn *w)
+{
+    uint64_t rid = MIN(w->trimmed_rid, w->settled_rid), now = atomic_load(&w->rt->oldest_rid);
+
+    while (rid > now && !atomic_compare_exchange_weak(&w->rt->oldest_rid, &now, rid))
+        ;
+}
+
 RC coll_commit(struct coll_txn **wp, enum store_durability d, struct err *e)
 {
     struct coll_txn *w = TAKE(*wp);
@@ -93,6 +116,7 @@ RC coll_commit(struct coll_txn **wp, enum store_durability d, struct err *e)
         w->stripe->n_bytes += w->d_bytes;
         atomic_fetch_add(&w->rt->n_docs, w->d_docs);
         atomic_fetch_add(&w->rt->n_bytes, w->d_bytes);
+        note_oldest(w);
         for (int i = 0; i < w->indexes->n; i++)
             if (w->multikey_put[i])
                 atomic_fetch_or(&w->indexes->v[i]->multikey_durable, w->multikey_put[i]);
@@ -114,6 +138,7 @@ RC coll_rollback(struct coll_txn *w, struct err *e)
     TRY(store_rollback(w->t, e));
     w->d_docs = w->save_docs;
     w->d_bytes = w->save_bytes;
+    w->trimmed_rid = 0;
     /* A multikey row may have been undone with the statement: it is written again by the next one that needs it. */
     memset(w->multikey_put, 0, sizeof(w->multikey_put));
     return RC_OK;
@@ -190,15 +215,15 @@ static RC validate(struct coll_txn *w, struct bdoc doc, const struct bdoc *old, 
     return rc;
 }
 
+/* The search for the oldest document starts behind those that were removed before: the engine would look at every one of them again. */
 RC coll_trim(struct coll_txn *w, int max, struct arena *a, bool *more, struct err *e)
 {
     struct rt *rt = w->rt;
-    uint8_t lower[8], upper[8];
+    uint8_t lower[16], upper[8];
 
     *more = false;
     if (!rt->capped)
         return RC_OK;
-    put_be64(lower, w->x->ident);
     put_be64(upper, w->x->ident + 1);
     for (int n = 0;; n++) {
         AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
@@ -212,8 +237,9 @@ RC coll_trim(struct coll_txn *w, int max, struct arena *a, bool *more, struct er
         *more = n == max;
         if (*more)
             return RC_OK;
+        coll_record_key(lower, w->x->ident, MAX(w->trimmed_rid, atomic_load(&rt->oldest_rid)));
         struct store_cursor_opts o = { .space = STORE_RECORDS,
-                                       .lower = SLICE(lower, 8),
+                                       .lower = SLICE(lower, 16),
                                        .upper = SLICE(upper, 8) };
         TRY(store_cursor_open(catalog_store(w->x->cat), w->t, NULL, &o, &cur, e));
         TRY(store_cursor_first(cur, &valid, e));
@@ -224,6 +250,7 @@ RC coll_trim(struct coll_txn *w, int max, struct arena *a, bool *more, struct er
         buf_push(&old, v.p, v.len);
         store_cursor_close(TAKE(cur));
         TRY(coll_delete(w, rid, (struct bdoc){ .p = old.p, .len = (uint32_t)old.len }, a, e));
+        w->trimmed_rid = rid + 1;
     }
 }
 
