@@ -146,6 +146,11 @@ static RC keep(struct graph_iter *gi, struct bdoc d, int64_t depth, struct err *
     struct search *s = &gi->s;
     struct bval id = bdoc_get(d, "_id");
 
+    if (bval_is_missing(id)) /* a view may leave it out */
+        FAIL(e, ERR_LOC(40271),
+             "Documents in the '%.*s' namespace must contain an _id for de-duplication in "
+             "$graphLookup",
+             (int)MIN(g->from.len, 200u), g->from.p);
     if (valset_find(&s->ids, id) >= 0)
         return RC_OK;
     valset_add(&s->ids, bval_dup(gi->mem, id));

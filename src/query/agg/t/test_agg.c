@@ -172,7 +172,8 @@ static const struct row rows[] = {
 
 static const char foreign_json[] =
     "{\"f\": [{\"_id\": 1, \"k\": 1, \"v\": \"a\"}, {\"_id\": 2, \"k\": [1, 2], \"v\": \"b\"}, {\"_id\": 3, \"v\": \"c\"}],"
-    " \"g\": [{\"_id\": 1, \"to\": 2}, {\"_id\": 2, \"to\": 3}, {\"_id\": 3, \"to\": 1}]}";
+    " \"g\": [{\"_id\": 1, \"to\": 2}, {\"_id\": 2, \"to\": 3}, {\"_id\": 3, \"to\": 1}],"
+    " \"no_ids\": [{\"k\": 1}, {\"k\": 1}]}";
 
 static void normalise(const char *json, struct buf *out)
 {
