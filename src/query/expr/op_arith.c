@@ -61,21 +61,25 @@ bool num__to_i32(struct bval v, int32_t *out)
 /* ---- $add ---- */
 
 /* A date plus numbers: milliseconds, rounded; what int64 cannot hold is an overflow. */
-static RC date_sum(int64_t base, const struct num_sum *s, int64_t *out, struct err *e)
+static RC date_sum(int64_t base, const struct bval *v, int n, int64_t *out, struct err *e)
 {
+    struct num_sum s;
     int64_t ms = 0;
     bool ok = true;
 
-    if (s->type == BT_DECIMAL128) {
-        ok = dec_to_i64(num_sum_dec(s), DEC_HALF_EVEN, &ms, NULL);
-    } else if (s->type == BT_DOUBLE) {
-        double d = num_sum_double(s);
+    num_sum_init(&s);
+    for (int i = 0; i < n; i++)
+        num_sum_add(&s, v[i]);
+    if (s.type == BT_DECIMAL128) {
+        ok = dec_to_i64(num_sum_dec(&s), DEC_HALF_EVEN, &ms, NULL);
+    } else if (s.type == BT_DOUBLE) {
+        double d = num_sum_double(&s);
         ok = d >= -9223372036854775808.0 && d < 9223372036854775808.0;
         if (ok)
             ms = llround(d);
     } else {
-        ok = s->whole >= INT64_MIN && s->whole <= INT64_MAX;
-        ms = ok ? (int64_t)s->whole : 0;
+        ok = s.whole >= INT64_MIN && s.whole <= INT64_MAX;
+        ms = ok ? (int64_t)s.whole : 0;
     }
     if (!ok || !i64_add(base, ms, out))
         FAIL(e, ERR_OVERFLOW, "date overflow in $add");
@@ -119,11 +123,10 @@ static struct bval add_up(const struct bval *v, int n, struct arena *a)
 EXPR_EVAL(expr__eval_add)
 {
     struct bval *args = ARENA_ARRAY(env_arena(env), struct bval, (size_t)x->n_args + 1);
-    struct num_sum s;
     int64_t date = 0;
     bool has_date = false;
+    int n = 0;
 
-    num_sum_init(&s);
     for (int i = 0; i < x->n_args; i++) {
         struct bval v;
         TRY(qctx_check(env->q, e));
@@ -138,18 +141,17 @@ EXPR_EVAL(expr__eval_add)
             has_date = true;
             date = bval_i64(v);
         } else if (bval_is_number(v)) {
-            num_sum_add(&s, v);
-            args[i] = v;
+            args[n++] = v;
         } else {
             FAIL(e, ERR_TYPE_MISMATCH, "$add only supports numeric or date types, not %s",
                  btype_name(v.type));
         }
     }
     if (!has_date) {
-        *out = add_up(args, x->n_args, env_arena(env));
+        *out = add_up(args, n, env_arena(env));
         return RC_OK;
     }
-    TRY(date_sum(date, &s, &date, e));
+    TRY(date_sum(date, args, n, &date, e));
     *out = bval_new_date(env_arena(env), date);
     return RC_OK;
 }
@@ -159,7 +161,6 @@ EXPR_EVAL(expr__eval_add)
 static RC date_minus(struct bval date, struct bval by, struct arena *a, struct bval *out,
                      struct err *e)
 {
-    struct num_sum s;
     int64_t ms, r;
 
     if (by.type == BT_DATE) {
@@ -168,9 +169,7 @@ static RC date_minus(struct bval date, struct bval by, struct arena *a, struct b
         *out = bval_new_i64(a, r);
         return RC_OK;
     }
-    num_sum_init(&s);
-    num_sum_add(&s, by);
-    TRY(date_sum(0, &s, &ms, e));
+    TRY(date_sum(0, &by, 1, &ms, e));
     if (!i64_sub(bval_i64(date), ms, &r))
         FAIL(e, ERR_OVERFLOW, "date overflow in $subtract");
     *out = bval_new_date(a, r);
