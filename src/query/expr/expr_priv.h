@@ -151,6 +151,9 @@ const struct expr_scope *expr__bind(struct expr_parser *ps, struct slice name, u
 RC expr__check_field_name(struct slice name, struct err *e);
 RC expr__split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
                     struct err *e);
+/* expr__split_key(): a sort key's: any names but empty ones, those that start with a dollar included. */
+RC expr__split_key(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                   struct err *e);
 
 /* Evaluation. */
 static inline RC expr__arg(const struct expr *x, int i, struct expr_env *env, struct bval *out,

@@ -64,10 +64,16 @@ RC expr__fold(struct expr_parser *ps, struct expr **xp, struct err *e)
 
 /* ---- names and paths ---- */
 
-RC expr__check_field_name(struct slice name, struct err *e)
+static RC check_not_empty(struct slice name, struct err *e)
 {
     if (name.len == 0)
         FAIL(e, ERR_LOC(15998), "FieldPath field names may not be empty strings.");
+    return RC_OK;
+}
+
+RC expr__check_field_name(struct slice name, struct err *e)
+{
+    TRY(check_not_empty(name, e));
     if (name.p[0] == '$')
         FAIL(
             e, ERR_LOC(16410),
@@ -80,8 +86,8 @@ RC expr__check_field_name(struct slice name, struct err *e)
     return RC_OK;
 }
 
-RC expr__split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
-                    struct err *e)
+static RC split(struct arena *a, struct slice path, RC (*check)(struct slice name, struct err *e),
+                const struct slice **parts, int *n, struct err *e)
 {
     int count = 1;
 
@@ -102,13 +108,25 @@ RC expr__split_path(struct arena *a, struct slice path, const struct slice **par
         if (i < path.len && path.p[i] != '.')
             continue;
         v[k] = SLICE(path.p + from, i - from);
-        TRY(expr__check_field_name(v[k], e));
+        TRY(check(v[k], e));
         k++;
         from = i + 1;
     }
     *parts = v;
     *n = count;
     return RC_OK;
+}
+
+RC expr__split_path(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                    struct err *e)
+{
+    return split(a, path, expr__check_field_name, parts, n, e);
+}
+
+RC expr__split_key(struct arena *a, struct slice path, const struct slice **parts, int *n,
+                   struct err *e)
+{
+    return split(a, path, check_not_empty, parts, n, e);
 }
 
 static bool is_name_char(uint8_t c)

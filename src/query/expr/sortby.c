@@ -13,34 +13,6 @@ static RC parse_dir(struct bval v, int code, int *dir, struct err *e)
     return RC_OK;
 }
 
-/* A key's path: any names but empty ones, those that start with a dollar included. */
-static RC split_key(struct arena *a, struct slice path, struct sort_by_key *k, struct err *e)
-{
-    int n = 1, at = 0;
-    size_t from = 0;
-
-    for (size_t i = 0; i < path.len; i++)
-        n += path.p[i] == '.';
-    if (path.len == 0)
-        FAIL(e, ERR_LOC(40352), "FieldPath cannot be constructed with empty string");
-    if (path.p[path.len - 1] == '.')
-        FAIL(e, ERR_LOC(40353), "FieldPath must not end with a '.'.");
-    if (n > QUERY_DEPTH_MAX)
-        FAIL(e, ERR_OVERFLOW, "FieldPath is too long");
-    struct slice *parts = ARENA_ARRAY(a, struct slice, (size_t)n);
-    for (size_t i = 0; i <= path.len; i++) {
-        if (i < path.len && path.p[i] != '.')
-            continue;
-        if (i == from)
-            FAIL(e, ERR_LOC(15998), "FieldPath field names may not be empty strings.");
-        parts[at++] = SLICE(path.p + from, i - from);
-        from = i + 1;
-    }
-    k->parts = parts;
-    k->n_parts = n;
-    return RC_OK;
-}
-
 RC sort_by_parse(struct arena *a, struct bval spec, struct sort_by *out, struct err *e)
 {
     struct biter it;
@@ -61,7 +33,7 @@ RC sort_by_parse(struct arena *a, struct bval spec, struct sort_by *out, struct 
     out->keys = ARENA_ARRAY(a, struct sort_by_key, bdoc_count(bval_doc(spec)));
     biter_init(&it, bval_doc(spec));
     while (biter_next(&it)) {
-        TRY(split_key(a, it.name, &out->keys[i], e));
+        TRY(expr__split_key(a, it.name, &out->keys[i].parts, &out->keys[i].n_parts, e));
         TRY(parse_dir(it.val, 2942505, &out->keys[i].dir, e));
         out->n = ++i;
     }
