@@ -20,17 +20,12 @@ struct parser {
 /* So many children are looked through one by one. A client may name a million, and a document hold as many. */
 enum { FEW_CHILDREN = 16 };
 
-static bool is_named(const struct project__node *c, struct slice name)
-{
-    return c->name.len == name.len && memcmp(c->name.p, name.p, name.len) == 0;
-}
-
 /* The slot of that name: its own, or the free one where it belongs. */
 static int32_t *slot_of(const struct project__node *n, struct slice name)
 {
     size_t mask = 2 * (size_t)n->cap - 1, at = hash_bytes(name) & mask;
 
-    while (n->slots[at] && !is_named(n->children[n->slots[at] - 1], name))
+    while (n->slots[at] && !slice_eq(n->children[n->slots[at] - 1]->name, name))
         at = (at + 1) & mask;
     return &n->slots[at];
 }
@@ -40,7 +35,7 @@ int project__find(const struct project__node *n, struct slice name)
     if (n->slots)
         return *slot_of(n, name) - 1;
     for (int i = 0; i < n->n; i++) {
-        if (is_named(n->children[i], name))
+        if (slice_eq(n->children[i]->name, name))
             return i;
     }
     return -1;
