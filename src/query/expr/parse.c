@@ -52,12 +52,11 @@ RC expr__fold(struct expr_parser *ps, struct expr **xp, struct err *e)
     struct expr_env env = { .q = &q,
                             .root = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT),
                             .current = bval_of_doc(BDOC_EMPTY, BT_DOCUMENT) };
-    struct err mine = { 0 };
-    if (x->eval(x, &env, &v, &mine).failed) {
-        if (ps->dead)
-            return RC_OK;
-        FAIL(e, mine.code, "%s", mine.msg);
-    }
+    struct err ignored = { 0 };
+    rc_t rc = x->eval(x, &env, &v, ps->dead ? &ignored : e);
+    err_reset(&ignored);
+    if (rc.failed)
+        return ps->dead ? RC_OK : rc;
     *xp = expr__new_const(ps->q->arena, v);
     return RC_OK;
 }
