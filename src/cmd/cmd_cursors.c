@@ -40,7 +40,6 @@ static RC more(struct cmd_req *r, struct cursor *c, int64_t n, const char *ns, s
         FAIL(e, ERR_BAD_VALUE,
              "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
     c->q.now_ms = clock_real_ms();
-    c->q.interrupt = r->client ? &r->client->interrupt : NULL;
     bw_doc_begin(w, "cursor");
     bw_array_begin(w, "nextBatch");
     TRY(cursor_fill(c, w, n, CURSOR_BATCH_BYTES, e));

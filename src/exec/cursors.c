@@ -145,7 +145,7 @@ RC cursors_checkout(struct cursors *r, int64_t id, atomic_int *interrupt, struct
                      (long long)id);
     } else {
         c->busy = true;
-        c->interrupt = interrupt;
+        c->q.interrupt = c->interrupt = interrupt;
         r->n_pinned++;
         *out = c;
     }

@@ -57,13 +57,13 @@ RC cursor_fill(struct cursor *c, struct bw *w, int64_t n, size_t limit_bytes, st
 
 /* cursors_add(): takes c on success and gives it an id; ERR_EXCEEDED_MEMORY_LIMIT past the limit. */
 RC cursors_add(struct cursors *r, struct cursor *c, struct err *e);
-/* cursors_checkout(): ERR_CURSOR_NOT_FOUND, ERR_CURSOR_IN_USE. Give it back with cursors_checkin(), or end it with cursors_finish(). Killed
- * meanwhile, *interrupt (which may be NULL) says ERR_CURSOR_KILLED, unless it says something already. */
+/* cursors_checkout(): ERR_CURSOR_NOT_FOUND, ERR_CURSOR_IN_USE. Give it back with cursors_checkin(), or end it with cursors_finish(). *interrupt (which
+ * may be NULL) ends the cursor's query; when the cursor is killed meanwhile it says ERR_CURSOR_KILLED, unless it says something already. */
 RC cursors_checkout(struct cursors *r, int64_t id, atomic_int *interrupt, struct cursor **out,
                     struct err *e);
 void cursors_checkin(struct cursors *r, struct cursor *c);
 void cursors_finish(struct cursors *r, struct cursor *c);
-/* cursors_kill(): false when there is none. allowed() may refuse (another user's); a busy one is killed when it is given back. */
+/* cursors_kill(): of the namespace, and of the user unless that is NULL; one that is checked out is interrupted, and closed when it is given back. */
 enum cursor_kill { CURSOR_KILLED, CURSOR_NOT_FOUND, CURSOR_REFUSED };
 enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, const char *user);
 /* cursors_kill_session(): those of the session, which is its user's: the same id of another user is another session. */
