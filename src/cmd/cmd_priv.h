@@ -159,8 +159,8 @@ RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e);
 /* sessions_each(): fn is called for each, under the lock: it does not call back. */
 typedef void (*sessions_fn)(void *arg, const uint8_t lsid[16], const char *user, uint64_t idle_us);
 void sessions_each(struct sessions *s, sessions_fn fn, void *arg);
-/* sessions_end(): the client's own session of that id, and its cursors; false when it has none. */
-bool sessions_end(struct cmd_req *r, const uint8_t lsid[16]);
+/* sessions_end(): the client's own session of that id, if it has one, and its cursors. */
+void sessions_end(struct cmd_req *r, const uint8_t lsid[16]);
 /* sessions_reap(): forget idle ones; fn is called for each. */
 void sessions_reap(struct sessions *s, uint64_t now_us,
                    void (*fn)(void *arg, const uint8_t lsid[16], const char *user), void *arg);

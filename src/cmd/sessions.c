@@ -88,7 +88,7 @@ RC sessions_touch(struct cmd_req *r, const uint8_t lsid[16], struct err *e)
     return rc;
 }
 
-bool sessions_end(struct cmd_req *r, const uint8_t lsid[16])
+void sessions_end(struct cmd_req *r, const uint8_t lsid[16])
 {
     struct sessions *s = r->node->sessions;
     const char *user = cmd_user(r, r->arena);
@@ -97,9 +97,7 @@ bool sessions_end(struct cmd_req *r, const uint8_t lsid[16])
     mutex_lock(&s->lock);
     struct session *x = map_del(s->by_id, key_of(r->arena, lsid, user));
     mutex_unlock(&s->lock);
-    bool found = x != NULL;
     session_free(x);
-    return found;
 }
 
 void sessions_reap(struct sessions *s, uint64_t now_us,
