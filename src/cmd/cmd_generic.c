@@ -124,7 +124,7 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
 }
 
 struct write_concern {
-    struct bval w, j, fsync, provenance, wtimeout; /* MongoDB takes any wtimeout */
+    struct bval w, j, fsync, provenance, wtimeout;
 };
 
 static RC check_tags(struct bdoc tags, struct err *e)

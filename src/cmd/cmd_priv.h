@@ -35,7 +35,8 @@ RC cmd__validate_auth(struct cmd_req *r, struct err *e);
 RC cmd_check_privileges(struct cmd_req *r, struct err *e);
 /* cmd_view_privileges(): whoever may read the view that the command names may read what it is made of. */
 RC cmd_view_privileges(struct cmd_req *r, struct bval view_on, struct bval stages, struct err *e);
-/* cmd_cursor_keep(): what cmd_cursor_privileges() asks for again at each getMore: the cursor's user, and what its command needed. */
+/* cmd_cursor_keep(): whose cursor it is and which command made it. cmd_cursor_privileges(): getMore is asked by the same user, who may still run that
+ * command. */
 void cmd_cursor_keep(struct cmd_req *r, struct cursor *c);
 RC cmd_cursor_privileges(struct cmd_req *r, const struct cursor *c, struct err *e);
 

@@ -222,6 +222,7 @@ RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e)
 
 void cmd_cursor_keep(struct cmd_req *r, struct cursor *c)
 {
+    c->user = cmd_user(r, c->arena);
     if (r->node->auth_enabled && r->n_seqs == 0)
         c->origin =
             (struct bdoc){ .p = arena_dup(c->arena, r->body.p, r->body.len), .len = r->body.len };

@@ -105,7 +105,7 @@ static void kill_user(struct cmd_req *r, const char *user)
     cursors_kill_user(r->node->cursors, user);
 }
 
-/* killAllSessions(): of the named users, or of everybody when none is named. Without users in the sessions themselves, a cursor's maker decides. */
+/* killAllSessions(): what runs in sessions of the named users, or of everybody when none is named, and the cursors of those sessions. */
 RC cmd__killAllSessions(struct cmd_req *r, struct bw *w, struct err *e)
 {
     struct bval list = cmd_first(r);

@@ -287,7 +287,6 @@ RC cmd_cursor_reply(struct cmd_req *r, struct bw *w, struct cursor *c, const str
     }
     c->has_lsid = r->g.has_lsid;
     memcpy(c->lsid, r->g.lsid, sizeof(c->lsid));
-    c->user = cmd_user(r, c->arena);
     cmd_cursor_keep(r, c);
     const char *ns = arena_strdup(r->arena, c->ns);
     if (cursors_add(r->node->cursors, c, e).failed) {
