@@ -46,17 +46,6 @@ static struct bdoc capped_options(struct arena *a, struct catalog_coll *from, in
     return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
 }
 
-static void fill_ns(struct cmd_req *r, struct slice coll, struct cmd_ns *out)
-{
-    *out = (struct cmd_ns){ .db = r->db, .coll = coll };
-    out->ns = arena_printf(r->arena, "%.*s.%.*s", (int)r->db.len, r->db.p, (int)coll.len, coll.p);
-}
-
-static bool bad_name(struct slice coll)
-{
-    return coll.len == 0 || coll.p[0] == '.' || memchr(coll.p, 0, coll.len);
-}
-
 static RC trim(struct cmd_req *r, struct catalog_coll *x, struct err *e)
 {
     bool more = true;
@@ -90,23 +79,18 @@ RC cmd__convertToCapped(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
     struct capped_args a = { 0 };
-    struct bval name = cmd_first(r);
     struct cmd_ns ns;
     int64_t size;
     int n_before;
 
     (void)w;
-    if (name.type != BT_STRING)
-        FAIL(e, ERR_INVALID_NAMESPACE, "collection name has invalid type %s",
-             btype_name(name.type));
-    struct slice coll = bval_str(name);
-    if (bad_name(coll) || r->db.len + coll.len + NS_ROOM > CATALOG_NS_MAX)
+    TRY(cmd_ns_any(r, &ns, e));
+    if (ns.db.len + ns.coll.len + NS_ROOM > CATALOG_NS_MAX)
         FAIL(e, ERR_INVALID_NAMESPACE, "Invalid namespace specified");
     TRY(cmd_args(r, capped_table, ARRAY_LEN(capped_table), &a, e));
-    fill_ns(r, coll, &ns);
-    if (slice_has_prefix(coll, SLICE_LIT("system.buckets.")))
+    if (slice_has_prefix(ns.coll, SLICE_LIT("system.buckets.")))
         FAIL(e, ERR_ILLEGAL_OPERATION, "Cannot convert a time-series collection's buckets");
-    if (slice_eq_str(coll, "system.views"))
+    if (slice_eq_str(ns.coll, "system.views"))
         FAIL(e, ERR_BAD_VALUE, "Cannot convert the views of a database");
     TRY(size_of(a.size, &size, e));
     x = cmd_coll(r, &ns);
@@ -140,9 +124,9 @@ static RC name_arg(struct cmd_req *r, const char *field, struct bval v, struct c
     if (v.type != BT_STRING)
         return cmd_wrong_type(r->def->name, field, v, "string", e);
     struct slice s = bval_str(v);
-    if (bad_name(s) || memchr(s.p, '$', s.len))
+    if (cmd_is_no_name(s) || memchr(s.p, '$', s.len))
         FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name");
-    fill_ns(r, s, out);
+    *out = cmd_ns_join(r, r->db, s);
     return RC_OK;
 }
 

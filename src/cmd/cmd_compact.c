@@ -14,21 +14,6 @@ static const struct arg compact_table[] = {
     ARG(struct compact_args, free_mb, "freeSpaceTargetMB", ARG_I64, ARG_POSITIVE),
 };
 
-/* A name that no collection can have is one that is not found. */
-static RC any_name(struct cmd_req *r, struct cmd_ns *out, struct err *e)
-{
-    struct bval v = cmd_first(r);
-
-    if (v.type != BT_STRING)
-        FAIL(e, ERR_INVALID_NAMESPACE, "collection name has invalid type %s", btype_name(v.type));
-    struct slice s = bval_str(v);
-    if (s.len == 0 || s.p[0] == '.' || memchr(s.p, 0, s.len))
-        FAIL(e, ERR_INVALID_NAMESPACE, "Invalid namespace specified");
-    *out = (struct cmd_ns){ .db = r->db, .coll = s };
-    out->ns = arena_printf(r->arena, "%.*s.%.*s", (int)r->db.len, r->db.p, (int)s.len, s.p);
-    return RC_OK;
-}
-
 RC cmd__compact(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
@@ -36,7 +21,7 @@ RC cmd__compact(struct cmd_req *r, struct bw *w, struct err *e)
     struct cmd_ns ns;
     int64_t freed = 0;
 
-    TRY(any_name(r, &ns, e));
+    TRY(cmd_ns_any(r, &ns, e));
     TRY(cmd_args(r, compact_table, ARRAY_LEN(compact_table), &a, e));
     x = cmd_coll(r, &ns);
     if (!x)
@@ -105,7 +90,7 @@ static RC check_names(struct cmd_req *r, const struct metadata_args *a, struct s
     if (a->coll.type != BT_STRING)
         return cmd_wrong_type(r->def->name, "collection", a->coll, "string", e);
     *coll = bval_str(a->coll);
-    if (coll->len == 0 || coll->p[0] == '.' || memchr(coll->p, 0, coll->len))
+    if (cmd_is_no_name(*coll))
         FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name");
     return RC_OK;
 }

@@ -111,6 +111,11 @@ struct cmd_ns {
 };
 /* cmd_ns(): the collection that the first value names. ERR_INVALID_NAMESPACE. */
 RC cmd_ns(struct cmd_req *r, struct cmd_ns *out, struct err *e);
+/* cmd_ns_any(): the same, where a name that no collection can have (a leading dollar, too long) is only one that is not found. */
+RC cmd_ns_any(struct cmd_req *r, struct cmd_ns *out, struct err *e);
+/* cmd_is_no_name(): empty, with a leading dot, or with a NUL */
+bool cmd_is_no_name(struct slice coll);
+struct cmd_ns cmd_ns_join(struct cmd_req *r, struct slice db, struct slice coll); /* unchecked */
 RC cmd_ns_of(struct cmd_req *r, struct bval name, struct cmd_ns *out, struct err *e);
 /* "db.coll" in one string */
 RC cmd_ns_full(struct cmd_req *r, struct bval full, struct cmd_ns *out, struct err *e);

@@ -9,12 +9,37 @@ struct bval cmd_first(const struct cmd_req *r)
     return biter_next(&it) ? it.val : BVAL_MISSING;
 }
 
+struct cmd_ns cmd_ns_join(struct cmd_req *r, struct slice db, struct slice coll)
+{
+    return (struct cmd_ns){ .db = db,
+                            .coll = coll,
+                            .ns = arena_printf(r->arena, "%.*s.%.*s", (int)db.len, db.p,
+                                               (int)coll.len, coll.p) };
+}
+
 static RC fill_ns(struct cmd_req *r, struct slice db, struct slice coll, struct cmd_ns *out,
                   struct err *e)
 {
     TRY(catalog_ns_check(db, coll, e));
-    *out = (struct cmd_ns){ .db = db, .coll = coll };
-    out->ns = arena_printf(r->arena, "%.*s.%.*s", (int)db.len, db.p, (int)coll.len, coll.p);
+    *out = cmd_ns_join(r, db, coll);
+    return RC_OK;
+}
+
+bool cmd_is_no_name(struct slice coll)
+{
+    return coll.len == 0 || coll.p[0] == '.' || memchr(coll.p, 0, coll.len);
+}
+
+RC cmd_ns_any(struct cmd_req *r, struct cmd_ns *out, struct err *e)
+{
+    struct bval name = cmd_first(r);
+
+    if (name.type != BT_STRING)
+        FAIL(e, ERR_INVALID_NAMESPACE, "collection name has invalid type %s",
+             btype_name(name.type));
+    if (cmd_is_no_name(bval_str(name)))
+        FAIL(e, ERR_INVALID_NAMESPACE, "Invalid namespace specified");
+    *out = cmd_ns_join(r, r->db, bval_str(name));
     return RC_OK;
 }
 
