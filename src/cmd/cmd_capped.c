@@ -104,20 +104,6 @@ RC cmd__convertToCapped(struct cmd_req *r, struct bw *w, struct err *e)
 
 /* ---- cloneCollectionAsCapped ---- */
 
-RC cmd__clone_capped_auth(struct cmd_req *r, struct err *e)
-{
-    struct identity_session *s = r->client->identity;
-    struct bval from = cmd_first(r), to = bdoc_get(r->body, "toCollection");
-    struct slice f = from.type == BT_STRING ? bval_str(from) : SLICE_EMPTY,
-                 t = to.type == BT_STRING ? bval_str(to) : SLICE_EMPTY;
-
-    TRY(identity_require(s, RES_COLL(r->db, f), ACT_FIND, "cloneCollectionAsCapped", e));
-    TRY(identity_require(s, RES_COLL(r->db, t), ACT_INSERT, "cloneCollectionAsCapped", e));
-    TRY(identity_require(s, RES_COLL(r->db, t), ACT_CREATE_INDEX, "cloneCollectionAsCapped", e));
-    return identity_require(s, RES_COLL(r->db, t), ACT_CONVERT_TO_CAPPED, "cloneCollectionAsCapped",
-                            e);
-}
-
 static RC name_arg(struct cmd_req *r, const char *field, struct bval v, struct cmd_ns *out,
                    struct err *e)
 {

@@ -59,16 +59,6 @@ static const struct arg metadata_table[] = {
     ARG(struct metadata_args, coll, "collection", ARG_ANY, 0),
 };
 
-RC cmd__validate_metadata_auth(struct cmd_req *r, struct err *e)
-{
-    struct bval db = bdoc_get(r->body, "db"), coll = bdoc_get(r->body, "collection");
-    struct slice d = db.type == BT_STRING ? bval_str(db) : SLICE_EMPTY,
-                 c = coll.type == BT_STRING ? bval_str(coll) : SLICE_EMPTY;
-
-    return identity_require(r->client->identity, RES_COLL(d, c), ACT_VALIDATE, "validateDBMetadata",
-                            e);
-}
-
 static RC check_names(struct cmd_req *r, const struct metadata_args *a, struct slice *db,
                       struct slice *coll, struct err *e)
 {

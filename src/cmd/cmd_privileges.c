@@ -4,9 +4,14 @@
  */
 #include "cmd_priv.h"
 
+static struct slice name_of(struct bval v)
+{
+    return v.type == BT_STRING ? bval_str(v) : SLICE_EMPTY;
+}
+
 static struct identity_res named(const struct cmd_req *r, struct bval coll)
 {
-    return RES_COLL(r->db, coll.type == BT_STRING ? bval_str(coll) : SLICE_EMPTY);
+    return RES_COLL(r->db, name_of(coll));
 }
 
 static bool set(struct bdoc d, const char *name)
@@ -216,6 +221,25 @@ RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e)
     if (set(r->body, "upsert"))
         TRY(need(r, res, ACT_INSERT, e));
     return need_bypass(r, res, e);
+}
+
+/* ---- Others ---- */
+
+RC cmd__clone_capped_auth(struct cmd_req *r, struct err *e)
+{
+    struct identity_res to = named(r, bdoc_get(r->body, "toCollection"));
+
+    TRY(need(r, named(r, cmd_first(r)), ACT_FIND, e));
+    TRY(need(r, to, ACT_INSERT, e));
+    TRY(need(r, to, ACT_CREATE_INDEX, e));
+    return need(r, to, ACT_CONVERT_TO_CAPPED, e);
+}
+
+RC cmd__validate_metadata_auth(struct cmd_req *r, struct err *e)
+{
+    struct bval db = bdoc_get(r->body, "db"), coll = bdoc_get(r->body, "collection");
+
+    return need(r, RES_COLL(name_of(db), name_of(coll)), ACT_VALIDATE, e);
 }
 
 /* ---- Cursors ---- */
