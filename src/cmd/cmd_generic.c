@@ -155,13 +155,9 @@ static RC parse_w(struct cmd_req *r, struct bval w, struct err *e)
         r->w0 = n == 0;
         return RC_OK;
     }
-    if (w.type == BT_STRING) {
-        if (!slice_eq_str(bval_str(w), "majority"))
-            FAIL(e, ERR_BAD_VALUE,
-                 "cannot use non-majority 'w' mode when a host is not a member of a replica set");
+    if (w.type == BT_STRING && slice_eq_str(bval_str(w), "majority"))
         return RC_OK;
-    }
-    if (w.type == BT_NULL) /* an empty mode */
+    if (w.type == BT_STRING || w.type == BT_NULL) /* null: an empty mode */
         FAIL(e, ERR_BAD_VALUE,
              "cannot use non-majority 'w' mode when a host is not a member of a replica set");
     if (w.type == BT_DOCUMENT)
