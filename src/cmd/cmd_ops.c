@@ -199,13 +199,50 @@ RC cmd_ops_write(struct cmd_req *r, bool all_users, struct bw *w, struct err *e)
     return RC_OK;
 }
 
+/* Every other field of the command is of a filter on what it shows. */
+static RC parse_filter(struct cmd_req *r, struct qctx *q, struct match **out, struct err *e)
+{
+    static const char *const own[] = { "$ownOps", "$all", "$truncateOps" };
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct biter it;
+    struct bw w;
+
+    bw_init(&w, &b);
+    biter_init(&it, r->body);
+    for (bool first = true; biter_next(&it); first = false) {
+        bool mine = first || cmd_is_generic(it.name);
+        for (size_t i = 0; i < ARRAY_LEN(own); i++)
+            mine |= slice_eq_str(it.name, own[i]);
+        if (!mine)
+            bw_val_slice(&w, it.name, it.val);
+    }
+    return match_parse(q, bw_done_arena(&w, r->arena), 0, out, e);
+}
+
 /* The command is older than the stage: it shows everybody's, or with $ownOps one's own. */
 RC cmd__currentOp(struct cmd_req *r, struct bw *w, struct err *e)
 {
+    AUTO(buf_fini) struct buf all = BUF_INIT;
     struct bval own = bdoc_get(r->body, "$ownOps");
+    struct match *m;
+    struct biter it;
+    struct qctx q;
+    struct bw ops;
 
+    cmd_qctx(r, r->arena, r->scratch, &q);
+    TRY(parse_filter(r, &q, &m, e));
+    bw_init(&ops, &all);
+    bw_array_begin(&ops, "all");
+    TRY(cmd_ops_write(r, bval_is_missing(own) || !bval_truthy(own), &ops, e));
+    bw_array_end(&ops);
+    biter_init(&it, bval_doc(bdoc_get(bw_finish(&ops), "all")));
     bw_array_begin(w, "inprog");
-    TRY(cmd_ops_write(r, bval_is_missing(own) || !bval_truthy(own), w, e));
+    while (biter_next(&it)) {
+        bool ok;
+        TRY(match_eval(m, &q, bval_doc(it.val), NULL, &ok, e));
+        if (ok)
+            bw_val(w, NULL, it.val);
+    }
     bw_array_end(w);
     return RC_OK;
 }

@@ -72,6 +72,11 @@ static void test_current_op(void **state)
     CHECK_I64(r, "cursor.firstBatch.0.command.aggregate", 1);
     CHECK_CODE(aggregate(f, "t", "1", "[{\"$currentOp\": {}}]"), ERR_INVALID_NAMESPACE);
     CHECK_CODE(aggregate(f, "admin", "1", "[{\"$currentOp\": {\"x\": 1}}]"), ERR_IDL_UNKNOWN_FIELD);
+    r = run_json(f, "admin", "{\"currentOp\": 1, \"command.currentOp\": 1, \"$ownOps\": true}");
+    CHECK_I64(r, "inprog.0.connectionId", 1);
+    r = run_json(f, "admin", "{\"currentOp\": 1, \"op\": \"insert\"}");
+    assert_true(bdoc_is_empty(bval_doc(at(r, "inprog"))));
+    CHECK_CODE(run_json(f, "admin", "{\"currentOp\": 1, \"op\": {\"$x\": 1}}"), ERR_BAD_VALUE);
 }
 
 static void test_sessions(void **state)
