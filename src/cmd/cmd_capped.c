@@ -42,8 +42,7 @@ static struct bdoc capped_options(struct arena *a, struct catalog_coll *from, in
         if (!slice_eq_str(it.name, "capped") && !slice_eq_str(it.name, "size") &&
             !slice_eq_str(it.name, "max"))
             bw_val_slice(&w, it.name, it.val);
-    struct bdoc d = bw_finish(&w);
-    return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
+    return bw_done_arena(&w, a);
 }
 
 static RC trim(struct cmd_req *r, struct catalog_coll *x, struct err *e)

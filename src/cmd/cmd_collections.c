@@ -245,8 +245,7 @@ static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, in
             bw_array_end(&w);
         }
     }
-    struct bdoc d = bw_finish(&w);
-    return (struct bdoc){ .p = arena_dup(r->arena, d.p, d.len), .len = d.len };
+    return bw_done_arena(&w, r->arena);
 }
 
 RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)

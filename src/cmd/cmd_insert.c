@@ -67,8 +67,7 @@ RC cmd_prepare_insert(struct arena *a, struct bdoc doc, struct bdoc *out, struct
         else
             bw_val_slice(&w, it.name, it.val);
     }
-    struct bdoc d = bw_finish(&w);
-    *out = (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
+    *out = bw_done_arena(&w, a);
     if (out->len > DOC_BYTES_MAX)
         FAIL(e, ERR_BSON_OBJECT_TOO_LARGE,
              "object to insert too large. size in bytes: %u, max size: %d", out->len,

@@ -308,13 +308,6 @@ static RC key_value(const struct merge *m, struct bdoc doc, struct slice path, s
     return RC_OK;
 }
 
-static struct bdoc keep(struct arena *a, struct bw *w)
-{
-    struct bdoc d = bw_finish(w);
-
-    return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
-}
-
 static struct bdoc without_id(struct arena *a, struct bdoc doc)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
@@ -326,7 +319,7 @@ static struct bdoc without_id(struct arena *a, struct bdoc doc)
     while (biter_next(&it))
         if (!slice_eq_str(it.name, "_id"))
             bw_val_slice(&w, it.name, it.val);
-    return keep(a, &w);
+    return bw_done_arena(&w, a);
 }
 
 static RC prepare(const struct merge *m, struct step *x, struct bdoc doc, struct err *e)
@@ -347,7 +340,7 @@ static RC prepare(const struct merge *m, struct step *x, struct bdoc doc, struct
         bw_val(&w, "$eq", v);
         bw_doc_end(&w);
     }
-    x->filter = keep(x->r->arena, &w);
+    x->filter = bw_done_arena(&w, x->r->arena);
     return RC_OK;
 }
 
@@ -384,7 +377,7 @@ static RC variables(const struct merge *m, const struct qctx *q, struct step *x,
         if (!bval_is_missing(v))
             bw_val_slice(&w, m->vars[i].name, v);
     }
-    *out = bval_of_doc(keep(x->r->arena, &w), BT_DOCUMENT);
+    *out = bval_of_doc(bw_done_arena(&w, x->r->arena), BT_DOCUMENT);
     return RC_OK;
 }
 
@@ -395,7 +388,7 @@ static struct bval modifier(struct arena *a, const char *name, struct bdoc doc)
 
     bw_init(&w, &b);
     bw_doc(&w, name, doc);
-    return bval_of_doc(keep(a, &w), BT_DOCUMENT);
+    return bval_of_doc(bw_done_arena(&w, a), BT_DOCUMENT);
 }
 
 static RC merge_one(const struct merge *m, const struct qctx *q, struct step *x, struct err *e)

@@ -123,8 +123,7 @@ static struct bdoc temporary_options(struct arena *a, struct catalog_coll *targe
     bw_init(&w, &b);
     bw_fields(&w, options_of(a, target));
     bw_bool(&w, "temp", true);
-    struct bdoc d = bw_finish(&w);
-    return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
+    return bw_done_arena(&w, a);
 }
 
 static RC write_all(struct cmd_stages *s, struct qctx *q, const struct cmd_ns *ns,

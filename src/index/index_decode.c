@@ -202,8 +202,7 @@ static RC take_document(struct reader *r, bool is_array, int depth, struct bdoc 
         TRY(take_value(r, depth + 1, &v, e));
         bw_val(&w, is_array ? index : (const char *)name.p, v);
     }
-    struct bdoc d = bw_finish(&w);
-    *out = (struct bdoc){ .p = arena_dup(r->a, d.p, d.len), .len = d.len };
+    *out = bw_done_arena(&w, r->a);
     return RC_OK;
 }
 

@@ -347,8 +347,7 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
         else
             bw_val_slice(&w, it.name, it.val);
     }
-    struct bdoc d = bw_finish(&w);
-    *out = (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
+    *out = bw_done_arena(&w, a);
     return RC_OK;
 }
 
