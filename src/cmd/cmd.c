@@ -100,6 +100,30 @@ static RC check_state(struct cmd_req *r, struct err *e)
     return r->client ? cmd_client_check(r->client, e) : RC_OK;
 }
 
+static bool has_writing_stage(struct bval stages)
+{
+    struct biter it, stage;
+
+    if (stages.type != BT_ARRAY)
+        return false;
+    biter_init(&it, bval_doc(stages));
+    while (biter_next(&it)) {
+        if (it.val.type != BT_DOCUMENT)
+            continue;
+        biter_init(&stage, bval_doc(it.val));
+        if (biter_next(&stage) &&
+            (slice_eq_str(stage.name, "$out") || slice_eq_str(stage.name, "$merge")))
+            return true;
+    }
+    return false;
+}
+
+bool cmd_writes(const struct cmd_def *d, struct bdoc body)
+{
+    return (d->flags & CMD_WRITES) ||
+           ((d->flags & CMD_STAGES_WRITE) && has_writing_stage(bdoc_get(body, "pipeline")));
+}
+
 static RC check_authenticated(struct cmd_req *r, struct err *e)
 {
     if (!r->node->auth_enabled || (r->def->flags & CMD_NO_AUTH))

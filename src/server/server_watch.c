@@ -22,8 +22,8 @@ static bool is_lost(void *arg, const struct cmd_client *c, const struct cmd_op *
     const struct looking *l = arg;
 
     (void)c;
-    return !(op->def->flags & CMD_WRITES) && !op->nobody_waits &&
-           op->since_us + WATCH_EVERY_US <= l->now_us && net_is_lost(l->net, l->ref);
+    return op->since_us + WATCH_EVERY_US <= l->now_us && !op->nobody_waits &&
+           !cmd_writes(op->def, op->body) && net_is_lost(l->net, l->ref);
 }
 
 static void look(struct server *s)

@@ -133,14 +133,20 @@ def test_a_client_that_leaves(open_node, client, name):
     wait_until(lambda: op_of(client, tag) is None, "it ends with its client", seconds=20, interval=0.1)
 
 
-def test_a_write_goes_on_without_its_client(open_node, client):
+@pytest.mark.parametrize("command,into", [
+    ({"update": "w", "updates": [{"q": {}, "u": [{"$set": {"seen": BURN}}], "multi": True}]}, "w"),
+    ({"aggregate": "w", "pipeline": [{"$set": {"seen": BURN}}, {"$out": "w_out"}], "cursor": {}}, "w_out"),
+    ({"aggregate": "w", "pipeline": [{"$set": {"seen": BURN}}, {"$merge": "w_merge"}], "cursor": {}}, "w_merge"),
+], ids=["update", "out", "merge"])
+def test_a_write_goes_on_without_its_client(open_node, client, command, into):
     tag = "tag" + uuid.uuid4().hex
+    client.t.drop_collection("w")
     client.t.w.insert_many([{"_id": i} for i in range(500)])
-    s = send(open_node, {"update": "w", "updates": [{"q": {}, "u": [{"$set": {"seen": BURN}}], "multi": True}], "comment": tag})
+    s = send(open_node, {**command, "comment": tag})
     wait_until(lambda: op_of(client, tag), "it runs")
     s.close()
     wait_until(lambda: op_of(client, tag) is None, "it is done", seconds=60, interval=0.1)
-    assert client.t.w.count_documents({"seen": True}) == 500
+    assert client.t[into].count_documents({"seen": True}) == 500
 
 
 def test_half_a_minute_of_lost_clients_leaves_room_for_others(open_node, client):

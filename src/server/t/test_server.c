@@ -67,6 +67,12 @@ static void run_hello(struct cmd_req *r, struct bw *w)
     r->client->exhaust_more = r->exhaust_allowed && r->client->exhaust_round < 3;
 }
 
+bool cmd_writes(const struct cmd_def *d, struct bdoc body)
+{
+    (void)body;
+    return d->flags & CMD_WRITES;
+}
+
 void cmd_run(struct cmd_req *r, struct buf *out)
 {
     struct err e = { 0 };

@@ -64,8 +64,9 @@ enum cmd_flags {
     CMD_NO_LOG = 1 << 5,       /* carries credentials: never printed, never compressed */
     CMD_READ_CONCERN = 1 << 6, /* takes readConcern other than local */
     CMD_WRITE_CONCERN = 1 << 7,
-    CMD_API_V1 = 1 << 8,    /* part of the Stable API, version 1 */
-    CMD_TEST_ONLY = 1 << 9, /* exists only when the node offers test commands */
+    CMD_API_V1 = 1 << 8,        /* part of the Stable API, version 1 */
+    CMD_TEST_ONLY = 1 << 9,     /* exists only when the node offers test commands */
+    CMD_STAGES_WRITE = 1 << 10, /* writes when its pipeline has $out or $merge */
 };
 
 /* What a request must be allowed to do, for the commands where one action on one resource says it. */
@@ -92,6 +93,8 @@ struct cmd_def {
 const struct cmd_def *cmd_find(struct slice name);
 int cmd_count(void);
 const struct cmd_def *cmd_at(int i);
+/* cmd_writes(): whether this request does. Then it waits for the journal, and goes on when its client leaves. */
+bool cmd_writes(const struct cmd_def *d, struct bdoc body);
 /* cmd_run(): always leaves a complete reply document in out; never fails. */
 void cmd_run(struct cmd_req *r, struct buf *out);
 
