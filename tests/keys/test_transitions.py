@@ -118,14 +118,25 @@ def test_the_key_is_lost_while_a_backup_is_restored(make_node, vault, tmp_path):
 
 
 def test_a_restore_that_was_cut_short_is_no_empty_cluster(make_node, vault, tmp_path):
-    _, backup = make_backup(make_node, vault, tmp_path)
-    shutil.rmtree(os.path.join(backup, "store"))
+    node, backup = make_backup(make_node, vault, tmp_path)
+    unreadable = os.path.join(backup, "store", "link")
+    os.symlink("nowhere", unreadable)  # the copy ends there
     other = make_node({**FAST_KEYS, "restore-from": backup}, vault=vault, start=False)
+    other.user, other.password = node.user, node.password
     other.start_fails()
+    assert os.listdir(other.data_dir) == ["store"]
+    os.unlink(unreadable)
     del other.settings["restore-from"]
-    other.settings["adopt"] = "true"
-    with_rest = os.listdir(other.data_dir)
-    assert not with_rest or other.start_fails()
+    for adopt in ("false", "true"):
+        other.settings["adopt"] = adopt
+        other.start_fails()
+    del other.settings["adopt"]
+    other.settings["restore-from"] = backup
+    other.start_fails()
+    assert "empty" in other.events("startFailed")[-1]["error"]
+    shutil.rmtree(os.path.join(other.data_dir, "store"))
+    other.start()
+    assert serves(other, 500)
 
 
 def test_a_store_that_is_gone_is_not_made_anew(make_node):
