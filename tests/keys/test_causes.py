@@ -234,7 +234,7 @@ def test_a_flapping_vault_does_not_flap_the_node(scripted, make_node):
     fill(node, N)
     for _ in range(8):
         scripted.script = ("raw", 503, b"busy", HTML)
-        time.sleep(0.4)
+        wait_until(lambda: node.admin("keyShow")["lastProbe"].get("class") == "unreachable", "a probe is unreachable")
         scripted.script = None
         wait_until(lambda: node.admin("keyShow")["lastProbe"].get("class") == "ok", "a probe is ok")
     assert node.state() == "Ready" and not node.events("keySealing")

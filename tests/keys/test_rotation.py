@@ -171,11 +171,11 @@ def test_a_pause_survives_a_restart(make_node):
     rotate(node)
     assert node.admin("rotationPause", paused=True)["ok"]
     node.kill()
+    node.settings["rotation-rate"] = "0"
     node.start()
     assert node.admin("rotationStatus")["state"] == "paused"
     time.sleep(1)
     assert (2, "live") in generations(node) and whole(node)
-    node.settings["rotation-rate"] = "0"
     node.restart()
     assert node.admin("rotationPause", paused=False)["ok"]
     wait_alone(node, 3)
