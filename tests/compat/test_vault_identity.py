@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from issuer import Issuer, b64u, certificate, pem, signed
-from processes import Vault, binary
+from processes import Vault
 from test_node_driver import run_node_tests
 
 SUBJECT = "system:serviceaccount:db:node"
@@ -28,22 +28,6 @@ def issuer(tmp_path):
     one.close()
 
 
-class Owner:
-    """What the vault's owner does with `coffer vault`."""
-
-    def __init__(self, vault):
-        self.vault = vault
-
-    def __call__(self, *args, check=True):
-        done = subprocess.run([binary("coffer"), "vault", *args, "--admin-socket=" + self.vault.path("state", "admin.sock"), "-o", "json"],
-                              capture_output=True, text=True, timeout=60, check=False, cwd=self.vault.dir)
-        assert not check or done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
-
-    def show(self, name, *more):
-        return self("identity", "show", name, *more)["principals"][0]
-
-
 @pytest.fixture
 def vault(programs, tmp_path, issuer):
     return programs.add(Vault(tmp_path / "vault", {"federation-ca-file": issuer.ca_file,
@@ -53,7 +37,12 @@ def vault(programs, tmp_path, issuer):
 
 @pytest.fixture
 def owner(vault):
-    return Owner(vault)
+    """What the vault's owner does with `coffer vault`."""
+    return vault.administer
+
+
+def show(owner, name):
+    return owner("identity", "show", name)["principals"][0]
 
 
 def token_endpoint(vault):
@@ -221,7 +210,7 @@ def test_what_an_assertion_of_a_certificate_must_say(vault, owner, tmp_path):
     import hmac
     text = b64u(json.dumps({"alg": "HS256", "x5t#S256": print_256}).encode()) + "." + made().split(".")[1]
     assert code(text + "." + b64u(hmac.digest(pem(cert), text.encode(), "sha256"))) == 700027
-    cred = owner.show("signer")["certificates"][0]
+    cred = show(owner, "signer")["certificates"][0]
     owner("credential", "remove", "signer", cred["id"])
     assert code(made()) == 700027
 
@@ -268,7 +257,7 @@ def test_an_issuer_that_is_silent_or_lies(vault, owner, issuer):
 
 def test_an_identity_made_again_is_another(vault, owner):
     facts = vault.facts()
-    before = owner.show("tool")
+    before = show(owner, "tool")
     with open(facts["identities"]["tool"]["secretFile"], encoding="ascii") as f:
         old = f.read()
 
@@ -287,7 +276,7 @@ def test_an_identity_made_again_is_another(vault, owner):
     again = owner("identity", "create", "tool")
     assert again["file"] == facts["identities"]["tool"]["secretFile"]
     assert os.stat(again["file"]).st_mode & 0o777 == 0o600
-    after = owner.show("tool")
+    after = show(owner, "tool")
     assert before["name"] == after["name"] and before["resourceId"] == after["resourceId"]
     assert before["objectId"] != after["objectId"] and before["clientId"] != after["clientId"]
     with open(again["file"], encoding="ascii") as f:
@@ -363,7 +352,7 @@ def test_access_by_the_command_line(vault, owner):
     assert (get(source="127.0.0.2"), get()) == (200, "ForbiddenByFirewall")
     shown = owner("access", "show", "main")
     assert shown["mode"] == "rbac" and shown["firewall"] == {"defaultAction": "Deny", "ipRules": ["127.0.0.2"]}
-    assert {"principal": "tool", "objectId": owner.show("tool")["objectId"], "role": "Key Vault Reader", "key": "data"} in shown["roleAssignments"]
+    assert {"principal": "tool", "objectId": show(owner, "tool")["objectId"], "role": "Key Vault Reader", "key": "data"} in shown["roleAssignments"]
     owner("firewall", "default", "allow", "--vault=main")
     owner("firewall", "remove", "127.0.0.2", "--vault=main")
     assert get() == 200

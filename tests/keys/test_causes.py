@@ -2,10 +2,8 @@
 
 And everything that looks like one and is none: the node serves on.
 """
-import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 
@@ -14,7 +12,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 import keyservices  # noqa: E402
-from processes import FAST_KEYS, Vault, binary, wait_until  # noqa: E402
+from processes import FAST_KEYS, Vault, wait_until  # noqa: E402
 from test_sealing import INACCESSIBLE, fill, sealed_error, serves  # noqa: E402
 
 N = 50
@@ -30,12 +28,6 @@ class Owner:
         answer = self.vault.call("PATCH", f"/keys/{self.vault.key}/", body)
         assert answer.status_code == 200, answer.text
 
-    def coffer(self, *args):
-        done = subprocess.run([binary("coffer"), "vault", *args, "--admin-socket=" + self.vault.path("state", "admin.sock"), "-o", "json"],
-                              capture_output=True, text=True, timeout=60, check=False, cwd=self.vault.dir)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
     def request(self, method, path, *statuses):
         answer = self.vault.call(method, path)
         assert answer.status_code in statuses, answer.text
@@ -46,7 +38,7 @@ def now():
 
 
 def role(owner, verb):
-    owner.coffer("role", verb, "crypto-service-encryption-user", "--vault=main", "--principal=node")
+    owner.vault.administer("role", verb, "crypto-service-encryption-user", "--vault=main", "--principal=node")
 
 
 # cause -> (take, give back, what the node says of it)
@@ -101,9 +93,9 @@ def test_an_identity_made_again_is_another_one(programs, make_node, tmp_path):
     shutil.copy(vault.node_settings()["token-secret-file"], own_copy)
     node = make_node({**FAST_KEYS, "token-secret-file": own_copy}, vault=vault)
     fill(node, N)
-    owner.coffer("identity", "delete", "node")
+    vault.administer("identity", "delete", "node")
     node.wait_event("keySealed")
-    made = owner.coffer("identity", "create", "node")
+    made = vault.administer("identity", "create", "node")
     node.wait_state("Inaccessible")
     time.sleep(1)
     assert node.state() == "Inaccessible", "the name alone gives nothing back"
