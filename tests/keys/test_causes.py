@@ -2,18 +2,14 @@
 
 And everything that looks like one and is none: the node serves on.
 """
-import os
 import shutil
-import sys
 import time
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
-
-import keyservices  # noqa: E402
-from processes import FAST_KEYS, Vault, wait_until  # noqa: E402
-from test_sealing import INACCESSIBLE, fill, sealed_error, serves  # noqa: E402
+import keyservices
+from processes import FAST_KEYS, Vault, wait_until
+from sealing import INACCESSIBLE, fill, sealed_error, serves
 
 N = 50
 

@@ -1,31 +1,16 @@
 """The key, the vault, the identity and the mode of a cluster are changed while it serves, and what may be is changed while it is sealed."""
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pymongo.errors
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+import keyservices
+from processes import FAST_KEYS, Vault, wait_until
+from sealing import INACCESSIBLE, fill, serves
 
-import keyservices  # noqa: E402
-from processes import FAST_KEYS, Vault, wait_until  # noqa: E402
-
-DENIED, CONFLICT, ILLEGAL, INACCESSIBLE, UNAUTHORIZED = 9900017, 9900024, 20, 9900021, 13
-
-
-def fill(node, n=300):
-    with node.client() as client:
-        client.t.c.insert_many([{"_id": i, "pad": "p" * 200} for i in range(n)])
-
-
-def serves(node, n=300):
-    try:
-        with node.client(serverSelectionTimeoutMS=500) as client:
-            return client.t.c.count_documents({}) == n
-    except pymongo.errors.PyMongoError:
-        return False
+DENIED, CONFLICT, ILLEGAL, UNAUTHORIZED = 9900017, 9900024, 20, 13
 
 
 def new_key(vault, name, size=2048, **body):

@@ -2,16 +2,12 @@
 
 The services are those of support/keyservices.py: strict, so that a request with one wrong byte fails the test.
 """
-import os
-import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
-
-import keyservices  # noqa: E402
-from processes import FAST_KEYS, wait_until  # noqa: E402
-from test_sealing import fill, serves  # noqa: E402
+import keyservices
+from processes import FAST_KEYS, wait_until
+from sealing import fill, serves
 
 
 @pytest.fixture

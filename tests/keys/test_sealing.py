@@ -11,34 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(__file__)), "sec
 
 from memory import memory_holds  # noqa: E402
 from processes import FAST_KEYS, wait_until  # noqa: E402
-
-INACCESSIBLE = 9900021
-
-
-def sealed_error(node):
-    """The answer of a sealed node to a ping, or None while it has no such answer."""
-    try:
-        with node.client(auth=False, serverSelectionTimeoutMS=500) as client:
-            client.admin.command("ping")
-    except pymongo.errors.OperationFailure as e:
-        return e
-    except pymongo.errors.PyMongoError:
-        pass  # between two images
-    return None
-
-
-def serves(node, n):
-    try:
-        with node.client(serverSelectionTimeoutMS=500) as client:
-            return client.t.c.count_documents({}) == n
-    except pymongo.errors.PyMongoError:
-        return False
-
-
-def fill(node, n=500, word="x"):
-    with node.client() as client:
-        client.t.c.insert_many([{"_id": i, "word": word + str(i), "pad": "p" * 200} for i in range(n)])
-
+from sealing import INACCESSIBLE, fill, sealed_error, serves  # noqa: E402
 
 def test_disabled_sealed_enabled_returned(cmk_node, vault):
     canary = "canary" + secrets.token_hex(8)

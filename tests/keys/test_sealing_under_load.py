@@ -3,7 +3,6 @@ nothing hangs. And sealing while the node is disturbed from outside: floods of i
 import os
 import random
 import socket
-import sys
 import threading
 import time
 
@@ -12,11 +11,9 @@ import pymongo
 import pymongo.errors
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
-
-from processes import FAST_KEYS, Node, wait_until  # noqa: E402
-from test_sealing import INACCESSIBLE, fill, serves  # noqa: E402
-from wire import op_msg  # noqa: E402
+from processes import FAST_KEYS, Node, wait_until
+from sealing import INACCESSIBLE, fill, serves
+from wire import op_msg
 
 SEED = int(os.environ.get("COFFER_SEED") or random.randrange(1 << 32))
 

@@ -3,14 +3,11 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(__file__))
-
-from processes import FAST_KEYS, wait_until  # noqa: E402
-from test_sealing import INACCESSIBLE, fill, sealed_error, serves  # noqa: E402
-from wire import op_msg  # noqa: E402
+from processes import FAST_KEYS, wait_until
+from sealing import INACCESSIBLE, fill, sealed_error, serves
+from wire import op_msg
 
 
 class Unread:
