@@ -244,9 +244,8 @@ def test_the_same_material_in_another_vault_brings_a_sealed_cluster_back(restore
     authority = keyservices.Authority(tmp_path / "pki")
     first = keyservices.AzureVault(authority).start()
     second, stranger = keyservices.AzureVault(authority), keyservices.AzureVault(authority)
-    second.versions = dict(first.versions) if restored else {second.newest: first.versions[first.newest]}
-    second.newest = first.newest if restored else second.newest
-    second.entra = stranger.entra = first.entra  # one tenant
+    second.take_key_of(first, restored)
+    stranger.entra = first.entra
     second.start()
     stranger.start()
     try:

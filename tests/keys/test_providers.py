@@ -102,15 +102,27 @@ def test_the_same_for_each(make, authority, run_service, make_node):
     check_no_secrets(node, service)
 
 
-@pytest.mark.parametrize("source", ["client-secret", "workload", "client-certificate", "arc"])
-def test_azure_credentials(source, authority, run_service, make_node):
-    service = run_service(keyservices.AzureVault(authority))
+def talkative_node(make_node, service, source):
     node = make_node({**FAST_KEYS, "log-level": "debug", **service.node_settings(source)})
     fill(node, 10)
     wait_class(node, "ok")
-    service.entra.revoke_tokens()  # one new token is asked for, and nothing is lost
+    return node
+
+
+def wait_probes(node, service):
+    """A few more, after which all is well."""
+    asked = service.n_requests
+    wait_until(lambda: service.n_requests > asked + 6, "more probes")
     wait_class(node, "ok")
     assert node.state() == "Ready"
+
+
+@pytest.mark.parametrize("source", ["client-secret", "workload", "client-certificate", "arc"])
+def test_azure_credentials(source, authority, run_service, make_node):
+    service = run_service(keyservices.AzureVault(authority))
+    node = talkative_node(make_node, service, source)
+    service.entra.revoke_tokens()  # one new token is asked for, and nothing is lost
+    wait_probes(node, service)
     service.entra.revoke_tokens()
     service.entra.mode = "broken"
     wait_class(node, "unreachable")
@@ -127,18 +139,13 @@ def test_azure_credentials(source, authority, run_service, make_node):
 @pytest.mark.parametrize("source", ["token-file", "kubernetes", "jwt", "cert"])
 def test_vault_logins(source, authority, run_service, make_node):
     service = run_service(keyservices.Transit(authority))
-    node = make_node({**FAST_KEYS, "log-level": "debug", **service.node_settings(source)})
-    fill(node, 10)
-    wait_class(node, "ok")
+    node = talkative_node(make_node, service, source)
     if source == "token-file":  # what Vault's agent does
         service.secret_file("token", service.new_token())
         service.tokens.intersection_update(service.secrets[-1:])
     else:
         service.revoke_tokens()
-    asked = service.n_requests
-    wait_until(lambda: service.n_requests > asked + 6, "more probes")
-    wait_class(node, "ok")
-    assert node.state() == "Ready"
+    wait_probes(node, service)
     service.revoke_tokens()
     service.role_gone = True
     node.wait_state("Inaccessible")
@@ -165,11 +172,7 @@ def test_azure_through_a_proxy(authority, run_service, make_node):
 def test_a_second_vault_is_for_outages(restored, authority, run_service, make_node):
     first = run_service(keyservices.AzureVault(authority))
     second = keyservices.AzureVault(authority)
-    if restored:
-        second.versions, second.newest = dict(first.versions), first.newest
-    else:
-        second.versions = {second.newest: first.versions[first.newest]}
-    second.entra = first.entra  # one tenant
+    second.take_key_of(first, restored)
     run_service(second)
     settings = first.node_settings()
     settings["key-url"] += f", {second.url}/keys/{second.key}"

@@ -369,6 +369,14 @@ class AzureVault(KeyService):
         self.newest = secrets.token_hex(16)
         self.versions[self.newest] = material or rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
+    def take_key_of(self, other, restored):
+        """Another vault of the same tenant with the same material: restored from its backup, with its versions, or imported under one of its own."""
+        if restored:
+            self.versions, self.newest = dict(other.versions), other.newest
+        else:
+            self.versions = {self.newest: other.versions[other.newest]}
+        self.entra = other.entra
+
     def node_settings(self, source="client-secret"):
         self.secrets += [self.entra.client_secret, self.entra.federated]
         e = self.entra
