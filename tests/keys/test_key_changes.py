@@ -273,7 +273,7 @@ def test_the_same_material_in_another_vault_brings_a_sealed_cluster_back(restore
 
 def test_of_two_changes_at_once_one_is_refused(make_node, vault):
     node = make_node(FAST_KEYS, vault=vault, start=False)
-    node.env = {"COFFER_FAULTS": "keychange.intended=delay1500:0:1"}
+    node.env = {"COFFER_FAULTS": "keychange.intended=delay5000:0:1"}
     node.start()
     node.add_admin()
     fill(node)
