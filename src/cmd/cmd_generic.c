@@ -306,11 +306,7 @@ RC cmd_parse_generic(struct cmd_req *r, struct err *e)
             first = false;
             continue;
         }
-        if (slice_eq_str(it.name, "comment")) {
-            r->g.comment = it.val;
-            continue;
-        }
-        struct bval *at = slot(&g, it.name);
+        struct bval *at = slice_eq_str(it.name, "comment") ? &r->g.comment : slot(&g, it.name);
         if (!at)
             continue;
         if (!bval_is_missing(*at))

@@ -159,8 +159,25 @@ int64_t coll_txn_bytes(const struct coll_txn *w)
     return w->written;
 }
 
+/* A name with $ in an _id would read as an operator wherever the _id is asked for; those of a DBRef do not. */
+static RC check_id_names(struct bdoc id, struct err *e)
+{
+    struct biter it;
+
+    biter_init(&it, id);
+    while (biter_next(&it))
+        if (slice_has_prefix(it.name, SLICE_LIT("$")) && !slice_eq_str(it.name, "$ref") &&
+            !slice_eq_str(it.name, "$id") && !slice_eq_str(it.name, "$db"))
+            FAIL(e, ERR_DOLLAR_PREFIXED_FIELD_NAME,
+                 "_id fields may not contain '$'-prefixed fields: %.*s is not valid for storage.",
+                 (int)MIN(it.name.len, 100u), it.name.p);
+    return RC_OK;
+}
+
 static RC check_id(struct bval id, struct err *e)
 {
+    if (id.type == BT_DOCUMENT)
+        return check_id_names(bval_doc(id), e);
     if (id.type == BT_ARRAY || id.type == BT_REGEX || id.type == BT_UNDEFINED)
         FAIL(e, ERR_INVALID_ID_FIELD, "The '_id' value cannot be of type %s", btype_name(id.type));
     INVARIANT(id.type != BT_MISSING);
