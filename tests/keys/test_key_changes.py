@@ -155,7 +155,9 @@ def test_the_identity_is_changed_while_sealed(make_node, peopled_vault):
         kept = f.read()
     with open(secret, "w", encoding="ascii") as f:
         f.write("0" * len(kept))
-    node.restart()
+    node.stop()
+    node.env = {"COFFER_FAULTS": "keychange.way-changed=delay1000:0:1"}  # it is back before the change is answered
+    node.start()
     node.wait_state("Inaccessible")
     second = identity_of(vault, "second")
     assert not op(node, "keySet", **identity_of(vault, "reader"))["ok"], "an identity that cannot unwrap is no way back"

@@ -299,6 +299,14 @@ RC keyctl_check(struct keyctl *k, const struct keyconf *to, struct preflight *ou
     return RC_OK;
 }
 
+/* A place between two durable steps, for tests to fail or to end the process at. */
+static RC step(const char *name, struct err *e)
+{
+    int sys = fault_hit(name);
+
+    return sys ? file_err(e, sys, "go on with the change of", "the key") : RC_OK;
+}
+
 /* The envelope stays; the configuration is one file. */
 static RC change_way(struct keyctl *k, struct change *c, struct err *e)
 {
@@ -306,7 +314,7 @@ static RC change_way(struct keyctl *k, struct change *c, struct err *e)
     keyloop_change_begin(k->loop);
     process_set_conf(k->process, &c->to);
     keyloop_change_end(k->loop, /* changed= */ true, c->found.key.grace_ms);
-    return RC_OK;
+    return step("keychange.way-changed", e);
 }
 
 /* What the envelope will say: the version is fixed here, so that a newer one cannot come in between. */
@@ -318,14 +326,6 @@ static RC fix_target(struct keyctl *k, struct key_provider *to, struct change *c
     memcpy(c->to.next_version, info.version, sizeof(c->to.next_version));
     memcpy(c->to.next_sha256, info.public_sha256, sizeof(c->to.next_sha256));
     return RC_OK;
-}
-
-/* A place between two durable steps, for tests to fail or to end the process at. */
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with the change of", "the key") : RC_OK;
 }
 
 /* The switch failed, or so it seems: the intention is forgotten only when the files say for sure that it did not come into force. */

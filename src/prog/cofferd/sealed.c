@@ -112,6 +112,7 @@ static void replace_image(struct sealed *s)
                          .lock_fd = s->p->lock_fd };
     struct err e = { 0 };
     log_event0(EV_KEY_RETURNING);
+    admin_close(s->admin); /* the change that brought the key back is answered first */
     frontdoor_fds(s->door, &h);
     if (handoff_exec(s->p->self_fd, s->p->argv, &h, &e).failed)
         log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
