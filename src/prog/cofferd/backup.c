@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "making.h"
@@ -47,14 +48,31 @@ static RC copy_beside(const char *from_dir, const char *to_dir, struct err *e)
     return RC_OK;
 }
 
-RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e)
+RC backup_check(const char *dir, struct err *e)
 {
     if (dir[0] != '/')
         FAIL(e, ERR_CONFIG, "the backup's directory \"%s\" must be an absolute path", dir);
+    if (path_exists(dir))
+        FAIL(e, ERR_CONFIG, "a backup is made in a new directory; \"%s\" exists", dir);
+    return RC_OK;
+}
+
+/* A place between two steps, for tests to wait or to fail at. */
+static RC step(const char *name, struct err *e)
+{
+    int sys = fault_hit(name);
+
+    return sys ? file_err(e, sys, "go on with", "the backup") : RC_OK;
+}
+
+RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e)
+{
+    TRY(backup_check(dir, e));
     if (mkdir(dir, 0700) < 0)
         return file_err(e, errno, "make the directory", dir);
     AUTO(mem_freep) char *to = mem_printf("%s/store", dir);
     TRY(store_checkpoint(store, to, e));
+    TRY(step("backup.store-copied", e));
     TRY(copy_beside(p->data_dir, dir, e));
     return dir_sync(dir, e);
 }

@@ -46,7 +46,7 @@ static RC load(struct process *p, struct arena *a, struct bdoc *list, struct err
 /* The envelope of the backup says itself what opens it; the list only says where it was. */
 static bool read_envelope(struct arena *a, struct backup_facts *b)
 {
-    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    struct custody_status *st = arena_alloc(a, sizeof(*st));
 
     for (int copy = 1; copy <= 2; copy++) {
         AUTO(mem_freep) char *path = mem_printf("%s/envelope.%d", b->dir, copy);
@@ -55,8 +55,9 @@ static bool read_envelope(struct arena *a, struct backup_facts *b)
 
         if (!file_read(path, ENVELOPE_MAX, &bytes, &ignored).failed &&
             !envelope_inspect(buf_view(&bytes), st, &ignored).failed) {
-            b->version = arena_strdup(a, st->version);
+            b->version = st->version;
             b->generation = st->current;
+            b->keys = st;
             return true;
         }
         err_reset(&ignored);
@@ -107,25 +108,60 @@ static void describe(struct process *p, struct custody *custody, const char *dir
     keyconf_fini(&conf);
 }
 
-RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e)
+static bool is_of(struct arena *a, struct bval row, const char *dir)
+{
+    return row.type == BT_DOCUMENT && strcmp(text_of(a, bval_doc(row), "dir"), dir) == 0;
+}
+
+/* The newest BACKUPS_KEPT - 1 rows, without the newest one of that directory: an older one may have been moved away. NULL: all. */
+static RC copy_rows(struct process *p, const char *without, struct bw *w, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
-    AUTO(buf_fini) struct buf doc = BUF_INIT, text = BUF_INIT;
     struct bdoc list;
     struct biter it;
-    struct bw w;
+    int n = 0, drop = -1;
 
     TRY(load(p, a, &list, e));
-    int skip = (int)bdoc_count(list) + 1 - BACKUPS_KEPT;
-    bw_init(&w, &doc);
-    bw_i32(&w, "format", BACKUPS_FORMAT);
-    bw_array_begin(&w, "backups");
     biter_init(&it, list);
-    while (biter_next(&it))
-        if (--skip < 0)
-            bw_val(&w, NULL, it.val);
-    describe(p, custody, dir, &w);
-    bw_array_end(&w);
-    bval_to_json(bval_of_doc(bw_finish(&w), BT_DOCUMENT), &text);
+    for (; biter_next(&it); n++)
+        if (without && is_of(a, it.val, without))
+            drop = n;
+    int first = MAX(0, n + 1 - BACKUPS_KEPT);
+    bw_i32(w, "format", BACKUPS_FORMAT);
+    bw_array_begin(w, "backups");
+    biter_init(&it, list);
+    for (int i = 0; biter_next(&it); i++)
+        if (i >= first && i != drop)
+            bw_val(w, NULL, it.val);
+    return RC_OK;
+}
+
+static RC store_list(struct process *p, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    bw_array_end(w);
+    bval_to_json(bval_of_doc(bw_finish(w), BT_DOCUMENT), &text);
     return file_write_atomic(p->backups_path, 0600, buf_view(&text), e);
+}
+
+RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e)
+{
+    AUTO(buf_fini) struct buf doc = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &doc);
+    TRY(copy_rows(p, NULL, &w, e));
+    describe(p, custody, dir, &w);
+    return store_list(p, &w, e);
+}
+
+RC backups_forget(struct process *p, const char *dir, struct err *e)
+{
+    AUTO(buf_fini) struct buf doc = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &doc);
+    TRY(copy_rows(p, dir, &w, e));
+    return store_list(p, &w, e);
 }

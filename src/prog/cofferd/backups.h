@@ -8,15 +8,18 @@
 #include "bsonx/bw.h"
 #include "process.h"
 
-/* backups_note(): dir was just made. */
+/* backups_note(): dir is about to be made. Before, so that no stop leaves a backup that nobody knows of. */
 RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e);
+/* backups_forget(): it came to nothing. */
+RC backups_forget(struct process *p, const char *dir, struct err *e);
 
 struct backup_facts {
     const char *dir;
     int64_t made_ms;
-    const char *url, *version; /* the key and its version that open it; "" in SMK mode */
+    const char *url, *version; /* the key and its version that open it */
     uint32_t generation;
     bool present; /* dir holds an envelope still; else it may be somewhere else, or gone */
+    const struct custody_status *keys; /* what that envelope holds; NULL when there is none */
 };
 /* backups_each(): oldest first; ERR_CORRUPT when the list cannot be read. The strings live as long as a. */
 RC backups_each(struct process *p, struct arena *a,

@@ -5,6 +5,7 @@
 
 #include "backup.h"
 #include "backups.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "keyops.h"
 #include "rotator.h"
@@ -31,6 +32,27 @@ static RC op_revalidate(void *ctx, struct bdoc args, struct bw *w, struct err *e
     return RC_OK;
 }
 
+struct backup_wanted {
+    struct ops_ctx *o;
+    const char *path;
+};
+
+static RC make_backup(void *arg, struct err *e)
+{
+    const struct backup_wanted *b = arg;
+    struct status_source *s = &b->o->source;
+    struct err late = { 0 };
+
+    TRY(backup_check(b->path, e));
+    TRY(backups_note(s->process, s->custody, b->path, e));
+    rc_t rc = backup_make(s->process, s->store, b->path, e);
+    /* One that nobody can open: that it stays in the list does no harm. */
+    if (rc.failed && backups_forget(s->process, b->path, &late).failed)
+        log_err(EV_BACKGROUND_ERROR, &late, NULL, 0);
+    err_reset(&late);
+    return rc;
+}
+
 static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     struct ops_ctx *o = ctx;
@@ -39,8 +61,8 @@ static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "the operation \"backup\" needs the text field \"dir\"");
     struct slice s = bval_str(dir);
     AUTO(mem_freep) char *path = mem_strndup((const char *)s.p, s.len);
-    TRY(backup_make(o->source.process, o->source.store, path, e));
-    TRY(backups_note(o->source.process, o->source.custody, path, e));
+    struct backup_wanted b = { .o = o, .path = path };
+    TRY(rotator_holding(o->source.rotator, make_backup, &b, e));
     bw_str(w, "dir", path);
     return RC_OK;
 }
@@ -100,7 +122,7 @@ static const struct admin_op table[] = {
     { "keySwitch", "*", ADMIN_OP_CHANGES, "from the service's key to the customer's, or back",
       keyops_switch },
     { "keyFollow", "compromised", ADMIN_OP_CHANGES,
-      "wrap the SMK with the newest version of the key now; compromised: make a new SMK as well",
+      "wrap the SMK with the newest version of the key now; compromised: make a new SMK as well, and go on as rotateKey does",
       keyops_follow },
     { "rotateKey", "compromised", ADMIN_OP_CHANGES,
       "a new SMK, and everything on disk re-encrypted to it in the background; compromised: without a limit of speed, and older ones are destroyed whatever backup may want them",

@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/text.h"
 #include "base/thread.h"
 #include "crypto/secret.h"
 #include "keys/keyring.h"
@@ -24,6 +26,13 @@ enum {
     ROWS_MAX = 256
 };
 
+/* What survives a stop. */
+struct wish {
+    bool paused;
+    bool urgent; /* as soon as the current generation is above `above` */
+    uint32_t above;
+};
+
 struct rotator {
     struct rotator_config c;
     pthread_t thread;
@@ -31,18 +40,55 @@ struct rotator {
     uint64_t next_look_us; /* the thread's: when the backups are looked at again */
 
     struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
+    struct mutex removing; /* a generation leaves the envelope, or may not */
 
     struct mutex lock;
     struct cond wake;
-    bool stopping, paused, urgent; /* guarded by lock */
-    bool working;                  /* guarded by lock: an old generation is still there */
-    uint64_t completed;            /* guarded by lock: generations destroyed since the start */
-    char error[160];               /* guarded by lock: of the last try, "" when it worked */
+    bool stopping;      /* guarded by lock */
+    struct wish wish;   /* guarded by lock */
+    bool working;       /* guarded by lock: an old generation is still there */
+    uint64_t completed; /* guarded by lock: generations destroyed since the start */
+    char error[160];    /* guarded by lock: of the last try, "" when it worked */
 };
 
 /* ---- what survives a stop ---------------------------------------------------------------------------------------- */
 
-/* Words, one a line. What is not known is not there. */
+static uint32_t current(const struct rotator *r)
+{
+    return keyring_current(custody_keyring(r->c.custody));
+}
+
+static bool hurries(const struct rotator *r, const struct wish *w)
+{
+    return w->urgent && current(r) > w->above;
+}
+
+static struct wish wish_of(struct rotator *r)
+{
+    mutex_lock(&r->lock);
+    struct wish w = r->wish;
+    mutex_unlock(&r->lock);
+    return w;
+}
+
+/* Lines of words; what is not known is not there. "urgent" alone is what an earlier release wrote. */
+static struct wish parse(const char *text)
+{
+    struct wish w = { .paused = strstr(text, "paused\n") != NULL };
+    const char *urgent = strstr(text, "urgent");
+    uint64_t above = 0;
+
+    if (!urgent)
+        return w;
+    urgent += strlen("urgent");
+    w.urgent = *urgent == '\n' ||
+               (*urgent == ' ' &&
+                text_u64(SLICE((const uint8_t *)urgent + 1, strcspn(urgent + 1, "\n")), &above) &&
+                above <= UINT32_MAX);
+    w.above = (uint32_t)above;
+    return w;
+}
+
 static void load(struct rotator *r)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
@@ -53,26 +99,47 @@ static void load(struct rotator *r)
             log_err(EV_ROTATION_FAILED, &e, NULL, 0);
         return;
     }
-    r->paused = strstr(buf_cstr(&text), "paused\n") != NULL;
-    r->urgent = strstr(buf_cstr(&text), "urgent\n") != NULL;
+    r->wish = parse(buf_cstr(&text));
 }
 
-static RC save(struct rotator *r, bool paused, bool urgent, struct err *e)
+static void set_pace(struct rotator *r)
 {
-    char text[32];
-    int n =
-        snprintf(text, sizeof(text), "%s%s", paused ? "paused\n" : "", urgent ? "urgent\n" : "");
+    struct wish w = wish_of(r);
+    uint64_t rate = (uint64_t)settings_i64(r->c.process->set, SET_ROTATION_RATE);
 
+    store_rewrite_set(r->c.store, hurries(r, &w) ? 0 : rate, w.paused);
+}
+
+static RC save(struct rotator *r, struct wish w, struct err *e)
+{
+    char text[48], urgent[32] = "";
+
+    if (w.urgent)
+        snprintf(urgent, sizeof(urgent), "urgent %u\n", w.above);
+    int n = snprintf(text, sizeof(text), "%s%s", w.paused ? "paused\n" : "", urgent);
     TRY(file_write_atomic(r->state_path, 0600, SLICE(text, (size_t)n), e));
     mutex_lock(&r->lock);
-    r->paused = paused;
-    r->urgent = urgent;
+    r->wish = w;
     cond_broadcast(&r->wake);
     mutex_unlock(&r->lock);
-    store_rewrite_set(r->c.store,
-                      urgent ? 0 : (uint64_t)settings_i64(r->c.process->set, SET_ROTATION_RATE),
-                      paused);
+    set_pace(r);
     return RC_OK;
+}
+
+/* A change that was cut short before its generation came into force: what is urgent is the next one that is called so, not the next one. */
+static void forget_intention(struct rotator *r)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    struct wish w = r->wish;
+    struct err e = { 0 };
+
+    custody_status(r->c.custody, st);
+    if (!w.urgent || st->current > w.above || st->rotation != ROT_IDLE)
+        return;
+    w.urgent = false;
+    if (save(r, w, &e).failed)
+        log_err(EV_ROTATION_FAILED, &e, NULL, 0);
+    err_reset(&e);
 }
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
@@ -171,13 +238,11 @@ static RC destroy(struct rotator *r, const struct custody_status *st, bool whoev
     return RC_OK;
 }
 
-static bool set_working(struct rotator *r, bool working)
+static void set_working(struct rotator *r, bool working)
 {
     mutex_lock(&r->lock);
-    bool before = r->working;
     r->working = working;
     mutex_unlock(&r->lock);
-    return before;
 }
 
 /* All is done, so nothing is urgent, unless another rotation began just now. */
@@ -187,13 +252,29 @@ static RC calm_down(struct rotator *r, struct err *e)
     rc_t rc = RC_OK;
 
     mutex_lock(&r->op);
-    mutex_lock(&r->lock);
-    bool paused = r->paused;
-    mutex_unlock(&r->lock);
+    struct wish w = wish_of(r);
     custody_status(r->c.custody, st);
-    if (!has_old(st))
-        rc = save(r, paused, /* urgent= */ false, e);
+    if (st->n == 1 && hurries(r, &w)) {
+        w.urgent = false;
+        rc = save(r, w, e);
+    }
     mutex_unlock(&r->op);
+    return rc;
+}
+
+/* Those that nothing is under any more go, unless somebody holds them. */
+static RC remove_old(struct rotator *r, struct custody_status *st, bool urgent, struct err *e)
+{
+    rc_t rc = RC_OK;
+
+    mutex_lock(&r->removing);
+    if (has_old(st)) {
+        rc = retire(r, st, e);
+        custody_status(r->c.custody, st);
+    }
+    if (!rc.failed)
+        rc = destroy(r, st, urgent, e);
+    mutex_unlock(&r->removing);
     return rc;
 }
 
@@ -203,22 +284,18 @@ static RC round_of(struct rotator *r, struct err *e)
     bool done = true;
 
     custody_status(r->c.custody, st);
-    mutex_lock(&r->lock);
-    bool urgent = r->urgent;
-    mutex_unlock(&r->lock);
+    struct wish w = wish_of(r);
+    bool urgent = hurries(r, &w);
     if (has_old(st)) {
-        (void)set_working(r, true);
+        set_working(r, true);
         TRY(store_rewrite(r->c.store, &done, e));
         if (!done) /* it is to stop */
             return RC_OK;
         custody_status(r->c.custody, st);
-        TRY(retire(r, st, e));
-        custody_status(r->c.custody, st);
     }
-    TRY(destroy(r, st, urgent, e));
-    if (!set_working(r, false) || !urgent)
-        return RC_OK;
-    return calm_down(r, e);
+    TRY(remove_old(r, st, urgent, e));
+    set_working(r, false);
+    return urgent ? calm_down(r, e) : RC_OK;
 }
 
 static void note(struct rotator *r, const struct err *e)
@@ -263,12 +340,12 @@ RC rotator_start(const struct rotator_config *c, struct rotator **out, struct er
     r->c = *c;
     r->state_path = mem_printf("%s/rotation", c->process->state_dir);
     mutex_init(&r->op);
+    mutex_init(&r->removing);
     mutex_init(&r->lock);
     cond_init(&r->wake);
     load(r);
-    store_rewrite_set(c->store,
-                      r->urgent ? 0 : (uint64_t)settings_i64(c->process->set, SET_ROTATION_RATE),
-                      r->paused);
+    forget_intention(r);
+    set_pace(r);
     r->thread = thread_start("rotator", loop, r);
     *out = r;
     return RC_OK;
@@ -285,41 +362,102 @@ void rotator_stop(struct rotator *r)
     store_rewrite_stop(r->c.store);
     thread_join(r->thread);
     mutex_fini(&r->op);
+    mutex_fini(&r->removing);
     mutex_fini(&r->lock);
     cond_fini(&r->wake);
     mem_free(r->state_path);
     mem_free(r);
 }
 
-static RC rotate_locked(struct rotator *r, bool compromised, struct err *e)
+static void begun(struct rotator *r, bool compromised)
 {
-    mutex_lock(&r->lock);
-    bool urgent = r->urgent || compromised;
-    mutex_unlock(&r->lock);
-    TRY(r->c.new_generation(r->c.arg, e));
-    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
-    custody_status(r->c.custody, st);
-    log_event(EV_ROTATION_BEGUN, KV_U64("generation", st->current),
+    log_event(EV_ROTATION_BEGUN, KV_U64("generation", current(r)),
               KV_BOOL("compromised", compromised));
-    (void)set_working(r, true);
-    return save(r, /* paused= */ false, urgent, e);
+    set_working(r, true);
+}
+
+static RC rotate_locked(struct rotator *r, struct err *e)
+{
+    struct wish w = wish_of(r);
+
+    TRY(r->c.new_generation(r->c.arg, e));
+    begun(r, /* compromised= */ false);
+    w.paused = false;
+    return save(r, w, e);
+}
+
+static RC step(const char *name, struct err *e)
+{
+    int sys = fault_hit(name);
+
+    return sys ? file_err(e, sys, "go on with", "the rotation") : RC_OK;
+}
+
+static RC make_urgently(RC (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+    TRY(step("rotator.intended", e));
+    TRY(fn(arg, e));
+    return step("rotator.made", e);
+}
+
+static RC urgently_locked(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg,
+                          struct err *e)
+{
+    struct wish before = wish_of(r), w = before;
+    struct err late = { 0 };
+    uint32_t gen = current(r);
+
+    if (!hurries(r, &before)) {
+        w.urgent = true;
+        w.above = gen;
+    }
+    TRY(save(r, w, e));
+    rc_t rc = make_urgently(fn, arg, e);
+    if (current(r) == gen) { /* none came into force */
+        w = before;
+    } else {
+        w.paused = false;
+        begun(r, /* compromised= */ true);
+    }
+    /* What is urgent stands there already. */
+    if (save(r, w, &late).failed)
+        log_err(EV_ROTATION_FAILED, &late, NULL, 0);
+    err_reset(&late);
+    return rc;
+}
+
+RC rotator_urgently(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+    mutex_lock(&r->op);
+    rc_t rc = urgently_locked(r, fn, arg, e);
+    mutex_unlock(&r->op);
+    return rc;
 }
 
 RC rotator_rotate(struct rotator *r, bool compromised, struct err *e)
 {
+    if (compromised)
+        return rotator_urgently(r, r->c.new_generation, r->c.arg, e);
     mutex_lock(&r->op);
-    rc_t rc = rotate_locked(r, compromised, e);
+    rc_t rc = rotate_locked(r, e);
     mutex_unlock(&r->op);
+    return rc;
+}
+
+RC rotator_holding(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+    mutex_lock(&r->removing);
+    rc_t rc = fn(arg, e);
+    mutex_unlock(&r->removing);
     return rc;
 }
 
 RC rotator_pause(struct rotator *r, bool paused, struct err *e)
 {
     mutex_lock(&r->op);
-    mutex_lock(&r->lock);
-    bool urgent = r->urgent;
-    mutex_unlock(&r->lock);
-    rc_t rc = save(r, paused, urgent, e);
+    struct wish w = wish_of(r);
+    w.paused = paused;
+    rc_t rc = save(r, w, e);
     mutex_unlock(&r->op);
     return rc;
 }
@@ -334,17 +472,17 @@ void rotator_status(struct rotator *r, struct bw *w)
         bw_str(w, "state", "waiting"); /* between two tries */
     else
         bw_str(w, "state",
-               r->working || r->paused
-                   ? store_rewrite_state_name(r->paused ? STORE_RW_PAUSED : st.state)
+               r->working || r->wish.paused
+                   ? store_rewrite_state_name(r->wish.paused ? STORE_RW_PAUSED : st.state)
                    : "idle");
-    bw_i32(w, "generation", (int32_t)keyring_current(custody_keyring(r->c.custody)));
+    bw_i32(w, "generation", (int32_t)current(r));
     bw_i64(w, "filesLeft", r->working ? (int64_t)st.files_left : 0);
     bw_i64(w, "bytesLeft", r->working ? (int64_t)st.bytes_left : 0);
     bw_i64(w, "bytesDone", (int64_t)st.bytes_done);
     bw_i64(w, "bytesPerSecond", (int64_t)st.bytes_per_s);
     bw_i64(w, "secondsLeft", (int64_t)((st.left_us + 999999) / 1000000));
     bw_i64(w, "completed", (int64_t)r->completed);
-    bw_bool(w, "urgent", r->urgent);
+    bw_bool(w, "urgent", hurries(r, &r->wish));
     if (*r->error)
         bw_str(w, "error", r->error);
     mutex_unlock(&r->lock);

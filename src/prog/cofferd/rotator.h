@@ -3,10 +3,11 @@
  *   rotate-key ─▶ new generation, current ─▶ files written anew (store_rewrite) ─▶ census: none left ─▶ retired ─▶ destroyed
  *
  * Resume   Nothing of it is remembered but by the envelope (which generations there are) and by the files (which each is under): a stop anywhere is taken up
- *          at the next start. Whether it pauses, and whether it hurries, stands in the state directory.
+ *          at the next start. Whether it pauses, and whether it hurries, stands in the state directory: "paused", "urgent N" (as soon as the current generation
+ *          is above N). That it hurries is written before the new generation is made, so that a stop in between cannot lose it.
  * Destroy  A retired generation's wrapped form stays while needed() says that something outside of the data directory may want it; after
- *          rotator_rotate(compromised) nothing holds it up.
- * Threads  [any] all but start and stop.
+ *          rotator_rotate(compromised) or rotator_urgently() nothing holds it up.
+ * Threads  [any] all but start and stop. Lock order: op (a rotation, held over [net]) -> removing (generations leave) -> the custody's.
  */
 #ifndef COFFERD_ROTATOR_H
 #define COFFERD_ROTATOR_H
@@ -34,6 +35,12 @@ void rotator_stop(struct rotator *r);
 /* rotator_rotate(): a new generation; the rest follows in the background. compromised: as fast as it can, whatever the setting says, and the old
  * generations are destroyed whoever may want them. Errors: those of new_generation. [net] */
 RC rotator_rotate(struct rotator *r, bool compromised, struct err *e);
+/* rotator_urgently(): fn makes a new generation in a way of its own (another key, a newer version); once that is in force the rest is as after a rotation
+ * that is compromised. If fn fails, or makes none, nothing is urgent that was not before. Errors: fn's. [net] */
+RC rotator_urgently(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg,
+                    struct err *e);
+/* rotator_holding(): while fn runs no generation is retired or destroyed: what it copies, files first and the envelope after, fits together. Errors: fn's. */
+RC rotator_holding(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg, struct err *e);
 RC rotator_pause(struct rotator *r, bool paused, struct err *e);
 /* rotator_status(): {state, generation, filesLeft, bytesLeft, bytesDone, bytesPerSecond, secondsLeft, completed, urgent, error} fields. */
 void rotator_status(struct rotator *r, struct bw *w);
