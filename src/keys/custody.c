@@ -460,6 +460,8 @@ static void status_of(const struct envelope *env, struct custody_status *out)
     memcpy(out->lineage, env->lineage, LINEAGE_LEN);
     out->current = env->current;
     out->rotation = env->rotation;
+    if (env->rotation != ROT_IDLE)
+        memcpy(out->pending, env->pending_canary.version, sizeof(out->pending));
     memcpy(out->version, cur->wrap.version, sizeof(out->version));
     memcpy(out->alg, cur->wrap.alg, sizeof(out->alg));
     out->wrapped_s = cur->history[cur->n_history - 1].wrapped_s;

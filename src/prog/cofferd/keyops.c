@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-#include "backups.h"
 #include "base/mem.h"
 #include "keyctl.h"
+#include "needs.h"
+#include "rotator.h"
 
 /* ---- keyShow ----------------------------------------------------------------------------------------------------- */
 
@@ -39,43 +40,6 @@ static void show_generations(struct custody *k, const struct custody_status *st,
         bw_doc_end(w);
     }
     bw_array_end(w);
-}
-
-static void show_needed(const struct backup_facts *b, void *arg)
-{
-    struct bw *w = arg;
-
-    bw_doc_begin(w, NULL);
-    bw_str(w, "by", "backup");
-    bw_str(w, "dir", b->dir);
-    bw_bool(w, "present", b->present);
-    bw_date(w, "made", b->made_ms);
-    if (*b->url)
-        bw_str(w, "url", b->url);
-    bw_str(w, "version", b->version);
-    bw_i32(w, "generation", (int32_t)b->generation);
-    bw_doc_end(w);
-}
-
-/* What needs which version of the key: the cluster itself, and the backups it knows of. Whoever disables a version looks here first. */
-static void show_needs(struct process *p, const struct custody_status *st, struct bw *w)
-{
-    AUTO(arena_freep) struct arena *a = arena_new(0);
-    struct err e = { 0 };
-
-    bw_array_begin(w, "needed");
-    if (st) {
-        bw_doc_begin(w, NULL);
-        bw_str(w, "by", "cluster");
-        bw_str(w, "version", st->version);
-        bw_i32(w, "generation", (int32_t)st->current);
-        bw_doc_end(w);
-    }
-    bool known = !backups_each(p, a, show_needed, w, &e).failed;
-    bw_array_end(w);
-    if (!known)
-        bw_str(w, "neededError", e.msg);
-    err_reset(&e);
 }
 
 static void show_configuration(struct process *p, struct bw *w)
@@ -121,7 +85,7 @@ RC keyops_show(void *ctx, struct bdoc args, struct bw *w, struct err *e)
         bw_bool(w, "degraded", st->degraded);
         show_generations(s->custody, st, w);
     }
-    show_needs(s->process, st, w);
+    needs_write(s, w);
     return RC_OK;
 }
 
@@ -224,6 +188,30 @@ RC keyops_check(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 
 /* ---- keySet, keySwitch, keyFollow ---------------------------------------------------------------------------------- */
 
+/* A change that may make a new generation because the older ones are not to be trusted. */
+struct wanted {
+    struct ops_ctx *o;
+    const struct keyconf *to; /* NULL: the newest version of the same key */
+    bool compromised;
+};
+
+static RC change(void *arg, struct err *e)
+{
+    const struct wanted *c = arg;
+
+    if (!c->to)
+        return keyctl_follow(c->o->keys, NULL, c->compromised, e);
+    return keyctl_set(c->o->keys, c->to, c->compromised, e);
+}
+
+/* While sealed there is no rotator, and the change says itself that it needs the keys. */
+static RC change_urgently(struct wanted *c, struct err *e)
+{
+    struct rotator *r = c->o->source.rotator;
+
+    return c->compromised && r ? rotator_urgently(r, change, c, e) : change(c, e);
+}
+
 RC keyops_set(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     struct ops_ctx *o = ctx;
@@ -237,7 +225,8 @@ RC keyops_set(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     if (to.mode != KEY_MODE_CMK)
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "this cluster is in smk mode: keySwitch gives it a customer's key");
-    TRY(keyctl_set(o->keys, &to, compromised, e));
+    struct wanted c = { .o = o, .to = &to, .compromised = compromised };
+    TRY(change_urgently(&c, e));
     show_result(o, w);
     return RC_OK;
 }
@@ -270,7 +259,8 @@ RC keyops_follow(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     bool compromised;
 
     TRY(admin_arg_bool(args, "compromised", &compromised, e));
-    TRY(keyctl_follow(o->keys, NULL, compromised, e));
+    struct wanted c = { .o = o, .compromised = compromised };
+    TRY(change_urgently(&c, e));
     show_result(o, w);
     return RC_OK;
 }

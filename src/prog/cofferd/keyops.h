@@ -5,7 +5,7 @@
 #include "ops.h"
 
 /* The fields of a key's configuration are called as the settings are ("key-url"); what is not given stays as it is. */
-/* keyShow: {cluster, mode, configuration, key {version, alg, wrapped}, state, nextProbe, gracePeriod, generations, needed}. Also while sealed, with
+/* keyShow: {cluster, mode, configuration, key {version, alg, wrapped}, state, nextProbe, gracePeriod, generations, and what needs.h lists}. Also while sealed, with
  * what the files and the prober know. */
 RC keyops_show(void *ctx, struct bdoc args, struct bw *w, struct err *e);
 /* keyCheck: {usable, rules: [{rule, verdict, found}]}. */

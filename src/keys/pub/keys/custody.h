@@ -142,6 +142,7 @@ struct custody_status {
     uint8_t lineage[LINEAGE_LEN];
     uint32_t current;
     enum rotation_state rotation;
+    char pending[65]; /* the version that a rotation under way goes to; "" when idle */
     char version[65]; /* of the current generation's wrap, and of the canary's */
     char alg[24];
     int64_t wrapped_s; /* when that was */
