@@ -182,7 +182,7 @@ int sort_keys_cmp(const struct sort_spec *s, const struct bval *a, const struct 
 
 /* clang-format off */
 #define STAGES(X) \
-    X(add_fields) X(bucket) X(bucket_auto) X(count) X(documents) X(executor) X(facet) X(graph_lookup) X(group) \
+    X(add_fields) X(bucket) X(bucket_auto) X(count) X(densify) X(documents) X(executor) X(facet) X(fill) X(graph_lookup) X(group) \
     X(limit) X(lookup) X(match) X(project) X(redact) X(replace_root) X(replace_with) X(sample) \
     X(set_window_fields) X(skip) X(sort) X(sort_by_count) X(union_with) X(unset) X(unwind)
 /* clang-format on */
