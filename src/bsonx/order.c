@@ -93,7 +93,7 @@ static int cmp_number(struct bval a, struct bval b)
     return dec_cmp(bval_to_dec(a), bval_to_dec(b));
 }
 
-static int cmp_doc(struct bdoc a, struct bdoc b, bool names)
+static int cmp_doc(const struct collator *in, struct bdoc a, struct bdoc b, bool names)
 {
     struct biter x, y;
 
@@ -108,7 +108,7 @@ static int cmp_doc(struct bdoc a, struct bdoc b, bool names)
         if (c == 0 && names)
             c = slice_cmp(x.name, y.name);
         if (c == 0)
-            c = bval_cmp(x.val, y.val);
+            c = bval_cmp_in(in, x.val, y.val);
         if (c)
             return c;
     }
@@ -136,18 +136,23 @@ static struct slice str_like(struct bval v)
     return SLICE(v.p + 4, get_le32(v.p) - 1);
 }
 
-static int cmp_code_w_scope(struct bval a, struct bval b)
+static int cmp_code_w_scope(const struct collator *in, struct bval a, struct bval b)
 {
     uint32_t a_code = 4 + get_le32(a.p + 4), b_code = 4 + get_le32(b.p + 4);
     int c = slice_cmp(SLICE(a.p + 8, a_code - 5), SLICE(b.p + 8, b_code - 5));
 
     if (c)
         return CMP(c, 0);
-    return cmp_doc((struct bdoc){ .p = a.p + 4 + a_code, .len = get_le32(a.p + 4 + a_code) },
+    return cmp_doc(in, (struct bdoc){ .p = a.p + 4 + a_code, .len = get_le32(a.p + 4 + a_code) },
                    (struct bdoc){ .p = b.p + 4 + b_code, .len = get_le32(b.p + 4 + b_code) }, true);
 }
 
 int bval_cmp(struct bval a, struct bval b)
+{
+    return bval_cmp_in(NULL, a, b);
+}
+
+int bval_cmp_in(const struct collator *in, struct bval a, struct bval b)
 {
     int ca = bval_canonical(a.type), cb = bval_canonical(b.type);
     int c;
@@ -161,9 +166,13 @@ int bval_cmp(struct bval a, struct bval b)
     case BT_DECIMAL128: return cmp_number(a, b);
     case BT_STRING:
     case BT_SYMBOL:
+        if (in)
+            return in->cmp(in, str_like(a), str_like(b));
+        c = slice_cmp(str_like(a), str_like(b));
+        return CMP(c, 0);
     case BT_CODE: c = slice_cmp(str_like(a), str_like(b)); return CMP(c, 0);
-    case BT_DOCUMENT: return cmp_doc(bval_doc(a), bval_doc(b), true);
-    case BT_ARRAY: return cmp_doc(bval_doc(a), bval_doc(b), false);
+    case BT_DOCUMENT: return cmp_doc(in, bval_doc(a), bval_doc(b), true);
+    case BT_ARRAY: return cmp_doc(in, bval_doc(a), bval_doc(b), false);
     case BT_BINARY: /* length, sub-type, bytes */
         c = CMP(get_le32(a.p), get_le32(b.p));
         return c ? c : cmp_bytes(a.p + 4, b.p + 4, (size_t)get_le32(a.p) + 1);
@@ -179,7 +188,7 @@ int bval_cmp(struct bval a, struct bval b)
     }
     case BT_REGEX: return cmp_regex(a, b);
     case BT_DB_POINTER: c = CMP(a.len, b.len); return c ? c : cmp_bytes(a.p, b.p, a.len);
-    case BT_CODE_W_SCOPE: return cmp_code_w_scope(a, b);
+    case BT_CODE_W_SCOPE: return cmp_code_w_scope(in, a, b);
     default: return 0; /* null, undefined, missing, MinKey, MaxKey: one value each */
     }
 }
@@ -222,7 +231,7 @@ static uint64_t hash_number(struct bval v)
     return hash_u64(12, bits);
 }
 
-static uint64_t hash_doc(struct bdoc d, bool names)
+static uint64_t hash_doc(const struct collator *in, struct bdoc d, bool names)
 {
     struct biter it;
     uint64_t h = names ? 20 : 25;
@@ -231,12 +240,25 @@ static uint64_t hash_doc(struct bdoc d, bool names)
     while (biter_next(&it)) {
         if (names)
             h = mix(h, hash_bytes(it.name));
-        h = mix(h, bval_hash(it.val));
+        h = mix(h, bval_hash_in(in, it.val));
     }
     return h;
 }
 
+static uint64_t hash_collated(const struct collator *in, struct slice s)
+{
+    AUTO(buf_fini) struct buf key = BUF_INIT;
+
+    in->key(in, s, &key);
+    return hash_bytes(buf_view(&key));
+}
+
 uint64_t bval_hash(struct bval v)
+{
+    return bval_hash_in(NULL, v);
+}
+
+uint64_t bval_hash_in(const struct collator *in, struct bval v)
 {
     switch (v.type) {
     case BT_INT32:
@@ -244,9 +266,9 @@ uint64_t bval_hash(struct bval v)
     case BT_DOUBLE:
     case BT_DECIMAL128: return hash_number(v);
     case BT_STRING:
-    case BT_SYMBOL: return mix(15, hash_bytes(str_like(v)));
-    case BT_DOCUMENT: return hash_doc(bval_doc(v), true);
-    case BT_ARRAY: return hash_doc(bval_doc(v), false);
+    case BT_SYMBOL: return mix(15, in ? hash_collated(in, str_like(v)) : hash_bytes(str_like(v)));
+    case BT_DOCUMENT: return hash_doc(in, bval_doc(v), true);
+    case BT_ARRAY: return hash_doc(in, bval_doc(v), false);
     case BT_CODE_W_SCOPE: { /* the scope compares by value, so only the code is hashed */
         uint32_t code = get_le32(v.p + 4);
         return mix(65, hash_bytes(SLICE(v.p + 8, code - 1)));

@@ -96,6 +96,7 @@ RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
     atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
                               memory_order_relaxed);
     cmd_qctx(r, c->arena, c->scratch, &c->q);
+    TRY(cmd_collate(&c->q, a.collation, e));
     TRY(cmd_let(&c->q, a.let, e));
     struct agg_request g = { .pipeline = bval_doc(a.pipeline),
                              .hint = a.hint,

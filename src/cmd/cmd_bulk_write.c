@@ -50,10 +50,7 @@ struct bulk_op {
     union {
         struct bval document;
         struct update_stmt update;
-        struct {
-            struct delete_stmt delete;
-            struct bval delete_collation;
-        };
+        struct delete_stmt delete;
     };
 };
 
@@ -80,7 +77,7 @@ static const struct arg delete_table[] = {
     ARG(struct bulk_op, delete.q, "filter", ARG_DOC, ARG_REQUIRED),
     ARG(struct bulk_op, delete.multi, "multi", ARG_BOOL, 0),
     ARG(struct bulk_op, delete.hint, "hint", ARG_ANY, 0),
-    ARG(struct bulk_op, delete_collation, "collation", ARG_ANY, 0),
+    ARG(struct bulk_op, delete.collation, "collation", ARG_ANY, 0),
     ARG_SKIP("sampleId"),
 };
 static const struct {
@@ -140,7 +137,7 @@ static RC parse_op(struct bval v, int i, int64_t n_ns, struct bulk_op *op, struc
         return cmd_update_check(&op->update, e);
     case BULK_DELETE:
         TRY(cmd_hint(op->delete.hint, e));
-        return cmd_collation(op->delete_collation, e);
+        return cmd_collation(op->delete.collation, e);
     default: return RC_OK;
     }
 }

@@ -75,6 +75,19 @@ static RC check_refused(const struct create_args *a, struct err *e)
     return RC_OK;
 }
 
+/* Commands may compare by any collation; what a collection stores is ordered by bytes. */
+static RC check_collation(const struct create_args *a, struct err *e)
+{
+    AUTO(arena_freep) struct arena *tmp = arena_new(0);
+    struct qctx q = { .arena = tmp };
+
+    TRY(cmd_collate(&q, a->collation, e));
+    if (q.collator)
+        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
+             "a collection's default collation can only be simple in this release");
+    return RC_OK;
+}
+
 static RC check_id_version(struct bval v, struct err *e)
 {
     int64_t n;
@@ -119,7 +132,7 @@ static RC check_id_index(const struct create_args *a, struct err *e)
         if (slice_eq_str(it.name, "v"))
             TRY(check_id_version(it.val, e));
         else if (slice_eq_str(it.name, "collation"))
-            TRY(cmd_collation(it.val, e));
+            TRY(check_collation(&(struct create_args){ .collation = it.val }, e));
         else if (!slice_eq_str(it.name, "key") && !slice_eq_str(it.name, "name") &&
                  !slice_eq_str(it.name, "ns"))
             FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION,
@@ -263,7 +276,7 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_refused(&a, e));
     TRY(check_images(&a, e));
     TRY(check_capped(&a, &size, &max, e));
-    TRY(cmd_collation(a.collation, e));
+    TRY(check_collation(&a, e));
     TRY(check_view(r, &a, e));
     TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
     TRY(cmd_check_writable_ns(&ns, e));

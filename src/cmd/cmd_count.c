@@ -21,12 +21,15 @@ static const struct arg count_table[] = {
 
 /* A source of the documents that match a filter, views resolved. */
 static RC open_filtered(struct cmd_req *r, const struct cmd_ns *ns, struct bval query,
-                        struct bval hint, int64_t skip, int64_t limit, struct cursor *c,
-                        struct err *e)
+                        struct bval hint, struct bval collation, int64_t skip, int64_t limit,
+                        struct cursor *c, struct err *e)
 {
-    struct find_args f = {
-        .filter = query, .hint = hint, .skip = skip, .limit = limit, .allow_disk_use = true
-    };
+    struct find_args f = { .filter = query,
+                           .hint = hint,
+                           .collation = collation,
+                           .skip = skip,
+                           .limit = limit,
+                           .allow_disk_use = true };
     struct exec *x;
 
     c->coll = cmd_coll(r, ns);
@@ -89,7 +92,7 @@ RC cmd__count(struct cmd_req *r, struct bw *w, struct err *e)
             n = MIN(n, limit);
     } else {
         c = cursor_new((size_t)r->node->limits.request_memory_bytes);
-        TRY(open_filtered(r, &ns, a.query, a.hint, a.skip, limit, c, e));
+        TRY(open_filtered(r, &ns, a.query, a.hint, a.collation, a.skip, limit, c, e));
         TRY(count_source(c, &n, e));
     }
     if (n <= INT32_MAX)
@@ -125,17 +128,18 @@ struct values {
         struct value *next;  /* same hash */
         struct value *later; /* order of appearance */
     } *first, **last;
+    const struct collator *collator;
     size_t bytes;
 };
 
 static RC add_value(struct values *s, struct bval v, struct err *e)
 {
-    uint64_t h = bval_hash(v);
+    uint64_t h = bval_hash_in(s->collator, v);
     struct slice key = SLICE(&h, sizeof(h));
     struct value *head = map_get(s->seen, key);
 
     for (struct value *x = head; x; x = x->next)
-        if (bval_eq(x->v, v))
+        if (bval_cmp_in(s->collator, x->v, v) == 0)
             return RC_OK;
     s->bytes += v.len + 8;
     if (s->bytes > DISTINCT_BYTES_MAX)
@@ -214,7 +218,8 @@ RC cmd__distinct(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_collation(a.collation, e));
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     c = cursor_new((size_t)r->node->limits.request_memory_bytes);
-    TRY(open_filtered(r, &ns, a.query, a.hint, 0, 0, c, e));
+    TRY(open_filtered(r, &ns, a.query, a.hint, a.collation, 0, 0, c, e));
+    s.collator = c->q.collator;
     s.last = &s.first;
     s.seen = map_new();
     rc_t rc = collect_all(c, &s, a.key, e);

@@ -47,7 +47,8 @@ static RC parse_stmt(struct bval v, int i, struct delete_stmt *out, struct err *
     if (!bval_to_i64(a.limit, &n) || (n != 0 && n != 1))
         FAIL(e, ERR_FAILED_TO_PARSE, "The limit field in delete objects must be 0 or 1");
     TRY(cmd_hint(a.hint, e));
-    *out = (struct delete_stmt){ .q = a.q, .hint = a.hint, .multi = n == 0 };
+    *out =
+        (struct delete_stmt){ .q = a.q, .hint = a.hint, .collation = a.collation, .multi = n == 0 };
     return cmd_collation(a.collation, e);
 }
 
@@ -63,7 +64,9 @@ RC cmd_delete_one(const struct write_run *x, const struct delete_stmt *st, struc
                   struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(x->r, x->ns);
-    struct stmt s = { .multi = st->multi, .apply = apply_delete, .hint = st->hint };
+    struct stmt s = {
+        .multi = st->multi, .apply = apply_delete, .hint = st->hint, .collation = st->collation
+    };
 
     *out = (struct write_result){ 0 };
     TRY(cmd_not_view(coll, e));

@@ -94,9 +94,12 @@ static RC run_once(struct fam *x, bool *retry, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *coll = cmd_coll(x->r, &x->ns);
     const struct fam_args *a = x->a;
-    struct stmt s = {
-        .bypass = a->bypass, .sync = true, .apply = apply, .hint = a->hint, .arg = x
-    };
+    struct stmt s = { .bypass = a->bypass,
+                      .sync = true,
+                      .apply = apply,
+                      .hint = a->hint,
+                      .collation = a->collation,
+                      .arg = x };
 
     TRY(cmd_not_view(coll, e));
     TRY(stmt_init(&s, x->r, &x->ns, a->query.type == BT_DOCUMENT ? bval_doc(a->query) : BDOC_EMPTY,

@@ -11,6 +11,7 @@
 #include "exec/cursors.h"
 #include "exec/exec.h"
 #include "identity/identity.h"
+#include "query/collate.h"
 #include "query/update.h"
 
 #define COMMAND(id, name, aliases, flags, auth, help)                                              \
@@ -128,8 +129,9 @@ RC cmd_uuid_check(struct cmd_req *r, struct bval uuid, const struct cmd_ns *ns, 
 void cmd_qctx(struct cmd_req *r, struct arena *a, struct arena *scratch, struct qctx *out);
 /* cmd_let(): evaluate the command's `let` into q->let. */
 RC cmd_let(struct qctx *q, struct bval let, struct err *e);
-/* cmd_collation(): only the simple collation is known. */
+/* cmd_collation(): whether it can be used; cmd_collate(): q compares by it from now on, parsing included. Absent, null and {}: by bytes. */
 RC cmd_collation(struct bval v, struct err *e);
+RC cmd_collate(struct qctx *q, struct bval v, struct err *e);
 RC cmd_check(void *req, struct err *e); /* interrupted, or out of time */
 /* cmd_note_use(): the command's time goes to the collection's figures; x may be NULL. */
 void cmd_note_use(const struct cmd_req *r, struct catalog_coll *x, enum catalog_use use);

@@ -17,6 +17,7 @@ RC stmt_init(struct stmt *s, struct cmd_req *r, const struct cmd_ns *ns, struct 
     s->ns = ns;
     s->sort = BDOC_EMPTY;
     cmd_qctx(r, r->arena, r->scratch, &s->q);
+    TRY(cmd_collate(&s->q, s->collation, e));
     s->q.let = let;
     return match_parse(&s->q, filter, 0, &s->match, e);
 }

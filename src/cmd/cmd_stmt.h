@@ -16,7 +16,7 @@ struct stmt {
     struct qctx q;             /* the request's arenas */
     struct match *match;
     struct bdoc sort;
-    struct bval hint;
+    struct bval hint, collation;
     bool multi, bypass;
     bool sync; /* commit durably by itself; else the command syncs at its end */
     stmt_apply_fn apply;
@@ -58,7 +58,7 @@ RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struc
                   struct err *e);
 
 struct delete_stmt {
-    struct bval q, hint;
+    struct bval q, hint, collation;
     bool multi;
 };
 RC cmd_delete_one(const struct write_run *x, const struct delete_stmt *st, struct write_result *out,

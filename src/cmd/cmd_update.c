@@ -92,7 +92,8 @@ RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struc
                           .bypass = x->bypass,
                           .sync = x->sync && !st->multi,
                           .apply = apply_update,
-                          .hint = st->hint };
+                          .hint = st->hint,
+                          .collation = st->collation };
         struct update_spec spec = { .u = st->u,
                                     .array_filters = st->array_filters,
                                     .constants = st->c,

@@ -215,28 +215,22 @@ RC cmd_let(struct qctx *q, struct bval let, struct err *e)
     return RC_OK;
 }
 
+RC cmd_collate(struct qctx *q, struct bval v, struct err *e)
+{
+    struct bdoc spec;
+
+    if (bval_is_nullish(v) || (v.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(v))))
+        return RC_OK;
+    TRY(collation_complete(q->arena, v, &spec, e));
+    return collation_in(q->arena, spec, &q->collator, e);
+}
+
 RC cmd_collation(struct bval v, struct err *e)
 {
-    if (bval_is_missing(v) || v.type == BT_NULL)
-        return RC_OK;
-    if (v.type != BT_DOCUMENT)
-        FAIL(e, ERR_TYPE_MISMATCH,
-             "BSON field 'collation' is the wrong type '%s', expected type 'object'",
-             btype_name(v.type));
-    struct bdoc d = bval_doc(v);
-    if (bdoc_is_empty(d))
-        return RC_OK;
-    struct bval locale = bdoc_get(d, "locale");
-    if (bval_is_missing(locale))
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
-             "BSON field 'collation.locale' is missing but a required field");
-    if (locale.type != BT_STRING)
-        FAIL(e, ERR_TYPE_MISMATCH,
-             "BSON field 'collation.locale' is the wrong type '%s', expected type 'string'",
-             btype_name(locale.type));
-    if (!slice_eq_str(bval_str(locale), "simple"))
-        FAIL(e, ERR_BAD_VALUE, "this release knows the collation locale 'simple' only");
-    return RC_OK;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct qctx q = { .arena = a };
+
+    return cmd_collate(&q, v, e);
 }
 
 RC cmd_check(void *req, struct err *e)

@@ -134,6 +134,8 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
     exec_env_stages(env, &own_stages->hooks);
     if (c->coll && c->coll->is_view && !starts_with(pipeline, "$collStats")) {
         struct bdoc own;
+        if (c->q.collator) /* a view compares by bytes */
+            FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW, "Cannot override a view's default collation");
         /* its own mistakes are told before the view's */
         TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
         TRY(cmd_view_resolve(r, c->coll, c->arena, &base, &own, e));
@@ -196,6 +198,7 @@ RC cmd_find_view(struct cmd_req *r, const struct find_args *a, const struct cmd_
                              .hint = a->hint };
     catalog_coll_unref(TAKE(c->coll));
     cmd_qctx(r, c->arena, c->scratch, &c->q);
+    TRY(cmd_collate(&c->q, a->collation, e));
     TRY(cmd_let(&c->q, a->let, e));
     g.let = c->q.let;
     return cmd_agg_open(r, ns, &g, c, NULL, NULL, e);

@@ -164,6 +164,12 @@ static bool covers(const struct planner *p, const struct index_def *d)
     return true;
 }
 
+/* Indexes hold strings by their bytes: neither bounds nor order are those of a collation. */
+static bool by_bytes(const struct planner *p)
+{
+    return !p->s->q->collator;
+}
+
 static RC index_plan(struct planner *p, struct index_def *d, const struct match_node *root,
                      struct plan **out, struct err *e)
 {
@@ -173,6 +179,8 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     (void)e;
     *pl = (struct plan){ .kind = PLAN_IXSCAN, .index = d };
     pl->bounds = ARENA_ARRAY(p->a, struct field_bounds, (size_t)d->n_fields);
+    if (!by_bytes(p)) /* a hint: the whole index, in no order that counts */
+        root = NULL;
     for (int i = 0; i < d->n_fields; i++)
         TRY(exec__field_bounds(p->a, root, d, i, &pl->bounds[i]));
     unbound_shared_arrays(p->a, d, pl->bounds);
@@ -184,8 +192,8 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     }
     pl->multikey = atomic_load(&d->multikey) != 0;
     pl->point = d->unique && all_points && pl->n_bound_fields == d->n_fields && pl->n_ranges == 1;
-    pl->gives_sort =
-        bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
+    pl->gives_sort = bdoc_is_empty(p->sort) ||
+                     (by_bytes(p) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
     if (p->natural_dir && bdoc_is_empty(p->sort))
         pl->backward = p->natural_dir < 0;
     pl->covered = covers(p, d);
@@ -214,6 +222,8 @@ static RC best_index(struct planner *p, const struct match *m, const struct matc
                      struct plan **out, struct err *e)
 {
     *out = NULL;
+    if (!by_bytes(p))
+        return RC_OK;
     for (int i = 0; i < p->indexes->n; i++) {
         struct plan *pl;
         TRY(index_plan(p, p->indexes->v[i], root, &pl, e));
@@ -283,6 +293,8 @@ static bool id_plan(struct planner *p, struct plan *pl)
         return false;
     enum btype t = eq->operand.type;
     if (t == BT_ARRAY || t == BT_REGEX || t == BT_UNDEFINED || t == BT_MISSING)
+        return false;
+    if (p->s->q->collator && (t == BT_STRING || t == BT_SYMBOL || t == BT_DOCUMENT))
         return false;
     AUTO(buf_fini) struct buf key = BUF_INIT;
     buf_push_be64(&key, id->ident);
@@ -358,8 +370,8 @@ static RC min_max_plan(struct planner *p, struct plan *pl, struct err *e)
         FAIL(e, ERR_LOC(51175), "max() must be greater than min()");
     for (int i = 0; i < d->n_fields; i++)
         pl->bounds[i] = exec__full(p->a);
-    pl->gives_sort =
-        bdoc_is_empty(p->sort) || sort_from_index(d, pl->bounds, p->sort, &pl->backward);
+    pl->gives_sort = bdoc_is_empty(p->sort) ||
+                     (by_bytes(p) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
     return RC_OK;
 }
 

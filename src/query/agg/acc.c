@@ -19,7 +19,7 @@ RC acc_init(const struct acc *a, struct acc_state *st, struct arena *mem, struct
     case ACC_SUM:
     case ACC_AVG: num_sum_init(&st->u.sum); break;
     case ACC_ADD_TO_SET:
-    case ACC_SET_UNION: st->u.set = valset_in(mem); break;
+    case ACC_SET_UNION: st->u.set = valset_of(mem, a->collator); break;
     case ACC_PUSH:
     case ACC_CONCAT_ARRAYS:
     case ACC_FIRST_N:
@@ -74,7 +74,7 @@ static int cmp_keys(const struct acc *a, struct bval x, struct bval y)
     biter_init(&p, bval_doc(x));
     biter_init(&q, bval_doc(y));
     for (int i = 0; i < a->sort->n && biter_next(&p) && biter_next(&q); i++) {
-        int c = bval_cmp(p.val, q.val);
+        int c = bval_cmp_in(a->collator, p.val, q.val);
         if (c)
             return c * a->sort->keys[i].dir;
     }
@@ -92,7 +92,7 @@ static void insert_bounded(const struct acc *a, struct acc_state *st, struct are
 
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        int c = top ? cmp_keys(a, l->v[mid], v) : bval_cmp(l->v[mid], v);
+        int c = top ? cmp_keys(a, l->v[mid], v) : bval_cmp_in(a->collator, l->v[mid], v);
         if (high ? c < 0 : c > 0)
             hi = mid;
         else
@@ -213,8 +213,8 @@ RC acc_add(const struct acc *a, struct acc_state *st, struct arena *mem, struct 
     case ACC_MAX:
         if (bval_is_nullish(v))
             return RC_OK;
-        if (!st->u.one.has ||
-            (a->kind == ACC_MAX ? bval_cmp(v, st->u.one.v) > 0 : bval_cmp(v, st->u.one.v) < 0))
+        if (!st->u.one.has || (a->kind == ACC_MAX ? bval_cmp_in(a->collator, v, st->u.one.v) > 0
+                                                  : bval_cmp_in(a->collator, v, st->u.one.v) < 0))
             keep_one(st, mem, v);
         return RC_OK;
     case ACC_PUSH:

@@ -139,7 +139,7 @@ RC acc_parse(struct qctx *q, struct slice field, struct slice name, struct bval 
 {
     const struct acc_name *nm = find(name);
 
-    *a = (struct acc){ .field = field };
+    *a = (struct acc){ .field = field, .collator = q->collator };
     if (!nm)
         FAIL(e, ERR_LOC(15952), "unknown group operator '%.*s'", (int)name.len,
              (const char *)name.p);

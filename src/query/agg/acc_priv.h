@@ -44,7 +44,8 @@ struct acc {
     struct expr *arg;       /* NULL: none ($count) */
     struct expr *n;         /* of the ...N kinds */
     struct sort_spec *sort; /* $top and $bottom */
-    double *p;              /* $percentile, $median */
+    const struct collator *collator;
+    double *p; /* $percentile, $median */
     uint32_t n_p;
 };
 

@@ -167,6 +167,7 @@ struct sort_key_spec {
 struct sort_spec {
     int n;
     struct sort_key_spec *keys;
+    const struct collator *collator;
     struct bdoc spec;
 };
 /* sort_keys(): n keys of doc; they borrow from doc or are static. */

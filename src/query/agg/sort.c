@@ -53,6 +53,7 @@ RC sort_spec_parse(struct qctx *q, struct bdoc spec, struct sort_spec **out, str
 
     *out = NULL;
     s->spec = spec;
+    s->collator = q->collator;
     if (n > SORT_KEYS_LIMIT)
         FAIL(e, ERR_LOC(13103), "too many compound keys");
     s->keys = ARENA_ARRAY(q->arena, struct sort_key_spec, n + 1);
@@ -78,7 +79,7 @@ RC sort_spec_parse(struct qctx *q, struct bdoc spec, struct sort_spec **out, str
 int sort_keys_cmp(const struct sort_spec *s, const struct bval *a, const struct bval *b)
 {
     for (int i = 0; i < s->n; i++) {
-        int c = bval_cmp(a[i], b[i]);
+        int c = bval_cmp_in(s->collator, a[i], b[i]);
         if (c)
             return c * s->keys[i].dir;
     }

@@ -78,7 +78,7 @@ static RC parse_boundaries(struct qctx *q, struct bval b, struct vals *out, stru
         if (bval_canonical(out->v[i - 1].type) != bval_canonical(out->v[i].type))
             FAIL(e, ERR_LOC(40193),
                  "All values in the 'boundaries' option to $bucket must have the same type");
-        if (bval_cmp(out->v[i - 1], out->v[i]) >= 0)
+        if (bval_cmp_in(q->collator, out->v[i - 1], out->v[i]) >= 0)
             FAIL(
                 e, ERR_LOC(40194),
                 "The 'boundaries' option to $bucket must be sorted, but elements %u and %u are not in ascending order",
@@ -98,7 +98,8 @@ static RC parse_default(struct qctx *q, struct bval d, const struct vals *b, str
     TRY(expr_parse(q, d, &x, e));
     if (!expr_is_const(x, out))
         FAIL(e, ERR_LOC(40195), "The $bucket 'default' field must be a constant expression");
-    if (b->n && bval_cmp(*out, b->v[0]) >= 0 && bval_cmp(*out, b->v[b->n - 1]) < 0)
+    if (b->n && bval_cmp_in(q->collator, *out, b->v[0]) >= 0 &&
+        bval_cmp_in(q->collator, *out, b->v[b->n - 1]) < 0)
         FAIL(
             e, ERR_LOC(40199),
             "The $bucket 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary.");
@@ -340,7 +341,7 @@ static RC take_ahead(struct auto_iter *ai, struct filling *f, struct err *e)
 
 static bool same_as_max(const struct auto_iter *ai, struct bval max)
 {
-    return ai->has_ahead && bval_eq(bdoc_get(ai->ahead, "k"), max);
+    return ai->has_ahead && bval_cmp_in(ai->it.r.q->collator, bdoc_get(ai->ahead, "k"), max) == 0;
 }
 
 /* Fills one bucket; its upper bound is the next bucket's lower one, or the largest value in the last. */

@@ -303,7 +303,7 @@ static STAGE_OPEN(open_densify)
     TRY(sort_source(d->order, r->q, r->env, in, 0, &sorted, e));
     struct densify_iter *x = iter_new(sizeof(*x), s, r, sorted, densify_next, densify_fini);
     x->mem = arena_new(0);
-    x->keys = valset_in(x->mem);
+    x->keys = valset_of(x->mem, r->q->collator);
     *out = &x->it.src;
     return RC_OK;
 }

@@ -216,7 +216,7 @@ static RC graph_next(struct doc_source *src, struct bdoc *doc, bool *valid, stru
     if (!*valid)
         return RC_OK;
     arena_reset(gi->mem);
-    gi->s = (struct search){ .asked = valset_in(gi->mem),
+    gi->s = (struct search){ .asked = valset_of(gi->mem, gi->it.r.q->collator),
                              .ids = valset_in(gi->mem),
                              .found = vals_in(gi->mem) };
     TRY(stage__eval(g->start, gi->it.r.q, in, &start, e));

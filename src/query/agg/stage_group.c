@@ -63,9 +63,9 @@ static void table_fini(struct table *t)
     *t = (struct table){ 0 };
 }
 
-static uint64_t hash_of(struct bval id)
+static uint64_t hash_of(const struct qctx *q, struct bval id)
 {
-    uint64_t h = bval_hash(id);
+    uint64_t h = bval_hash_in(q->collator, id);
 
     h ^= h >> 33;
     h *= 0xff51afd7ed558ccdull; /* murmur3's finaliser: every bit counts in the partitions */
@@ -89,14 +89,15 @@ static void table_grow(struct table *t)
     }
 }
 
-static struct group_row *table_find(struct table *t, uint64_t hash, struct bval id)
+static struct group_row *table_find(struct table *t, const struct qctx *q, uint64_t hash,
+                                    struct bval id)
 {
     if (!t->n_slots)
         return NULL;
     for (uint32_t h = (uint32_t)hash & (t->n_slots - 1); t->slot[h];
          h = (h + 1) & (t->n_slots - 1)) {
         struct group_row *r = &t->rows[t->slot[h] - 1];
-        if (r->hash == hash && bval_eq(r->id, id))
+        if (r->hash == hash && bval_cmp_in(q->collator, r->id, id) == 0)
             return r;
     }
     return NULL;
@@ -160,8 +161,8 @@ static RC add_row(struct group_iter *gi, struct bval id, const struct bval *args
 {
     const struct group *g = gi->it.s->data;
     size_t budget = stage__memory(&gi->it.r);
-    uint64_t hash = hash_of(id);
-    struct group_row *r = table_find(&gi->t, hash, id);
+    uint64_t hash = hash_of(gi->it.r.q, id);
+    struct group_row *r = table_find(&gi->t, gi->it.r.q, hash, id);
 
     if (!r) {
         if (gi->t.n > 0 && table_bytes(&gi->t) > budget)

@@ -107,7 +107,7 @@ static RC load_partition(struct window_iter *wi, struct err *e)
             break;
         if (p->n == 0) {
             id = bval_dup(p->mem, bdoc_get(d, "p"));
-        } else if (!bval_eq(id, bdoc_get(d, "p"))) {
+        } else if (bval_cmp_in(p->q->collator, id, bdoc_get(d, "p")) != 0) {
             buf_push(&wi->ahead, d.p, d.len);
             arena_rewind(p->q->scratch, mark);
             break;

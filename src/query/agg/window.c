@@ -319,7 +319,7 @@ static RC linear_fill(struct window_part *p, struct window_state *st, int k, uin
 {
     struct window_row *r = p->rows;
 
-    if (i > 0 && bval_eq(r[i].key, r[i - 1].key))
+    if (i > 0 && bval_cmp_in(p->q->collator, r[i].key, r[i - 1].key) == 0)
         FAIL(e, ERR_LOC(6050106), "there can be no repeated values in the sort field");
     *out = bval_is_missing(r[i].x[k]) ? bval_new_null() : r[i].x[k];
     if (bval_is_number(r[i].x[k])) {
@@ -353,7 +353,7 @@ static RC linear_fill(struct window_part *p, struct window_state *st, int k, uin
 static struct bval rank(struct window_part *p, const struct window_fn *fn, struct window_state *st,
                         uint32_t i)
 {
-    bool tie = i > 0 && bval_eq(p->rows[i].key, p->rows[i - 1].key);
+    bool tie = i > 0 && bval_cmp_in(p->q->collator, p->rows[i].key, p->rows[i - 1].key) == 0;
 
     if (fn->kind == WIN_DENSE_RANK)
         st->rank += !tie;

@@ -174,7 +174,7 @@ RC expr__opt(const struct expr *x, int i, struct expr_env *env, bool *given, str
              struct err *e);
 
 /* val__cmp(): order of all types with missing below null. */
-int val__cmp(struct bval a, struct bval b);
+int val__cmp(const struct collator *in, struct bval a, struct bval b);
 
 /* Text of values. */
 /* as $concat's family coerces; 16007 */

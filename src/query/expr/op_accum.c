@@ -39,7 +39,8 @@ EXPR_EVAL(expr__eval_accum)
         case ACCUM_MIN:
             if (!bval_is_nullish(v) &&
                 (bval_is_missing(best) ||
-                 (x->op->aux == ACCUM_MAX ? bval_cmp(v, best) > 0 : bval_cmp(v, best) < 0)))
+                 (x->op->aux == ACCUM_MAX ? bval_cmp_in(env->q->collator, v, best) > 0
+                                          : bval_cmp_in(env->q->collator, v, best) < 0)))
                 best = v;
             break;
         default:

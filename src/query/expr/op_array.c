@@ -100,7 +100,7 @@ EXPR_EVAL(expr__eval_in)
              btype_name(arr.type));
     biter_init(&it, bval_doc(arr));
     while (!found && biter_next(&it))
-        found = val__cmp(v, it.val) == 0;
+        found = val__cmp(env->q->collator, v, it.val) == 0;
     *out = bval_new_bool(env_arena(env), found);
     return RC_OK;
 }
@@ -278,7 +278,7 @@ EXPR_EVAL(expr__eval_index_of_array)
     *out = bval_new_i32(env_arena(env), -1);
     biter_init(&it, bval_doc(arr));
     for (; i < to && biter_next(&it); i++) {
-        if (i >= from && val__cmp(it.val, v) == 0) {
+        if (i >= from && val__cmp(env->q->collator, it.val, v) == 0) {
             *out = bval_new_i32(env_arena(env), (int32_t)i);
             break;
         }

@@ -137,6 +137,7 @@ EXPR_EVAL(expr__eval_sort_array)
     TRY(qctx_check(env->q, e));
     struct sort_by here = *by;
     here.scratch = l.arena;
+    here.collator = env->q->collator;
     val_sort(l.arena, l.v, l.n, cmp_sort_by, &here);
     return vals_array(l.arena, l.v, l.n, out, e);
 }
@@ -177,14 +178,12 @@ static RC pick_n_check(struct bval n, int64_t *out, struct err *e)
 
 static int cmp_asc(const struct bval *p, const struct bval *q, void *arg)
 {
-    (void)arg;
-    return bval_cmp(*p, *q);
+    return bval_cmp_in(arg, *p, *q);
 }
 
 static int cmp_desc(const struct bval *p, const struct bval *q, void *arg)
 {
-    (void)arg;
-    return bval_cmp(*q, *p);
+    return bval_cmp_in(arg, *q, *p);
 }
 
 EXPR_EVAL(expr__eval_pick_n)
@@ -205,7 +204,8 @@ EXPR_EVAL(expr__eval_pick_n)
         if (!by_order || !bval_is_nullish(it.val))
             vals_push(&l, it.val);
     if (by_order)
-        val_sort(l.arena, l.v, l.n, x->op->aux == PICK_MIN ? cmp_asc : cmp_desc, NULL);
+        val_sort(l.arena, l.v, l.n, x->op->aux == PICK_MIN ? cmp_asc : cmp_desc,
+                 (void *)env->q->collator);
     uint32_t keep = (uint32_t)MIN((int64_t)l.n, n);
     return vals_array(l.arena, x->op->aux == PICK_LAST ? l.v + (l.n - keep) : l.v, keep, out, e);
 }

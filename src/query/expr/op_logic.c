@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-static int cmp_missing_lowest(struct bval a, struct bval b)
+int val__cmp(const struct collator *in, struct bval a, struct bval b)
 {
     bool ma = bval_is_missing(a) || a.type == BT_UNDEFINED,
          mb = bval_is_missing(b) || b.type == BT_UNDEFINED;
@@ -17,12 +17,7 @@ static int cmp_missing_lowest(struct bval a, struct bval b)
             return ma ? 1 : -1;
         return ma ? -1 : 1;
     }
-    return ma ? 0 : bval_cmp(a, b);
-}
-
-int val__cmp(struct bval a, struct bval b)
-{
-    return cmp_missing_lowest(a, b);
+    return ma ? 0 : bval_cmp_in(in, a, b);
 }
 
 EXPR_EVAL(expr__eval_compare)
@@ -32,7 +27,7 @@ EXPR_EVAL(expr__eval_compare)
 
     TRY(expr__arg(x, 0, env, &a, e));
     TRY(expr__arg(x, 1, env, &b, e));
-    int c = cmp_missing_lowest(a, b);
+    int c = val__cmp(env->q->collator, a, b);
     switch ((enum cmp_kind)x->op->aux) {
     case CMP_CMP: *out = bval_new_i32(env_arena(env), c < 0 ? -1 : c > 0); return RC_OK;
     case CMP_EQ: r = c == 0; break;

@@ -5,13 +5,15 @@
 
 static int cmp_vals(const struct bval *p, const struct bval *q, void *arg)
 {
-    (void)arg;
-    return bval_cmp(*p, *q);
+    return bval_cmp_in(arg, *p, *q);
 }
 
-static RC sorted_array(struct arena *a, struct bval *v, uint32_t n, struct bval *out, struct err *e)
+static RC sorted_array(const struct qctx *q, struct bval *v, uint32_t n, struct bval *out,
+                       struct err *e)
 {
-    val_sort(a, v, n, cmp_vals, NULL);
+    struct arena *a = q->scratch;
+
+    val_sort(a, v, n, cmp_vals, (void *)q->collator);
     return vals_array(a, v, n, out, e);
 }
 
@@ -26,7 +28,7 @@ static void add_all(struct valset *s, struct bdoc d)
 
 EXPR_EVAL(expr__eval_set_union)
 {
-    struct valset s = valset_in(env_arena(env));
+    struct valset s = valset_of(env_arena(env), env->q->collator);
 
     for (int i = 0; i < x->n_args; i++) {
         struct bval v;
@@ -41,12 +43,12 @@ EXPR_EVAL(expr__eval_set_union)
                  btype_name(v.type));
         add_all(&s, bval_doc(v));
     }
-    return sorted_array(s.arena, s.v, s.n, out, e);
+    return sorted_array(env->q, s.v, s.n, out, e);
 }
 
 EXPR_EVAL(expr__eval_set_intersection)
 {
-    struct valset cur = valset_in(env_arena(env));
+    struct valset cur = valset_of(env_arena(env), env->q->collator);
 
     for (int i = 0; i < x->n_args; i++) {
         struct bval v;
@@ -59,20 +61,21 @@ EXPR_EVAL(expr__eval_set_intersection)
             FAIL(e, ERR_LOC(17047),
                  "All operands of $setIntersection must be arrays. One argument is of type: %s",
                  btype_name(v.type));
-        struct valset here = valset_in(cur.arena), both = valset_in(cur.arena);
+        struct valset here = valset_of(cur.arena, env->q->collator),
+                      both = valset_of(cur.arena, env->q->collator);
         add_all(&here, bval_doc(v));
         for (uint32_t k = 0; i > 0 && k < cur.n; k++)
             if (valset_find(&here, cur.v[k]) >= 0)
                 valset_add(&both, cur.v[k]);
         cur = i ? both : here;
     }
-    return sorted_array(cur.arena, cur.v, cur.n, out, e);
+    return sorted_array(env->q, cur.v, cur.n, out, e);
 }
 
 EXPR_EVAL(expr__eval_set_difference)
 {
     struct arena *a = env_arena(env);
-    struct valset minus = valset_in(a), seen = valset_in(a);
+    struct valset minus = valset_of(a, env->q->collator), seen = valset_of(a, env->q->collator);
     struct bval l, r;
     struct biter it;
 
@@ -100,11 +103,11 @@ EXPR_EVAL(expr__eval_set_difference)
 
 EXPR_EVAL(expr__eval_set_equals)
 {
-    struct valset first = valset_in(env_arena(env));
+    struct valset first = valset_of(env_arena(env), env->q->collator);
     bool equal = true;
 
     for (int i = 0; i < x->n_args; i++) {
-        struct valset here = valset_in(first.arena);
+        struct valset here = valset_of(first.arena, env->q->collator);
         struct bval v;
         TRY(expr__arg(x, i, env, &v, e));
         if (v.type != BT_ARRAY)
@@ -146,7 +149,7 @@ EXPR_PARSE(expr__parse_set_equals)
 
 EXPR_EVAL(expr__eval_set_is_subset)
 {
-    struct valset sup = valset_in(env_arena(env));
+    struct valset sup = valset_of(env_arena(env), env->q->collator);
     struct bval l, r;
     struct biter it;
     bool all = true;

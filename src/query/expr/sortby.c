@@ -54,7 +54,7 @@ int sort_by_cmp(const struct sort_by *s, struct bval x, struct bval y)
             kx = bval_new_null();
         if (k->n_parts && bval_is_missing(ky))
             ky = bval_new_null();
-        int c = val__cmp(kx, ky);
+        int c = val__cmp(s->collator, kx, ky);
         if (c)
             return c * k->dir;
     }

@@ -200,7 +200,7 @@ static void set_grow(struct valset *s)
     uint32_t *slot = arena_calloc(s->arena, n_slots, sizeof(*slot));
 
     for (uint32_t i = 0; i < s->n; i++) {
-        uint32_t h = (uint32_t)bval_hash(s->v[i]) & (n_slots - 1);
+        uint32_t h = (uint32_t)bval_hash_in(s->collator, s->v[i]) & (n_slots - 1);
         while (slot[h])
             h = (h + 1) & (n_slots - 1);
         slot[h] = i + 1;
@@ -213,9 +213,9 @@ int64_t valset_find(const struct valset *s, struct bval v)
 {
     if (!s->n_slots)
         return -1;
-    uint32_t h = (uint32_t)bval_hash(v) & (s->n_slots - 1);
+    uint32_t h = (uint32_t)bval_hash_in(s->collator, v) & (s->n_slots - 1);
     for (; s->slot[h]; h = (h + 1) & (s->n_slots - 1))
-        if (bval_eq(s->v[s->slot[h] - 1], v))
+        if (bval_cmp_in(s->collator, s->v[s->slot[h] - 1], v) == 0)
             return s->slot[h] - 1;
     return -1;
 }
@@ -224,9 +224,9 @@ bool valset_add(struct valset *s, struct bval v)
 {
     if (s->n * 4 >= s->n_slots * 3)
         set_grow(s);
-    uint32_t h = (uint32_t)bval_hash(v) & (s->n_slots - 1);
+    uint32_t h = (uint32_t)bval_hash_in(s->collator, v) & (s->n_slots - 1);
     for (; s->slot[h]; h = (h + 1) & (s->n_slots - 1))
-        if (bval_eq(s->v[s->slot[h] - 1], v))
+        if (bval_cmp_in(s->collator, s->v[s->slot[h] - 1], v) == 0)
             return false;
     if (s->n == s->cap)
         grow(s->arena, (void **)&s->v, s->n, &s->cap, sizeof(*s->v));

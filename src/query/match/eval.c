@@ -44,7 +44,13 @@ static bool compare_ok(enum match_op op, int c)
     }
 }
 
-static bool test_compare(enum match_op op, struct bval operand, struct bval v)
+static const struct collator *collator_of(const struct match__eval *ev)
+{
+    return ev->q ? ev->q->collator : NULL;
+}
+
+static bool test_compare(const struct collator *in, enum match_op op, struct bval operand,
+                         struct bval v)
 {
     bool or_equal = op == MATCH_EQ || op == MATCH_GTE || op == MATCH_LTE;
 
@@ -65,18 +71,19 @@ static bool test_compare(enum match_op op, struct bval operand, struct bval v)
         if (vn || on)
             return vn && on && or_equal;
     }
-    return compare_ok(op, bval_cmp(v, operand));
+    return compare_ok(op, bval_cmp_in(in, v, operand));
 }
 
 static bool test_in(struct match__eval *ev, const struct match_node *n, struct bval v)
 {
     struct bval key = v.type == BT_MISSING ? bval_new_null() : v;
+    const struct collator *in = collator_of(ev);
     int lo = 0, hi = n->n_operands;
 
     if (v.type != BT_UNDEFINED) {
         while (lo < hi) {
             int mid = lo + (hi - lo) / 2;
-            int c = bval_cmp(key, n->operands[mid]);
+            int c = bval_cmp_in(in, key, n->operands[mid]);
 
             if (c == 0)
                 return true;
@@ -156,7 +163,7 @@ static bool test(struct match__eval *ev, const struct match_node *n, struct bval
     case MATCH_GT:
     case MATCH_GTE:
     case MATCH_LT:
-    case MATCH_LTE: return test_compare(n->op, n->operand, v);
+    case MATCH_LTE: return test_compare(collator_of(ev), n->op, n->operand, v);
     case MATCH_IN: return test_in(ev, n, v);
     case MATCH_EXISTS: return v.type != BT_MISSING;
     case MATCH_TYPE: return match__types_has(n->impl, v.type);

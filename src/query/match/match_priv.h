@@ -44,7 +44,7 @@ struct match_node *match__node(struct arena *a, enum match_op op, struct slice p
 /* match__combine(): the nodes of l under op; a list of one under $and or $or is that node itself. */
 struct match_node *match__combine(struct arena *a, enum match_op op, const struct match__list *l);
 /* match__in(): values are sorted in place and made unique; one value and no regexes make an equality, nothing at all MATCH_FALSE. */
-struct match_node *match__in(struct arena *a, struct slice path, struct bval *values, int n,
+struct match_node *match__in(const struct qctx *q, struct slice path, struct bval *values, int n,
                              const struct match__list *regexes);
 struct match_node *match__not(struct arena *a, struct match_node *child);
 /* match__parse_filter(): appends one conjunct for each predicate of filter. */

@@ -113,7 +113,7 @@ static RC parse_branch(struct match__parser *p, struct bval v, struct slice op,
 }
 
 /* equalities_to_in(): {$or: [{a: 1}, {a: 2}]} is {a: {$in: [1, 2]}}; NULL when l is something else. */
-static struct match_node *equalities_to_in(struct arena *a, const struct match__list *l)
+static struct match_node *equalities_to_in(const struct qctx *q, const struct match__list *l)
 {
     if (l->n < 2)
         return NULL;
@@ -122,11 +122,11 @@ static struct match_node *equalities_to_in(struct arena *a, const struct match__
             !slice_eq(l->v[i]->path, l->v[0]->path))
             return NULL;
     }
-    struct bval *values = ARENA_ARRAY(a, struct bval, (size_t)l->n);
+    struct bval *values = ARENA_ARRAY(q->arena, struct bval, (size_t)l->n);
 
     for (int i = 0; i < l->n; i++)
         values[i] = l->v[i]->operand;
-    return match__in(a, l->v[0]->path, values, l->n, NULL);
+    return match__in(q, l->v[0]->path, values, l->n, NULL);
 }
 
 static RC parse_logical(struct match__parser *p, enum match_op op, struct slice name, struct bval v,
@@ -154,7 +154,7 @@ static RC parse_logical(struct match__parser *p, enum match_op op, struct slice 
         }
     }
     if (op != MATCH_AND) {
-        struct match_node *n = op == MATCH_OR ? equalities_to_in(a, &l) : NULL;
+        struct match_node *n = op == MATCH_OR ? equalities_to_in(p->q, &l) : NULL;
 
         if (!n)
             n = match__combine(a, op, &l);

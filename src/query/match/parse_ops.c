@@ -90,20 +90,21 @@ static RC regex_node(const struct op_ctx *c, struct bval v, struct match_node **
     return RC_OK;
 }
 
-static int by_value(const void *a, const void *b)
+static int by_value(const void *a, const void *b, void *in)
 {
-    return bval_cmp(*(const struct bval *)a, *(const struct bval *)b);
+    return bval_cmp_in(in, *(const struct bval *)a, *(const struct bval *)b);
 }
 
-struct match_node *match__in(struct arena *a, struct slice path, struct bval *values, int n,
+struct match_node *match__in(const struct qctx *q, struct slice path, struct bval *values, int n,
                              const struct match__list *regexes)
 {
+    struct arena *a = q->arena;
     int kept = 0, n_regexes = regexes ? regexes->n : 0;
 
     if (n > 1)
-        qsort(values, (size_t)n, sizeof(*values), by_value);
+        qsort_r(values, (size_t)n, sizeof(*values), by_value, (void *)q->collator);
     for (int i = 0; i < n; i++) {
-        if (kept == 0 || !bval_eq(values[kept - 1], values[i]))
+        if (kept == 0 || bval_cmp_in(q->collator, values[kept - 1], values[i]) != 0)
             values[kept++] = values[i];
     }
     if (kept == 0 && n_regexes == 0)
@@ -148,7 +149,7 @@ static RC parse_in(const struct op_ctx *c, struct bval v, struct match_node **ou
             values[n++] = it.val;
         }
     }
-    *out = match__in(a, c->path, values, n, &regexes);
+    *out = match__in(c->p->q, c->path, values, n, &regexes);
     return RC_OK;
 }
 

@@ -142,7 +142,7 @@ RC update__mod_apply(struct update__apply *a, const struct update__mod *m, struc
         return RC_OK;
     case MOD_MIN:
     case MOD_MAX: {
-        int c = old.type == BT_MISSING ? 0 : bval_cmp(m->operand, old);
+        int c = old.type == BT_MISSING ? 0 : bval_cmp_in(a->q->collator, m->operand, old);
 
         *out = m->operand;
         *keep = old.type != BT_MISSING && (m->op == MOD_MIN ? c >= 0 : c <= 0);

@@ -50,13 +50,13 @@ static int by_pattern(const void *a, const void *b)
     const struct sort_item *x = a, *y = b;
 
     if (x->m->sort_whole) {
-        int c = bval_cmp(x->val, y->val);
+        int c = bval_cmp_in(x->m->collator, x->val, y->val);
 
         if (c)
             return x->m->sort_descending ? -c : c;
     }
     for (int i = 0; i < x->m->n_sort; i++) {
-        int c = bval_cmp(x->keys[i], y->keys[i]);
+        int c = bval_cmp_in(x->m->collator, x->keys[i], y->keys[i]);
 
         if (c)
             return x->m->sort[i].descending ? -c : c;
@@ -125,29 +125,32 @@ static RC push(struct update__apply *a, const struct update__mod *m, struct bval
 /* ---- $addToSet and $pullAll: membership by value ---- */
 
 struct value_set {
+    const struct collator *collator;
     struct bval *slots; /* missing: free */
     size_t mask;
 };
 
-static struct value_set set_new(struct arena *s, size_t n)
+static struct value_set set_new(const struct qctx *q, size_t n)
 {
     size_t size = 16;
 
     while (size < 2 * n)
         size *= 2;
-    return (struct value_set){ .slots = ARENA_ARRAY(s, struct bval, size), .mask = size - 1 };
+    return (struct value_set){ .collator = q->collator,
+                               .slots = ARENA_ARRAY(q->scratch, struct bval, size),
+                               .mask = size - 1 };
 }
 
 /* set_add(): false when an equal value is there already. */
 static bool set_add(struct value_set *set, struct bval v, bool only_look)
 {
-    for (size_t i = bval_hash(v) & set->mask;; i = (i + 1) & set->mask) {
+    for (size_t i = bval_hash_in(set->collator, v) & set->mask;; i = (i + 1) & set->mask) {
         if (set->slots[i].type == BT_MISSING) {
             if (!only_look)
                 set->slots[i] = v;
             return true;
         }
-        if (bval_eq(set->slots[i], v))
+        if (bval_cmp_in(set->collator, set->slots[i], v) == 0)
             return false;
     }
 }
@@ -162,7 +165,7 @@ static RC add_to_set(struct update__apply *a, const struct update__mod *m, struc
              "cannot apply $addToSet to non-array field. Field named '%.*s' has non-array type %s",
              (int)m->path.text.len, m->path.text.p, btype_name(old.type));
     struct elements el = elements_of(s, old, m->n_each);
-    struct value_set set = set_new(s, (size_t)(el.n + m->n_each));
+    struct value_set set = set_new(a->q, (size_t)(el.n + m->n_each));
     int64_t before = el.n;
 
     for (int64_t i = 0; i < before; i++)
@@ -183,7 +186,7 @@ static RC pulled(struct update__apply *a, const struct update__mod *m, struct bv
 {
     *out = false;
     switch (m->pull) {
-    case PULL_EQUAL: *out = bval_eq(v, m->operand); return RC_OK;
+    case PULL_EQUAL: *out = bval_cmp_in(a->q->collator, v, m->operand) == 0; return RC_OK;
     case PULL_VALUE: return match_eval_value(m->match, a->q, v, out, e);
     case PULL_DOC:
         return v.type == BT_DOCUMENT ? match_eval(m->match, a->q, bval_doc(v), NULL, out, e)
@@ -204,7 +207,7 @@ static RC remove_some(struct update__apply *a, const struct update__mod *m, stru
     if (old.type != BT_ARRAY)
         FAIL(e, ERR_BAD_VALUE, "cannot apply %s to a non-array value", update__op_name(m->op));
     struct elements el = elements_of(s, old, 0);
-    struct value_set set = set_new(s, m->op == MOD_PULL_ALL ? (size_t)m->n_each : 0);
+    struct value_set set = set_new(a->q, m->op == MOD_PULL_ALL ? (size_t)m->n_each : 0);
     int64_t kept = 0;
 
     for (int i = 0; m->op == MOD_PULL_ALL && i < m->n_each; i++)

@@ -151,6 +151,7 @@ RC update__mod_parse(struct qctx *q, struct update__mod *m, struct slice op, str
         i++;
     INVARIANT(i < ARRAY_LEN(ops)); /* the caller asked update__is_operator() */
     m->op = ops[i].op;
+    m->collator = q->collator;
     switch (m->op) {
     case MOD_INC:
     case MOD_MUL: return number_operand(m, e);

@@ -56,6 +56,7 @@ struct update__mod {
     enum update__op op;
     struct update__path path;
     struct bval operand;
+    const struct collator *collator;
     /* $rename */
     struct update__path from; /* MOD_RENAME_TO */
     /* $currentDate */

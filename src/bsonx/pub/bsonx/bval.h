@@ -124,7 +124,16 @@ static inline bool bval_eq(struct bval a, struct bval b)
 {
     return bval_cmp(a, b) == 0;
 }
-uint64_t bval_hash(struct bval v);                 /* equal values hash equally */
+uint64_t bval_hash(struct bval v); /* equal values hash equally */
+/* How strings stand to each other when not by their bytes (a collation). Immutable: [any]. Code and field names keep to bytes. */
+struct collator {
+    int (*cmp)(const struct collator *c, struct slice a, struct slice b);
+    /* key(): appends bytes that compare, and are equal, as the strings do */
+    void (*key)(const struct collator *c, struct slice s, struct buf *out);
+};
+/* The same order, equality and hash under a collator; NULL: by bytes. */
+int bval_cmp_in(const struct collator *c, struct bval a, struct bval b);
+uint64_t bval_hash_in(const struct collator *c, struct bval v);
 bool bval_identical(struct bval a, struct bval b); /* same type, same bytes */
 
 /* Building in an arena. */

@@ -13,8 +13,9 @@ struct qctx {
     struct arena *scratch; /* per document; the executor rewinds it between documents */
     /* variables of the command's `let`, values already evaluated; BDOC_EMPTY if none */
     struct bdoc let;
-    int64_t now_ms;       /* $$NOW */
-    uint64_t deadline_us; /* monotonic; 0 = none: long evaluations call qctx_check() */
+    const struct collator *collator; /* how strings compare; NULL: by bytes */
+    int64_t now_ms;                  /* $$NOW */
+    uint64_t deadline_us;            /* monotonic; 0 = none: long evaluations call qctx_check() */
     /* an enum err_code that ends the query, set by other threads (sealing, shutdown); 0: go on. May be NULL. */
     const atomic_int *interrupt;
     int depth; /* parser's nesting guard */

@@ -18,6 +18,7 @@ struct sort_by {
     struct sort_by_key *keys;
     /* for keys that a comparison has to build; set before sort_by_cmp() */
     struct arena *scratch;
+    const struct collator *collator; /* likewise */
 };
 
 /* sort_by_parse(): 1, -1 or a document of paths. ERR_LOC(2942505..7). */

@@ -59,6 +59,7 @@ void val_sort(struct arena *tmp, struct bval *v, uint32_t n, val_cmp_fn cmp, voi
 /* A set of values by equality of compatibility 6: open addressing, in an arena. */
 struct valset {
     struct arena *arena;
+    const struct collator *collator;
     struct bval *v; /* in order of arrival */
     uint32_t *slot; /* index + 1 into v; 0 = free */
     uint32_t n, cap, n_slots;
@@ -66,6 +67,11 @@ struct valset {
 static inline struct valset valset_in(struct arena *a)
 {
     return (struct valset){ .arena = a };
+}
+/* valset_of(): one whose strings are equal as c says. */
+static inline struct valset valset_of(struct arena *a, const struct collator *c)
+{
+    return (struct valset){ .arena = a, .collator = c };
 }
 /* valset_add(): false when an equal value was there. The value is not copied. */
 bool valset_add(struct valset *s, struct bval v);
