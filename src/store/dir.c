@@ -112,20 +112,15 @@ RC store__dir_lock(const char *dir, int *fd, struct err *e)
 
 /* ---- listing ----------------------------------------------------------------------------------------------------- */
 
-struct listing {
-    char **names;
-    size_t n, cap;
-};
-
-static void listing_fini(struct listing *l)
+void store__listing_fini(struct store__listing *l)
 {
     for (size_t i = 0; i < l->n; i++)
         mem_free(l->names[i]);
     mem_free(l->names);
-    *l = (struct listing){ 0 };
+    *l = (struct store__listing){ 0 };
 }
 
-static void listing_add(struct listing *l, const char *name)
+static void listing_add(struct store__listing *l, const char *name)
 {
     if (l->n == l->cap) {
         l->cap = MAX((size_t)64, 2 * l->cap);
@@ -139,7 +134,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static RC list_dir(const char *dir, struct listing *l, struct err *e)
+RC store__list_dir(const char *dir, struct store__listing *l, struct err *e)
 {
     DIR *d = opendir(dir);
 
@@ -162,7 +157,7 @@ static RC list_dir(const char *dir, struct listing *l, struct err *e)
     return RC_OK;
 }
 
-static bool listing_has(const struct listing *l, const char *name)
+static bool listing_has(const struct store__listing *l, const char *name)
 {
     for (size_t i = 0; i < l->n; i++)
         if (strcmp(l->names[i], name) == 0)
@@ -183,7 +178,7 @@ struct exam {
     const struct store__examination *c;
     struct store__anchor_data *d;
     struct store__dir_report *r;
-    struct listing names, archived;
+    struct store__listing names, archived;
     struct repair *repairs;
     size_t n_repairs;
     uint64_t current; /* the manifest that CURRENT names; 0 = no CURRENT */
@@ -191,8 +186,8 @@ struct exam {
 
 static void exam_fini(struct exam *x)
 {
-    listing_fini(&x->names);
-    listing_fini(&x->archived);
+    store__listing_fini(&x->names);
+    store__listing_fini(&x->archived);
     for (size_t i = 0; i < x->n_repairs; i++)
         mem_free(x->repairs[i].path);
     mem_free(x->repairs);
@@ -425,7 +420,7 @@ static RC check_archive(struct exam *x, struct err *e)
 
     if (!listing_has(&x->names, "archive"))
         return RC_OK;
-    TRY(list_dir(dir, &x->archived, e));
+    TRY(store__list_dir(dir, &x->archived, e));
     for (size_t i = 0; i < x->archived.n; i++) {
         AUTO(mem_freep) char *path = mem_printf("%s/%s", dir, x->archived.names[i]);
         struct store__name n;
@@ -520,7 +515,7 @@ static RC load_anchor(struct exam *x, struct err *e)
 
 static RC examine(struct exam *x, struct err *e)
 {
-    TRY(list_dir(x->c->dir, &x->names, e));
+    TRY(store__list_dir(x->c->dir, &x->names, e));
     TRY(check_names(x, e));
     if (!listing_has(&x->names, "ANCHOR")) {
         for (size_t i = 0; i < x->names.n; i++) {
@@ -606,7 +601,7 @@ static RC pin_stream(const struct store__seal *s, const char *path, const struct
     return rc;
 }
 
-static RC pin_all(const struct store__seal *s, const char *dir, const struct listing *names,
+static RC pin_all(const struct store__seal *s, const char *dir, const struct store__listing *names,
                   struct store__anchor_data *d, struct err *e)
 {
     for (size_t i = 0; i < names->n; i++) {
@@ -633,14 +628,14 @@ RC store__dir_anchor(const struct store__seal *s, const char *dir, uint64_t coun
                      uint64_t envelope_seq, struct err *e)
 {
     struct store__anchor_data d = { .counter = counter, .envelope_seq = envelope_seq };
-    struct listing names = { 0 };
-    rc_t rc = list_dir(dir, &names, e);
+    struct store__listing names = { 0 };
+    rc_t rc = store__list_dir(dir, &names, e);
 
     if (!rc.failed)
         rc = pin_all(s, dir, &names, &d, e);
     if (!rc.failed)
         rc = store__anchor_store(s, dir, &d, e);
-    listing_fini(&names);
+    store__listing_fini(&names);
     store__anchor_data_fini(&d);
     return rc;
 }
@@ -702,8 +697,8 @@ RC store__file_generation(const char *path, enum store__role role, uint32_t *gen
 
 RC store__dir_census(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e)
 {
-    struct listing names = { 0 };
-    rc_t rc = list_dir(dir, &names, e);
+    struct store__listing names = { 0 };
+    rc_t rc = store__list_dir(dir, &names, e);
 
     for (size_t i = 0; i < names.n && !rc.failed; i++) {
         AUTO(mem_freep) char *path = mem_printf("%s/%s", dir, names.names[i]);
@@ -715,7 +710,7 @@ RC store__dir_census(const char *dir, struct store_census_row *rows, int max, in
         else if (m.kind == STORE__K_ARCHIVE)
             rc = store__dir_census(path, rows, max, n, e);
     }
-    listing_fini(&names);
+    store__listing_fini(&names);
     return rc;
 }
 

@@ -306,6 +306,14 @@ void store__name_parse(const char *base, struct store__name *n);
 void store__path_parse(const char *path,
                        struct store__name *n); /* the same for the last component of a path */
 
+/* store__list_dir(): the names in a directory but "." and "..", sorted. Errors: ERR_NOT_FOUND, ERR_IO. */
+struct store__listing {
+    char **names;
+    size_t n, cap;
+};
+RC store__list_dir(const char *dir, struct store__listing *l, struct err *e);
+void store__listing_fini(struct store__listing *l);
+
 /* store__dir_lock(): makes LOCK if needed and holds flock on it until the fd is closed. ERR_DIRECTORY_BUSY. */
 RC store__dir_lock(const char *dir, int *fd, struct err *e);
 
