@@ -46,6 +46,7 @@ RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_switch(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_vault(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_inspect(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e);
 
 /* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */

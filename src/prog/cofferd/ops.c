@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include "admin/inspect.h"
 #include "backup.h"
 #include "backups.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "keyops.h"
@@ -97,6 +99,22 @@ static RC op_rotation_status(void *ctx, struct bdoc args, struct bw *w, struct e
     return RC_OK;
 }
 
+static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    AUTO(mem_freep) char *dir = NULL;
+    uint64_t problems; /* they are in the answer */
+    TRY(admin_arg_str(args, "dir", &dir, e));
+    if (!dir || dir[0] != '/')
+        FAIL(e, ERR_BAD_VALUE, "the operation \"inspect\" needs the absolute path \"dir\"");
+    AUTO(mem_freep) char *lock = mem_printf("%s/store/LOCK", dir);
+    AUTO(mem_freep) char *own = mem_printf("%s/LOCK", o->source.process->store_dir);
+    if (path_same_file(lock, own))
+        FAIL(e, ERR_ILLEGAL_OPERATION,
+             "this node writes to \"%s\": inspect it without keys, or inspect a backup of it", dir);
+    return admin_inspect(dir, custody_keyring(o->source.custody), w, &problems, e);
+}
+
 static RC op_stop(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     (void)args;
@@ -132,6 +150,8 @@ static const struct admin_op table[] = {
     { "rotationStatus", "", 0, "how far the re-encryption is", op_rotation_status },
     { "backup", "dir", ADMIN_OP_CHANGES | ADMIN_OP_LOCAL,
       "copy the store, encrypted as it is, into a new directory", op_backup },
+    { "inspect", "dir", ADMIN_OP_LOCAL,
+      "verify every tag of a directory that is under this node's keys", op_inspect },
     { "stop", "", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL, "stop the node in order",
       op_stop },
 };

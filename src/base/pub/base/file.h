@@ -23,6 +23,7 @@ RC dir_sync(const char *path, struct err *e);
 bool path_exists(const char *path);
 /* false when either cannot be examined */
 bool path_same_device(const char *a, const char *b);
+bool path_same_file(const char *a, const char *b);
 /* file_err(): turn errno value sys into an error about path. */
 RC file_err(struct err *e, int sys, const char *what, const char *path);
 void fd_close(int fd);   /* negative is fine */
