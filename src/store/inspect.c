@@ -1,9 +1,15 @@
-/* inspect.c - see inspect.h. Reads only, and takes no lock: the store may be in use while its files are looked at without keys. */
+/* inspect.c - see inspect.h. Reads only, and takes no lock: the store may be in use while its files are looked at without keys.
+ *
+ * A file that lacks its end is damaged only if nobody is about to write that end. Whether somebody has it open for writing the kernel tells exactly (a
+ * read lease is refused then); if nobody has, but it changed since it was opened, it is looked at again. Every other finding is one at once: no writer of
+ * ours ever puts down a wrong header or anything readable.
+ */
 #include "store/inspect.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +24,7 @@
 enum {
     PIECE = 1 << 16,
     SCAN_MIN = 4096, /* fewer bytes say nothing about their distribution */
+    LOOKS_MAX = 100, /* at one file that is replaced or finished each time it is looked at */
     RUN_MAX = 48,    /* printable characters in a row: (98/256)^48 = 1e-20 */
     /* Chi-square of 255 degrees of freedom has mean 255 and deviation 22.6; by chance it passes 470 once in 1e14. */
     CHI_SQUARE_MAX = 470,
@@ -75,7 +82,9 @@ struct walk {
     const char *path;
     enum store__role role;
     int fd;
+    struct stat opened; /* as it was before the first byte was read */
     uint64_t size, at;
+    bool endless; /* the problem that was found is that its end is not there */
     struct scan scan;
     uint8_t buf[PIECE];
 };
@@ -109,8 +118,10 @@ static RC walk_table(struct walk *w, struct store_file_facts *f, struct err *e)
 {
     uint64_t logical;
 
-    if (!store__block_logical(w->size, &logical))
+    if (!store__block_logical(w->size, &logical)) {
         f->problem = "its length is none that a table can have";
+        w->endless = true;
+    }
     f->units =
         (w->size - w->at + STORE__CHUNK + STORE__TAG_LEN - 1) / (STORE__CHUNK + STORE__TAG_LEN);
     return scan_range(w, w->size - w->at, e);
@@ -120,7 +131,7 @@ static RC walk_table(struct walk *w, struct store_file_facts *f, struct err *e)
 static RC walk_stream(struct walk *w, const struct store__header *h, struct store_file_facts *f,
                       struct err *e)
 {
-    uint8_t head[STORE__FRAME_HEAD], mark[4], previous[STORE__TAG_LEN];
+    uint8_t head[STORE__FRAME_HEAD], mark[4] = { 0 }, previous[STORE__TAG_LEN];
     bool ended = false;
 
     memcpy(previous, h->mac, sizeof(previous));
@@ -144,8 +155,10 @@ static RC walk_stream(struct walk *w, const struct store__header *h, struct stor
     f->torn = w->size - w->at;
     if (f->torn && ended)
         f->problem = "bytes stand behind its end";
-    else if (!ended && f->torn == 0 && w->role >= STORE__CURRENT)
+    else if (!ended && f->torn == 0 && w->role >= STORE__CURRENT) {
         f->problem = "its end is missing";
+        w->endless = true;
+    }
     return scan_range(w, f->torn, e);
 }
 
@@ -282,8 +295,11 @@ static RC look_inside(struct look *l, struct walk *w, const struct store__name *
     w->at = STORE__HEADER_LEN;
     if (!f->problem)
         TRY(h.layout == STORE__BLOCK ? walk_table(w, f, e) : walk_stream(w, &h, f, e));
-    if (!f->problem)
-        f->problem = scan_verdict(&w->scan);
+    if (!f->problem || w->endless) {
+        const char *verdict = scan_verdict(&w->scan);
+        f->problem = verdict ? verdict : f->problem;
+        w->endless &= verdict == NULL;
+    }
     if (!f->problem && l->keys)
         authenticate(l, w, &h, n->number, f, text, text_len);
     return RC_OK;
@@ -297,28 +313,76 @@ static void tell(struct look *l, struct store_file_facts *f)
     l->fn(l->arg, f);
 }
 
+/* has_writer(): the kernel grants a read lease only on a file that nobody has open for writing. Where it cannot tell (no lease on this file system, or
+ * the file is another user's), nobody has. Who opens it for writing meanwhile makes the kernel send a signal: one that is ignored. */
+static bool has_writer(int fd)
+{
+    if (fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+        return false;
+    }
+    return errno == EAGAIN;
+}
+
+static bool changed(const struct walk *w)
+{
+    struct stat now;
+
+    return fstat(w->fd, &now) < 0 || now.st_nlink == 0 || now.st_size != w->opened.st_size ||
+           now.st_mtim.tv_sec != w->opened.st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != w->opened.st_mtim.tv_nsec;
+}
+
+/* look_once(): again: what was found says nothing about the file as it is now. */
+static RC look_once(struct look *l, struct walk *w, const struct store__name *n,
+                    struct store_file_facts *f, char *text, size_t text_len, bool *again,
+                    struct err *e)
+{
+    size_t n_salts = l->n_salts;
+
+    *again = false;
+    if (fstat(w->fd, &w->opened) < 0)
+        return file_err(e, errno, "examine", w->path);
+    w->size = (uint64_t)w->opened.st_size;
+    f->bytes = w->size;
+    TRY(look_inside(l, w, n, f, text, text_len, e));
+    if (!w->endless)
+        return RC_OK;
+    if (has_writer(w->fd)) {
+        f->problem = NULL;
+        f->unfinished = true;
+        return RC_OK;
+    }
+    *again = changed(w);
+    if (*again)
+        l->n_salts = n_salts;
+    return RC_OK;
+}
+
 static RC look_at_file(struct look *l, const char *name, const struct store__name *n, struct err *e)
 {
     AUTO(mem_freep) char *path = mem_printf("%s/%s", l->dir, name);
     AUTO(mem_freep) struct walk *w = NEW(struct walk);
-    struct store_file_facts f = { .name = name, .role = role_name(n->role), .layout = "" };
-    char text[ERR_MSG_MAX];
+    bool again = true;
 
-    w->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (w->fd < 0 && errno == ENOENT)
-        return RC_OK; /* the store in use has deleted it */
-    if (w->fd < 0)
-        return file_err(e, errno, "open", path);
-    w->path = path;
-    w->role = n->role;
-    rc_t rc = store__io_size(w->fd, path, &w->size, e);
-    f.bytes = w->size;
-    if (!rc.failed)
-        rc = look_inside(l, w, n, &f, text, sizeof(text), e);
-    close(w->fd);
-    if (!rc.failed)
-        tell(l, &f);
-    return rc;
+    for (int i = 0; i < LOOKS_MAX && again; i++) {
+        struct store_file_facts f = { .name = name, .role = role_name(n->role), .layout = "" };
+        char text[ERR_MSG_MAX];
+
+        *w = (struct walk){ .path = path, .role = n->role };
+        w->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (w->fd < 0 && errno == ENOENT)
+            return RC_OK; /* the store in use has deleted it */
+        if (w->fd < 0)
+            return file_err(e, errno, "open", path);
+        rc_t rc = look_once(l, w, n, &f, text, sizeof(text), &again, e);
+        close(w->fd);
+        if (rc.failed)
+            return rc;
+        if (!again || i == LOOKS_MAX - 1)
+            tell(l, &f);
+    }
+    return RC_OK;
 }
 
 static RC look_at_other(struct look *l, const char *name, bool is_lock, struct err *e)

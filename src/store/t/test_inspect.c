@@ -1,9 +1,11 @@
 /* test_inspect.c - what an inspection says of the files of a store, with keys and without, and of files that were tampered with. */
+#include <pthread.h>
+
 #include "store/inspect.h"
 #include "support.h"
 
 struct seen {
-    unsigned n, n_roles[16], authenticated, problems, tables;
+    unsigned n, authenticated, problems, tables, unfinished;
     uint64_t units, torn;
     char last_problem[ERR_MSG_MAX], problem_file[128];
 };
@@ -17,6 +19,7 @@ static void see(void *arg, const struct store_file_facts *f)
     s->units += f->units;
     s->torn += f->torn;
     s->tables += strcmp(f->role, "table") == 0;
+    s->unfinished += f->unfinished;
     if (f->problem) {
         s->problems++;
         snprintf(s->last_problem, sizeof(s->last_problem), "%s", f->problem);
@@ -87,6 +90,16 @@ static void overwrite(const char *path, off_t at, const void *bytes, size_t len)
     close(fd);
 }
 
+static void expect(const char *dir, const char *file, const char *what)
+{
+    struct seen s = inspect(dir, NULL);
+
+    assert_int_equal(s.problems, 1);
+    assert_string_equal(s.problem_file, file);
+    if (!strstr(s.last_problem, what))
+        fail_msg("%s: \"%s\" does not say \"%s\"", file, s.last_problem, what);
+}
+
 static void test_all_files_are_told(void **state)
 {
     (void)state;
@@ -117,6 +130,108 @@ static void test_a_store_in_use(void **state)
         assert_int_equal(inspect(dir, NULL).problems, 0);
     }
     OK(store_close(s, &err));
+    keyring_unref(k);
+}
+
+static RC put_and_flush(struct store *s, int n, struct err *e)
+{
+    char key[32], value[3000];
+    struct store_txn *t;
+
+    memset(value, 'v', sizeof(value));
+    TRY(store_begin(s, &t, e));
+    for (int i = 0; i < 30; i++) {
+        snprintf(key, sizeof(key), "t%d-%d", n, i);
+        TRY(store_put(t, STORE_RECORDS, slice_str(key), SLICE(value, sizeof(value)), e));
+    }
+    TRY(store_commit(&t, STORE_NOSYNC, e));
+    return store_flush(s, e);
+}
+
+static void *write_and_flush(void *arg)
+{
+    static struct err why; /* of this thread; the test's own is the other one's */
+
+    for (int i = 0; i < 40; i++)
+        if (put_and_flush(arg, i, &why).failed)
+            return why.msg;
+    return NULL;
+}
+
+/* Tables come and go while they are looked at, and the manifest and the anchor change. */
+static void test_a_store_that_flushes(void **state)
+{
+    (void)state;
+    struct keyring *k = key_ring(7);
+    const char *dir = tmp_path();
+    struct store *s = open_at(dir, k);
+    pthread_t t;
+    void *failed = NULL;
+    int busy;
+
+    assert_int_equal(pthread_create(&t, NULL, write_and_flush, s), 0);
+    do {
+        struct seen seen = inspect(dir, NULL);
+        busy = pthread_tryjoin_np(t, &failed);
+        if (seen.problems)
+            fail_msg("%s: %s", seen.problem_file, seen.last_problem);
+    } while (busy);
+    if (failed)
+        fail_msg("%s", (const char *)failed);
+    OK(store_close(s, &err));
+    keyring_unref(k);
+}
+
+static void cut_to(const char *path, off_t len)
+{
+    assert_int_equal(truncate(path, len), 0);
+}
+
+/* The same bytes are no finding while somebody has the file open to add the rest, and one afterwards. */
+static void test_a_file_without_an_end(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *suffix, *what;
+        off_t len;
+    } row[] = {
+        { ".sst", "length", STORE__HEADER_LEN + 4112 + 7 },
+        { "CURRENT", "end is missing", STORE__HEADER_LEN },
+    };
+    struct keyring *k = key_ring(7);
+    char path[256];
+
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        const char *dir = make(k);
+        find(dir, row[i].suffix, path);
+        cut_to(path, row[i].len);
+        int fd = open(path, O_WRONLY | O_APPEND);
+        assert_true(fd >= 0);
+        struct seen s = inspect(dir, NULL);
+        assert_int_equal(s.problems, 0);
+        assert_int_equal(s.unfinished, 1);
+        close(fd);
+        expect(dir, strrchr(path, '/') + 1, row[i].what);
+    }
+    keyring_unref(k);
+}
+
+/* A writer excuses a missing end, nothing else. */
+static void test_a_writer_excuses_no_plaintext(void **state)
+{
+    (void)state;
+    struct keyring *k = key_ring(7);
+    const char *dir = make(k);
+    char path[256], text[64];
+
+    find(dir, ".sst", path);
+    memset(text, 'x', sizeof(text));
+    overwrite(path, 500, text, sizeof(text));
+    cut_to(path, STORE__HEADER_LEN + 4112 + 7);
+    int fd = open(path, O_WRONLY | O_APPEND);
+    assert_true(fd >= 0);
+    expect(dir, strrchr(path, '/') + 1, "printable");
+    close(fd);
     keyring_unref(k);
 }
 
@@ -155,16 +270,6 @@ static void test_a_flipped_bit_is_seen_with_keys(void **state)
         assert_non_null(strstr(path, s.problem_file));
     }
     keyring_unref(k);
-}
-
-static void expect(const char *dir, const char *file, const char *what)
-{
-    struct seen s = inspect(dir, NULL);
-
-    assert_int_equal(s.problems, 1);
-    assert_string_equal(s.problem_file, file);
-    if (!strstr(s.last_problem, what))
-        fail_msg("%s: \"%s\" does not say \"%s\"", file, s.last_problem, what);
 }
 
 static void test_what_is_in_the_clear_is_seen_without_keys(void **state)
@@ -285,6 +390,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_files_are_told),
         cmocka_unit_test(test_a_store_in_use),
+        cmocka_unit_test(test_a_store_that_flushes),
+        cmocka_unit_test(test_a_file_without_an_end),
+        cmocka_unit_test(test_a_writer_excuses_no_plaintext),
         cmocka_unit_test(test_other_keys_authenticate_nothing),
         cmocka_unit_test(test_a_flipped_bit_is_seen_with_keys),
         cmocka_unit_test(test_what_is_in_the_clear_is_seen_without_keys),

@@ -2,7 +2,8 @@
  *
  * Without   Names, headers and structure are examined, and the ciphertext is searched for what does not look like ciphertext: a run of
  * keys      printable characters or a distribution of bytes that a cipher does not produce (by chance: less than once in 1e9 GB). Nothing of it is authenticated: it
- *           shows that the files are what docs/formats/store.md says, not that nobody replaced them. The store may be in use meanwhile.
+ *           shows that the files are what docs/formats/store.md says, not that nobody replaced them. The store may be in use meanwhile: a file without
+ *           an end that somebody has open for writing is unfinished, not damaged (only its owner and root can see whether somebody has).
  * With      Also every header, chunk and frame is authenticated, as the store would when it reads them. The directory must be at rest
  * keys      (hold the data directory's lock); what the anchor remembers is checked by store_open(), not here.
  * [any thread]; blocks on the disk.
@@ -31,7 +32,8 @@ struct store_file_facts {
     uint64_t torn;
     uint32_t gen; /* key generation; 0 when the file holds nothing */
     uint8_t salt[STORE_SALT_LEN];
-    bool unfinished;     /* left by a crash before its header: holds nothing */
+    /* left by a crash before its header: holds nothing; or being written while it was looked at */
+    bool unfinished;
     bool authenticated;  /* every byte, with keys */
     const char *problem; /* NULL, or what is wrong, for people */
 };
