@@ -265,7 +265,7 @@ static bool take_iso_week(struct scan *s)
     s->iso_year = s->year;
     s->has_year = false;
     s->has_iso_year = s->has_iso_week = true;
-    return s->iso_day >= 1 && s->iso_day <= 7;
+    return s->iso_week >= 1 && s->iso_week <= 53 && s->iso_day >= 1 && s->iso_day <= 7;
 }
 
 static bool take_numeric_date(struct scan *s)
@@ -380,6 +380,7 @@ RC date_parse(struct arena *a, struct slice text, const struct tz *z, bool z_giv
          (isdigit((unsigned char)*s.at)   ? take_numeric_date(&s)
           : isalpha((unsigned char)*s.at) ? take_worded_date(&s)
                                           : false);
+    ok = ok && (!bc || s.has_year); /* a sign before the year of a week date says nothing */
     if (bc)
         s.year = -s.year;
     if (ok && s.at < s.end) {
