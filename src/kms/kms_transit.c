@@ -275,6 +275,9 @@ static RC setup(struct kms_transit *t, const struct kms_config *c, const char *u
 {
     TRY(kmsg_transit_target(url, &t->target, e));
     t->remote.shown = mem_printf("%s/%s/%s", t->target.host, t->target.mount, t->target.key);
+    if (strlen(t->remote.shown) + sizeof ":v999999999" > sizeof(((struct key_info *)0)->kid))
+        FAIL(e, ERR_CONFIG, "the key's URL is too long: host, mount and name have %zu characters",
+             strlen(t->remote.shown));
     if (*t->target.ns)
         t->ns_header = mem_printf("X-Vault-Namespace: %s", t->target.ns);
     TRY(read_login(t, c, e));

@@ -74,6 +74,23 @@ static void urls_pick_providers(void **state)
     }
 }
 
+/* Each part may have 255 characters, an identifier 511. */
+static void urls_are_whole_or_refused(void **state)
+{
+    char part[256], url[800];
+    (void)state;
+
+    for (size_t len = 100; len <= 250; len += 150) {
+        memset(part, 'a', len);
+        part[len] = 0;
+        assert_in_range(snprintf(url, sizeof(url), "vault://%s/%s/%s", part, part, part), 1, 799);
+        struct kms_config c = CONFIG(url);
+        c.token_source = "token-file";
+        c.token_secret_file = "/f";
+        assert_int_equal(make(&c), len == 100 ? ERR_NONE : ERR_CONFIG);
+    }
+}
+
 static void credentials_are_complete_or_refused(void **state)
 {
     static const struct {
@@ -316,6 +333,7 @@ int main(void)
     struct err e = { 0 };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_pick_providers),
+        cmocka_unit_test(urls_are_whole_or_refused),
         cmocka_unit_test(credentials_are_complete_or_refused),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
