@@ -71,7 +71,7 @@ def test_a_busy_port_is_named(vault, tmp_path):
 
 def test_settings_that_make_no_sense_are_named(vault):
     for name, value in (("port", "70000"), ("tenant-id", "me"), ("log-level", "loud"), ("bootstrap-identities", "x:emperor"),
-                        ("token-uids", "root"), ("no-such-flag", "1"), ("bootstrap-keys", "data_1")):
+                        ("token-uids", "root"), ("signing-key-lifetime", "999ms"), ("no-such-flag", "1"), ("bootstrap-keys", "data_1")):
         vault.stop()
         done = run_vault(*flags(vault, port="0", token_port="0"), f"--{name}={value}")
         assert done.returncode == 1 and done.stderr.count("\n") >= 1, (name, done.stderr)

@@ -106,6 +106,16 @@ static RC read_uids(const char *list, uint32_t out[UIDS_MAX], int *n, struct err
     return RC_OK;
 }
 
+/* Zero says "never"; what is shorter than a second would be taken for it. */
+static RC check_lifetimes(const struct settings *s, struct err *e)
+{
+    uint64_t us = settings_us(s, VS_SIGNING_KEY_LIFETIME);
+
+    if (us > 0 && us < 1000000)
+        FAIL(e, ERR_CONFIG, "signing-key-lifetime: a second at least, or 0 for no end");
+    return RC_OK;
+}
+
 static void admin_closep(struct admin_server **a)
 {
     admin_close(*a);
@@ -130,6 +140,7 @@ static RC serve(const struct settings *s, struct err *e)
     int n_uids, signal_nr = 0;
     sigset_t waited;
 
+    TRY(check_lifetimes(s, e));
     TRY(read_uids(settings_str(s, VS_TOKEN_UIDS), uids, &n_uids, e));
     struct vault_config c = {
         .address = settings_str(s, VS_LISTEN),
