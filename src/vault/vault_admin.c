@@ -471,6 +471,31 @@ static RC principals_locked(struct vault_service *s, const char *tenant, const c
     return RC_OK;
 }
 
+static RC place_locked(struct vault_service *s, const char *tenant, const char *name,
+                       struct buf *out, struct err *e) TS_REQUIRES(s->lock)
+{
+    struct tenant *t;
+    int at;
+
+    TRY(tenant_of(s, tenant, &t, e));
+    TRY(find_locked(s, tenant, name, &at, e));
+    const struct identity *p = s->identities[at];
+    buf_push(out, p->name, strlen(p->name));
+    if (t != s->tenants[0])
+        buf_printf(out, "@%s", t->name);
+    return RC_OK;
+}
+
+RC vault_principal_place(struct vault_service *s, const char *tenant, const char *name,
+                         struct buf *out, struct err *e)
+{
+    buf_clear(out);
+    mutex_lock(&s->lock);
+    rc_t rc = place_locked(s, tenant, name, out, e);
+    mutex_unlock(&s->lock);
+    return rc;
+}
+
 RC vault_principals(struct vault_service *s, const char *tenant, const char *name, struct buf *out,
                     struct err *e)
 {

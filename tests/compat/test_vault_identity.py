@@ -314,6 +314,17 @@ def test_administration_is_the_owners(vault, owner):
     assert made["principals"][0]["tenant"] == "second"
     secret = owner("app", "secret", "tool", "--tenant=second", "--days=1")
     assert os.path.basename(secret["file"]) == f"tool@second.{secret['id']}"
+    # one identity has one file, however it and its tenant are spelled
+    facts = owner("identity", "create", "robot")
+    tenant = facts["tenants"][0]["id"]
+    file = facts["file"]
+    assert os.path.basename(file) == "robot" and os.path.exists(file)
+    assert {owner("identity", "credential", name, f"--tenant={spelled}")["file"] for name in ("robot", "ROBOT") for spelled in
+            (tenant, tenant.upper(), facts["tenants"][0]["name"])} == {file}
+    assert owner("app", "secret", "TOOL", "--tenant=SECOND")["file"].startswith(os.path.dirname(file) + "/tool@second.")
+    assert owner("credential", "remove", "TOOL", secret["id"], "--tenant=Second") == {} and not os.path.exists(secret["file"])
+    secret = owner("app", "secret", "tool", "--tenant=second", "--days=1")
+    assert owner("identity", "delete", "Robot", f"--tenant={tenant}") == {} and not os.path.exists(file)
     assert owner("app", "delete", "tool", "--tenant=second") == {}
     assert "there is no principal" in owner("app", "delete", "tool", "--tenant=second", check=False)
     # nothing of a secret crossed the socket or reached the log

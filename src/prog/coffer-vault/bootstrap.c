@@ -101,15 +101,12 @@ static RC make_keys(const struct settings *s, struct vault_service *v, struct er
     }
 }
 
-char *bootstrap_credential_file(const struct settings *s, const char *tenant, const char *name,
-                                const char *id)
+char *bootstrap_credential_file(const struct settings *s, const char *place, const char *id)
 {
     AUTO(mem_freep) char *dir = bootstrap_path(s, VS_CREDENTIAL_DIR, ".credentials");
-    bool other = tenant && *tenant;
 
     /* names have neither dots nor at signs in them */
-    return mem_printf("%s/%s%s%s%s%s", dir, name, other ? "@" : "", other ? tenant : "",
-                      id ? "." : "", id ? id : "");
+    return mem_printf("%s/%s%s%s", dir, place, id ? "." : "", id ? id : "");
 }
 
 /* A credential whose file is gone is replaced: only its hash is kept. */
@@ -117,7 +114,7 @@ static RC make_identity(const struct settings *s, struct vault_service *v, const
                         char *role, struct err *e)
 {
     AUTO(buf_wipe) struct buf secret = BUF_INIT;
-    AUTO(mem_freep) char *file = bootstrap_credential_file(s, NULL, name, NULL);
+    AUTO(mem_freep) char *file = bootstrap_credential_file(s, name, NULL);
 
     TRY(vault_ensure_identity(v, name, /* renew= */ !path_exists(file), &secret, e));
     if (secret.len > 0)
@@ -178,7 +175,7 @@ static RC write_facts(const struct settings *s, struct vault_service *v, const c
     json_object_set_new(facts, "caFile", json_string(ca_file));
     json_object_foreach(json_object_get(facts, "identities"), name, one)
     {
-        AUTO(mem_freep) char *file = bootstrap_credential_file(s, NULL, name, NULL);
+        AUTO(mem_freep) char *file = bootstrap_credential_file(s, name, NULL);
         if (path_exists(file))
             json_object_set_new(one, "secretFile", json_string(file));
     }

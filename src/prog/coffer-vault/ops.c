@@ -80,9 +80,11 @@ static RC principals(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 static RC hand_out(struct ops_ctx *c, const char *tenant, const char *name, const char *id,
                    const struct buf *secret, struct bw *w, struct err *e)
 {
-    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, tenant, name, id);
+    AUTO(buf_fini) struct buf place = BUF_INIT;
     AUTO(mem_freep) char *dir = bootstrap_path(c->settings, VS_CREDENTIAL_DIR, ".credentials");
 
+    TRY(vault_principal_place(c->vault, tenant, name, &place, e));
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, buf_cstr(&place), id);
     TRY(dir_make(dir, 0700, e));
     TRY(file_write_atomic(file, 0600, buf_view(secret), e));
     bw_str(w, "file", file);
@@ -122,11 +124,13 @@ static RC app_create(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 static RC principal_delete(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     FIELDS(f, 1, "name", "tenant");
+    AUTO(buf_fini) struct buf place = BUF_INIT;
     struct ops_ctx *c = ctx;
 
     (void)w;
+    TRY(vault_principal_place(c->vault, f.v[1], f.v[0], &place, e));
     TRY(vault_principal_delete(c->vault, f.v[1], f.v[0], e));
-    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, f.v[1], f.v[0], NULL);
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, buf_cstr(&place), NULL);
     (void)unlink(file); /* worthless from now on */
     return RC_OK;
 }
@@ -181,11 +185,13 @@ static RC federate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 static RC credential_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     FIELDS(f, 2, "name", "id", "tenant");
+    AUTO(buf_fini) struct buf place = BUF_INIT;
     struct ops_ctx *c = ctx;
 
     (void)w;
+    TRY(vault_principal_place(c->vault, f.v[2], f.v[0], &place, e));
     TRY(vault_credential_remove(c->vault, f.v[2], f.v[0], f.v[1], e));
-    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, f.v[2], f.v[0], f.v[1]);
+    AUTO(mem_freep) char *file = bootstrap_credential_file(c->settings, buf_cstr(&place), f.v[1]);
     (void)unlink(file);
     return RC_OK;
 }

@@ -25,6 +25,10 @@ enum vault_principal_kind { VAULT_MANAGED_IDENTITY, VAULT_APPLICATION };
 RC vault_tenant_create(struct vault_service *s, const char *name, struct err *e);
 RC vault_principal_create(struct vault_service *s, const char *tenant, const char *name,
                           enum vault_principal_kind kind, struct err *e);
+/* vault_principal_place(): what a file of its own is named by: "NAME", or "NAME@TENANT" in another tenant than the first, spelled as they were
+ * when they were made, however they are spelled here. */
+RC vault_principal_place(struct vault_service *s, const char *tenant, const char *name,
+                         struct buf *out, struct err *e);
 /* vault_principal_delete(): with it go its credentials, and every role and policy that names it. */
 RC vault_principal_delete(struct vault_service *s, const char *tenant, const char *name,
                           struct err *e);
