@@ -47,6 +47,18 @@ RC err_set(struct err *e, enum err_code code, const char *file, int line, const 
     return RC_FAILED;
 }
 
+RC err_take(struct err *e, struct err *why)
+{
+    INVARIANT(why->code != ERR_NONE);
+    if (!e || e->code != ERR_NONE) {
+        err_reset(why);
+        return RC_FAILED;
+    }
+    *e = *why;
+    memset(why, 0, sizeof(*why));
+    return RC_FAILED;
+}
+
 void err_detail(struct err *e, const char *fmt, ...)
 {
     if (!e)

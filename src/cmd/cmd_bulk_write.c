@@ -324,10 +324,8 @@ static RC run_all(struct bulk *x, const struct bulk_op *ops, int n, struct err *
             put_success(x, &ops[i], i, &one);
             continue;
         }
-        if (is_fatal(&why)) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (is_fatal(&why))
+            return err_take(e, &why);
         put_failure(x, &ops[i], i, &why);
         err_reset(&why);
         if (x->a->ordered)

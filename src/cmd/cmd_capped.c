@@ -61,10 +61,8 @@ static RC trim(struct cmd_req *r, struct catalog_coll *x, struct err *e)
             rc = coll_commit(&w, more ? STORE_NOSYNC : STORE_SYNC, &why);
         coll_abort(&w);
         arena_rewind(r->scratch, m);
-        if (rc.failed && why.code != ERR_WRITE_CONFLICT) {
-            *e = why;
-            return rc;
-        }
+        if (rc.failed && why.code != ERR_WRITE_CONFLICT)
+            return err_take(e, &why);
         if (rc.failed) { /* an insert was first with the same document */
             err_reset(&why);
             more = true;

@@ -331,8 +331,7 @@ RC cmd__drop(struct cmd_req *r, struct bw *w, struct err *e)
     if (coll_drop(x, &why).failed) {
         if (why.code == ERR_NAMESPACE_NOT_FOUND)
             return RC_OK; /* somebody else was first */
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     if (!x->is_view)
         bw_i32(w, "nIndexesWas", n);

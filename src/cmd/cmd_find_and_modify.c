@@ -130,8 +130,7 @@ static RC run_once(struct fam *x, bool *retry, struct err *e)
         return RC_OK;
     }
     *retry = false;
-    *e = why;
-    return RC_FAILED;
+    return err_take(e, &why);
 }
 
 static RC check(const struct fam_args *a, struct err *e)

@@ -125,10 +125,8 @@ RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e)
                     coll_abort(&x->w);
             }
         }
-        if (!dropped && !conflict) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (!dropped && !conflict)
+            return err_take(e, &why);
         err_reset(&why);
         if (dropped) {
             catalog_coll_unref(x->coll);
@@ -169,10 +167,8 @@ static RC insert_all(struct inserter *x, const struct insert_args *a, struct cmd
                                         e));
             continue;
         }
-        if (cmd_is_fatal(&why)) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (cmd_is_fatal(&why))
+            return err_take(e, &why);
         write_errors_add(errors, i, &why);
         err_reset(&why);
         if (a->ordered)

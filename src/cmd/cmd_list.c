@@ -115,8 +115,7 @@ static RC add_size(struct catalog_coll *x, int64_t *bytes, struct err *e)
     if (coll_info(x, &info, &why).failed) {
         if (why.code == ERR_NAMESPACE_NOT_FOUND)
             return RC_OK; /* dropped meanwhile */
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     *bytes += (int64_t)(info.disk_bytes + info.index_bytes);
     if (info.disk_bytes == 0)

@@ -56,10 +56,8 @@ static RC try_document(struct run *x, const struct exec_row *row, bool *matched,
 
     *matched = *wrote = false;
     if (coll_lock(x->w, row->rid, &now, &why).failed) {
-        if (why.code != ERR_NOT_FOUND) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (why.code != ERR_NOT_FOUND)
+            return err_take(e, &why);
         x->lost = true;
         return RC_OK;
     }
@@ -105,11 +103,10 @@ static RC one_document(struct run *x, const struct exec_row *row, bool *matched,
             return RC_FAILED;
         }
         rc = commit(x, why.code != ERR_WRITE_CONFLICT, e);
-        if (why.code != ERR_WRITE_CONFLICT || rc.failed) {
-            if (!rc.failed)
-                *e = why;
-            return RC_FAILED;
-        }
+        if (rc.failed)
+            return rc;
+        if (why.code != ERR_WRITE_CONFLICT)
+            return err_take(e, &why);
         err_reset(&why);
         coll_backoff(attempt);
     }
@@ -170,10 +167,8 @@ RC stmt_run(struct stmt *s, struct err *e)
             s->coll = NULL;
             return RC_OK;
         }
-        if (rc.failed) {
-            *e = why;
-            return rc;
-        }
+        if (rc.failed)
+            return err_take(e, &why);
         if (s->n_matched || !x.lost)
             return RC_OK;
         TRY(cmd_check(s->r, e));
@@ -204,10 +199,8 @@ RC stmt_insert(struct stmt *s, struct bdoc doc, struct err *e)
         coll_abort(&w);
         if (!rc.failed)
             return RC_OK;
-        if (why.code != ERR_WRITE_CONFLICT && why.code != ERR_NAMESPACE_NOT_FOUND) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (why.code != ERR_WRITE_CONFLICT && why.code != ERR_NAMESPACE_NOT_FOUND)
+            return err_take(e, &why);
         err_reset(&why);
         coll_backoff(attempt);
     }

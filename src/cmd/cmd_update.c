@@ -120,10 +120,8 @@ RC cmd_update_one(const struct write_run *x, const struct update_stmt *st, struc
         cmd_note_use(x->r, coll, USE_WRITE);
         if (!rc.failed)
             return RC_OK;
-        if (!inserting || why.code != ERR_DUPLICATE_KEY || attempt > 0) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (!inserting || why.code != ERR_DUPLICATE_KEY || attempt > 0)
+            return err_take(e, &why);
         /* another upsert of the same key was first: now there is a document to update */
         err_reset(&why);
     }
@@ -170,10 +168,8 @@ static RC run_all(struct updater *x, struct cmd_docs *docs, const struct update_
         add_result(x, i, &one);
         if (!rc.failed)
             continue;
-        if (cmd_is_fatal(&why)) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (cmd_is_fatal(&why))
+            return err_take(e, &why);
         write_errors_add(&x->errors, i, &why);
         err_reset(&why);
         if (x->ordered)

@@ -292,12 +292,8 @@ static RC one_user(struct info_walk *k, struct bval v, struct err *e)
         show_user(k, doc);
         return RC_OK;
     }
-    if (why.code != ERR_USER_NOT_FOUND) {
-        rc_t rc = err_set(e, why.code, why.file, why.line, "%s", why.msg);
-
-        err_reset(&why);
-        return rc;
-    }
+    if (why.code != ERR_USER_NOT_FOUND)
+        return err_take(e, &why);
     err_reset(&why);
     return RC_OK;
 }

@@ -421,10 +421,8 @@ static RC merge_one(const struct merge *m, const struct qctx *q, struct step *x,
                 "$merge could not find a matching document in the target collection for at least one document in the source collection");
         if (!insert(m, x, &why).failed)
             return RC_OK;
-        if (why.code != ERR_DUPLICATE_KEY || attempt > 0) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (why.code != ERR_DUPLICATE_KEY || attempt > 0)
+            return err_take(e, &why);
         err_reset(&why); /* somebody else inserted it just now */
     }
 }

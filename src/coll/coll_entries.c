@@ -112,10 +112,8 @@ static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid,
         struct slice there;
         rc_t rc =
             store_get_for_update(w->t, STORE_INDEXES, buf_view(&w->key), &w->pin, &there, &missing);
-        if (rc.failed && missing.code != ERR_NOT_FOUND) {
-            *e = missing;
-            return rc;
-        }
+        if (rc.failed && missing.code != ERR_NOT_FOUND)
+            return err_take(e, &missing);
         if (!rc.failed && (there.len < 8 || get_be64(there.p) != rid))
             return coll__dup_error(w->x, d, BDOC_EMPTY, k->key, k->tags, e);
         if (8 + k->tags.len <= sizeof(small)) {

@@ -137,10 +137,8 @@ static RC load_indexes(struct rt *rt, struct store_snapshot *snap, struct err *e
             atomic_store(&d->multikey_durable, get_be32(v.p));
         }
         store_pin_release(&pin);
-        if (rc.failed && missing.code != ERR_NOT_FOUND) {
-            *e = missing;
-            return RC_FAILED;
-        }
+        if (rc.failed && missing.code != ERR_NOT_FOUND)
+            return err_take(e, &missing);
     }
     return RC_OK;
 }

@@ -65,10 +65,8 @@ static RC get(struct validation *v, enum store_space sp, struct slice key, struc
     rc_t rc = store_snapshot_get(v->s, v->snap, sp, key, pin, value, &why);
 
     *found = !rc.failed;
-    if (rc.failed && why.code != ERR_NOT_FOUND) {
-        *e = why;
-        return rc;
-    }
+    if (rc.failed && why.code != ERR_NOT_FOUND)
+        return err_take(e, &why);
     return RC_OK;
 }
 

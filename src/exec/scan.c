@@ -89,8 +89,7 @@ static RC fetch(struct scan *s, uint64_t rid, struct exec_row *row, struct err *
             .failed) {
         if (why.code == ERR_NOT_FOUND)
             FAIL(e, ERR_CORRUPT, "an index entry's document is missing");
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     if (v.len < 5)
         FAIL(e, ERR_CORRUPT, "a record does not parse");
@@ -112,8 +111,7 @@ static RC next_point(struct scan *s, struct exec_row *row, bool *valid, struct e
     if (store_snapshot_get(s->x->store, s->x->snap, STORE_INDEXES, key, &s->pin, &v, &why).failed) {
         if (why.code == ERR_NOT_FOUND)
             return RC_OK;
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     s->x->stats.keys_examined++;
     TRY(coll_entry_rid(s->p->index, key, v, &rid, &fields, &tags, e));

@@ -214,7 +214,7 @@ RC identity__no_users(struct identity *id, bool *out, struct err *e)
     if (any)
         atomic_store(&id->users_seen, true);
     if (rc.failed && !any) /* users that cannot be read are not "no users" */
-        rc = err_set(e, why.code, why.file, why.line, "%s", why.msg);
+        rc = err_take(e, &why);
     else
         rc = RC_OK;
     err_reset(&why);

@@ -191,12 +191,8 @@ static RC find_credentials(struct identity *id, struct scram *s, struct arena *a
     if (identity__load(id, buf_view(&s->db), buf_view(&s->user), a, &user, &why).failed) {
         bool unknown = why.code == ERR_USER_NOT_FOUND;
 
-        if (!unknown) {
-            rc_t rc = err_set(e, why.code, why.file, why.line, "%s", why.msg);
-
-            err_reset(&why);
-            return rc;
-        }
+        if (!unknown)
+            return err_take(e, &why);
         err_reset(&why);
     } else {
         s->known = read_credentials(s, user, c);

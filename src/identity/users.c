@@ -319,9 +319,7 @@ RC users_drop(struct identity *id, struct slice db, struct slice user, struct ar
 
     TRY(need_store(id, e));
     if (id->store->remove(id->store->ctx, identity__id(a, db, user), &why).failed) {
-        rc_t rc = why.code == ERR_USER_NOT_FOUND
-                      ? not_found(db, user, e)
-                      : err_set(e, why.code, why.file, why.line, "%s", why.msg);
+        rc_t rc = why.code == ERR_USER_NOT_FOUND ? not_found(db, user, e) : err_take(e, &why);
 
         err_reset(&why);
         return rc;
@@ -375,8 +373,7 @@ RC users_get(struct identity *id, struct slice db, struct slice user, struct are
 
     if (!identity__load(id, db, user, a, out, &why).failed)
         return RC_OK;
-    rc = why.code == ERR_USER_NOT_FOUND ? not_found(db, user, e)
-                                        : err_set(e, why.code, why.file, why.line, "%s", why.msg);
+    rc = why.code == ERR_USER_NOT_FOUND ? not_found(db, user, e) : err_take(e, &why);
     err_reset(&why);
     return rc;
 }

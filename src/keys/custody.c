@@ -315,7 +315,7 @@ static RC compare_pin(const struct custody_config *c, const struct envelope *env
     *behind = *adopted = false;
     if (pin_read(c->pin_path, &pin, &why).failed) {
         if (why.code != ERR_PIN_MISSING || !c->adopt)
-            return err_set(e, why.code, __FILE__, __LINE__, "%s", why.msg);
+            return err_take(e, &why);
         *behind = *adopted = true;
         return RC_OK;
     }

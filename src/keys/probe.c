@@ -104,7 +104,7 @@ static RC probe(struct key_provider *p, const struct probe_target *t, const stru
     look_newer(p, t, deadline_us, out);
     if (out->newer && invalid.code == ERR_KEY_DENIED && info.enabled)
         return RC_OK;
-    return err_set(e, invalid.code, __FILE__, __LINE__, "%s", invalid.msg);
+    return err_take(e, &invalid);
 }
 
 void probe_run(struct key_provider *p, const struct probe_target *t, const struct probe_options *o,

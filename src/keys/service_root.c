@@ -178,7 +178,7 @@ static RC sr_unwrap(struct key_provider *p, const struct wrapped_key *w, bool fr
     if (why.code == ERR_CORRUPT)
         FAIL(e, ERR_ENVELOPE_FORGED,
              "a wrapped key names this service root key, which did not wrap it");
-    return err_set(e, why.code, __FILE__, __LINE__, "%s", why.msg);
+    return err_take(e, &why);
 }
 
 static void sr_free(struct key_provider *p)

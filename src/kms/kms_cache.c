@@ -49,7 +49,7 @@ RC kms__cache_get(struct kms_cache *c, kms_fetch_fn fetch, void *arg, uint64_t d
     if (now >= c->renew_at_us && fill(c, fetch, arg, deadline_us, &why).failed) {
         if (!is_no_answer(&why)) {
             kms__cache_drop(c);
-            return err_set(e, why.code, why.file, why.line, "%s", why.msg);
+            return err_take(e, &why);
         }
         c->renew_at_us = now + RETRY_US;
     }

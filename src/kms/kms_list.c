@@ -76,7 +76,7 @@ static RC ask_later(struct key_provider *p, const struct ask *a, uint64_t deadli
     if (!ask_one(p, a, a->version, deadline_us, &first).failed)
         return RC_OK;
     if (first.code != ERR_KEY_NOT_FOUND && first.code != ERR_BAD_VALUE)
-        return err_set(e, first.code, first.file, first.line, "%s", first.msg);
+        return err_take(e, &first);
     TRY(p->get_key(p, NULL, deadline_us, &newest, e));
     TRY(ask_one(p, a, newest.version, deadline_us, e));
     if (a->info) /* the caller asked about the first vault's version */
@@ -94,11 +94,12 @@ static RC ask_all(struct kms_list *l, const struct ask *a, uint64_t deadline_us,
         struct err why = { 0 };
         if (!ask_later(l->vault[i], a, share_of(deadline_us, l->n - i), &why).failed)
             return RC_OK;
-        if (why.code != ERR_KEY_UNREACHABLE && why.code != ERR_KEY_NOT_FOUND)
-            return err_set(e, why.code, why.file, why.line, "vault %zu of %zu: %s", i + 1, l->n,
-                           why.msg);
+        if (why.code != ERR_KEY_UNREACHABLE && why.code != ERR_KEY_NOT_FOUND) {
+            err_wrap(&why, "vault %zu of %zu", i + 1, l->n);
+            return err_take(e, &why);
+        }
     }
-    return err_set(e, outage.code, outage.file, outage.line, "%s", outage.msg);
+    return err_take(e, &outage);
 }
 
 static RC list_get_key(struct key_provider *table, const char *version, uint64_t deadline_us,

@@ -31,6 +31,57 @@ static void the_first_error_wins(void **state)
     assert_false(err_is(&e));
 }
 
+static int n_freed;
+
+static void count_free(void *info)
+{
+    (void)info;
+    n_freed++;
+}
+
+static struct err with_info(const char *msg)
+{
+    static char info;
+    struct err e = { 0 };
+
+    assert_true(err_set(&e, ERR_BAD_VALUE, "a.c", 7, "%s", msg).failed);
+    err_detail(&e, "for the log");
+    e.labels = ERR_LABEL_TRANSIENT_TXN;
+    e.sys = 5;
+    e.info = &info;
+    e.info_free = count_free;
+    return e;
+}
+
+static void an_error_is_passed_on_whole(void **state)
+{
+    struct err e = { 0 }, why = with_info("100 %s");
+
+    (void)state;
+    n_freed = 0;
+    assert_true(err_take(&e, &why).failed);
+    assert_false(err_is(&why));
+    assert_null(why.info);
+    assert_int_equal(e.code, ERR_BAD_VALUE);
+    assert_string_equal(e.msg, "100 %s");
+    assert_string_equal(e.detail, "for the log");
+    assert_int_equal(e.labels, ERR_LABEL_TRANSIENT_TXN);
+    assert_int_equal(e.sys, 5);
+    assert_int_equal(e.line, 7);
+    assert_non_null(e.info);
+    why = with_info("second");
+    /* the first one wins, and the other's info is not lost */
+    assert_true(err_take(&e, &why).failed);
+    assert_string_equal(e.msg, "100 %s");
+    assert_int_equal(n_freed, 1);
+    why = with_info("nobody asks");
+    assert_true(err_take(NULL, &why).failed);
+    assert_false(err_is(&why));
+    assert_int_equal(n_freed, 2);
+    err_reset(&e);
+    assert_int_equal(n_freed, 3);
+}
+
 static const struct setting_def defs[] = {
     { "port", SET_T_I64, "27017", 0, 65535, 0, "where to listen" },
     { "interval", SET_T_DURATION_MS, "15s", 1, 3600000, SET_RUNTIME, "how often" },
@@ -189,6 +240,7 @@ static void faults_fire_as_armed(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_first_error_wins),
+    cmocka_unit_test(an_error_is_passed_on_whole),
     cmocka_unit_test(settings_from_flags),
     cmocka_unit_test(settings_from_a_file),
     cmocka_unit_test(atomic_write_survives_every_failure),

@@ -38,10 +38,8 @@ static RC copy_beside(const char *from_dir, const char *to_dir, struct err *e)
             envelope = true;
             continue;
         }
-        if (why.code != ERR_NOT_FOUND) {
-            *e = why;
-            return RC_FAILED;
-        }
+        if (why.code != ERR_NOT_FOUND)
+            return err_take(e, &why);
     }
     if (!envelope)
         FAIL(e, ERR_BACKUP_INVALID, "\"%s\" holds no key envelope", from_dir);

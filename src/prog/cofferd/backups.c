@@ -31,7 +31,7 @@ static RC load(struct process *p, struct arena *a, struct bdoc *list, struct err
             err_reset(&why);
             return RC_OK;
         }
-        return err_set(e, why.code, why.file, why.line, "%s", why.msg);
+        return err_take(e, &why);
     }
     if (bdoc_from_json(a, buf_cstr(&text), &d, &why).failed ||
         !bval_to_i64(bdoc_get(d, "format"), &format) || format != BACKUPS_FORMAT ||

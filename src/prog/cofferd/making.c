@@ -15,8 +15,7 @@ RC making_read(const struct process *p, enum making *out, struct err *e)
     if (file_read(p->making_path, 64, &text, &why).failed) {
         if (why.code == ERR_NOT_FOUND)
             return RC_OK;
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     for (int i = MAKING_NEW; i < MAKING_NR; i++) {
         if (slice_eq_str(buf_view(&text), words[i])) {

@@ -32,8 +32,7 @@ RC node_secret_get(struct store *store, enum node_secret which, struct secret **
                       e));
         TRY(store_commit(&t, STORE_SYNC, e));
     } else {
-        *e = why;
-        return RC_FAILED;
+        return err_take(e, &why);
     }
     *out = TAKE(s);
     return RC_OK;

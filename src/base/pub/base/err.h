@@ -78,6 +78,9 @@ RC err_set(struct err *e, enum err_code code, const char *file, int line, const 
 void err_detail(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* err_wrap(): put "prefix: " before the message that e holds. */
 void err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* err_take(): e gets the error that why holds, whole, unless it holds one already; why is empty afterwards. For an error that had to be looked at
+ * before it could be passed on. Returns RC_FAILED always; e may be NULL. */
+RC err_take(struct err *e, struct err *why);
 /* err_reset(): empty e for the next use; releases info. */
 void err_reset(struct err *e);
 static inline bool err_is(const struct err *e)
