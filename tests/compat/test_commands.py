@@ -1,4 +1,5 @@
 """Every command of the release once through a driver, and what it refuses: unknown fields, wrong types, things that are not there."""
+import concurrent.futures
 import datetime
 import socket
 import struct
@@ -372,6 +373,18 @@ def test_users(db, shared_client, shared_node):
     db.command("dropUser", name)
     assert code_of(lambda: login("changed")) == 18 and db.command("dropAllUsersFromDatabase")["n"] == 0
     assert refused(db, saslStart=1, mechanism="PLAIN", payload=b"x") == 334
+
+
+def test_two_administrators_at_once(db):
+    """One makes the user, the others hear that it is there: none of a conflict inside."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for i in range(10):
+            codes = list(pool.map(lambda _, n=f"both-{i}": refused(db, createUser=n, pwd="x", roles=[]), range(8)))
+            assert sorted(codes) == [0] + [51003] * 7
+            codes = list(pool.map(lambda k, n=f"both-{i}": refused(db, updateUser=n, customData={"k": k}), range(8)))
+            assert codes == [0] * 8
+            codes = list(pool.map(lambda _, n=f"both-{i}": refused(db, dropUser=n), range(8)))
+            assert sorted(codes) == [0] + [11] * 7
 
 
 def test_logout(shared_node):

@@ -7,7 +7,8 @@
 #include "catalog/catalog.h"
 #include "store/store.h"
 
-enum { TRIES_MAX = 20 };
+/* Far more than a journal takes to be synced: whoever meets another administrator waits for the outcome. */
+enum { WAIT_MAX_US = 10000000, PAUSE_US = 1000, PAUSE_MAX_US = 20000 };
 
 static void key_of(struct slice id, struct buf *out)
 {
@@ -47,10 +48,8 @@ static RC exists(struct store_txn *t, struct slice id, bool *out, struct err *e)
     struct err why = { 0 };
     struct bdoc d;
     *out = !get(t, id, a, &d, &why).failed;
-    if (!*out && why.code != ERR_NOT_FOUND) {
-        *e = why;
-        return RC_FAILED;
-    }
+    if (!*out && why.code != ERR_NOT_FOUND)
+        return err_take(e, &why);
     return RC_OK;
 }
 
@@ -74,8 +73,7 @@ static RC load(void *ctx, struct slice id, struct arena *a, struct bdoc *out, st
     if (why.code == ERR_NOT_FOUND)
         FAIL(e, ERR_USER_NOT_FOUND, "Could not find user \"%.*s\"", (int)id.len,
              (const char *)id.p);
-    *e = why;
-    return RC_FAILED;
+    return err_take(e, &why);
 }
 
 /* want: whether the user must be there before. */
@@ -104,16 +102,17 @@ static RC try_write(struct store *store, struct slice id, const struct bdoc *use
 static RC write_user(struct store *store, struct slice id, const struct bdoc *user, bool want,
                      struct err *e)
 {
-    for (int tries = 1;; tries++) {
+    uint64_t until = clock_mono_us() + WAIT_MAX_US;
+
+    for (uint64_t pause_us = PAUSE_US;; pause_us = MIN(pause_us * 2, (uint64_t)PAUSE_MAX_US)) {
         struct err why = { 0 };
 
         if (!try_write(store, id, user, want, &why).failed)
             return RC_OK;
-        if (why.code != ERR_WRITE_CONFLICT || tries == TRIES_MAX) {
-            *e = why;
-            return RC_FAILED;
-        }
-        clock_sleep_us((uint64_t)tries * 1000);
+        if (why.code != ERR_WRITE_CONFLICT || clock_mono_us() > until)
+            return err_take(e, &why);
+        err_reset(&why);
+        clock_sleep_us(pause_us);
     }
 }
 
