@@ -57,6 +57,7 @@ static void say_error(struct preflight *f, enum preflight_rule r, const struct e
     bool first = f->n_failed == 0;
 
     say(f, r, PREFLIGHT_FAILED, "%s", why->msg);
+    f->token_refused |= why->code == ERR_KEY_TOKEN_REFUSED;
     if (first)
         f->first = why->code;
 }
@@ -113,20 +114,12 @@ static void try_in_use(struct key_provider *p, uint64_t deadline_us, const struc
     say(f, PREFLIGHT_IN_USE, PREFLIGHT_OK, "it unwraps what the cluster has wrapped");
 }
 
-static bool is_token_refused(const struct preflight *f)
-{
-    for (int r = PREFLIGHT_GET; r <= PREFLIGHT_UNWRAP; r++)
-        if (strstr(f->rule[r].text, "does not take the token"))
-            return true;
-    return false;
-}
-
 /* A vault takes only tokens of its own tenant: there is no other way to ask it. */
 static void judge_tenant(struct preflight *f)
 {
     if (f->have_key)
         say(f, PREFLIGHT_TENANT, PREFLIGHT_OK, "the vault takes the identity's token");
-    else if (is_token_refused(f))
+    else if (f->token_refused)
         say(f, PREFLIGHT_TENANT, PREFLIGHT_FAILED,
             "the vault takes no token of the identity's tenant");
     else

@@ -139,7 +139,7 @@ RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
         [KMSG_DENIED] = ERR_KEY_DENIED,
         [KMSG_NOT_FOUND] = ERR_KEY_NOT_FOUND,
         /* with a fresh token: a mismatch of audience, tenant or clocks */
-        [KMSG_UNAUTHORIZED] = ERR_KEY_BAD_ANSWER,
+        [KMSG_UNAUTHORIZED] = ERR_KEY_TOKEN_REFUSED,
         [KMSG_THROTTLED] = ERR_KEY_THROTTLED,
         [KMSG_UNREACHABLE] = ERR_KEY_UNREACHABLE,
         [KMSG_BAD] = ERR_KEY_BAD_ANSWER,

@@ -108,6 +108,23 @@ static void classes_are_kept(void **state)
     }
 }
 
+static void a_refused_token_is_the_tenants(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    vault.fail = ERR_KEY_TOKEN_REFUSED;
+    look("");
+    expect_failed(R(GET) | R(WRAP) | R(TENANT));
+    CHECK_RC_FAILS(preflight_require(&found, &e), &e, ERR_KEY_TOKEN_REFUSED);
+    vault.fail = ERR_KEY_UNREACHABLE;
+    look("");
+    assert_int_equal(found.rule[PREFLIGHT_TENANT].verdict, PREFLIGHT_UNKNOWN);
+    vault.fail = 0;
+    look("");
+    assert_int_equal(found.rule[PREFLIGHT_TENANT].verdict, PREFLIGHT_OK);
+}
+
 static void liars_are_refused(void **state)
 {
     static const enum fake_lie lies[] = { FAKE_OTHER_KEY, FAKE_SHORT, FAKE_LONG, FAKE_ZERO,
@@ -156,6 +173,7 @@ int main(void)
         cmocka_unit_test_setup(everything_at_once, setup),
         cmocka_unit_test_setup(classes_are_kept, setup),
         cmocka_unit_test_setup(liars_are_refused, setup),
+        cmocka_unit_test_setup(a_refused_token_is_the_tenants, setup),
         cmocka_unit_test_setup(dates_and_tags, setup),
     };
 

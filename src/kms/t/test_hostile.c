@@ -352,7 +352,7 @@ static void a_401_buys_one_new_token(void **state)
     /* whatever comes, it is not taken: no loop, no denial, and the challenge leads nowhere */
     g->expected_token = 999;
     unsigned before = g->calls;
-    assert_int_equal(unwrap(g), ERR_KEY_BAD_ANSWER);
+    assert_int_equal(unwrap(g), ERR_KEY_TOKEN_REFUSED);
     assert_int_equal(g->calls - before, 2);
     assert_int_equal(g->token_calls, 3);
 }

@@ -61,6 +61,7 @@ struct preflight {
     } rule[PREFLIGHT_NR];
     bool have_key; /* key is set */
     struct key_info key;
+    bool token_refused; /* the vault answered that it does not take the identity's token */
     int n_failed;
     enum err_code first; /* the class of the first rule that failed */
 };
