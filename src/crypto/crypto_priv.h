@@ -9,9 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <openssl/types.h>
+
 #include "base/err.h"
 #include "crypto/aead.h"
 
+struct rsa_public;
 struct secret;
 
 struct aead_key {
@@ -57,6 +60,11 @@ int aead__lru_slot(struct aead__lru *l, uint64_t id, bool *hit);
 /* crypto__openssl_err(): ERR_CRYPTO with OpenSSL's own reason as detail. */
 RC crypto__openssl_err(struct err *e, const char *what, const char *file, int line);
 #define OSSL_FAIL(e, what) return crypto__openssl_err((e), (what), __FILE__, __LINE__)
+
+/* rsa.c, for rsa_sign.c: keys between their forms. */
+RC rsa__parse_private(const struct secret *der, EVP_PKEY **out, struct err *e);
+RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e);
+RC rsa__private_der(EVP_PKEY *k, struct secret **out, struct err *e);
 
 /* keywrap__run(): RFC 5649 with any AES key size; the public functions allow 256 bits only. *out_len is in/out. */
 RC keywrap__run(bool wrap, const char *cipher, const uint8_t *kek, const uint8_t *in, size_t in_len,

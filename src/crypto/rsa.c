@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
+#include "crypto_priv.h"
 
 static void pkey_freep(EVP_PKEY **k)
 {
@@ -32,43 +33,41 @@ static void bn_freep(BIGNUM **b)
 #define AUTO_PKEY AUTO(pkey_freep) EVP_PKEY
 #define AUTO_PCTX AUTO(pctx_freep) EVP_PKEY_CTX
 
-static RC library_failed(struct err *e, const char *what)
-{
-    unsigned long code = ERR_get_error();
-
-    ERR_clear_error();
-    FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
-}
-
-static RC parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)
+RC rsa__parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)
 {
     const unsigned char *p = secret_view(der);
 
     *out = d2i_PrivateKey(EVP_PKEY_RSA, NULL, &p, (long)secret_len(der));
     if (!*out)
-        return library_failed(e, "read a private RSA key");
+        OSSL_FAIL(e, "read a private RSA key");
+    return RC_OK;
+}
+
+RC rsa__private_der(EVP_PKEY *k, struct secret **out, struct err *e)
+{
+    AUTO(secret_freep) struct secret *s = NULL;
+
+    *out = NULL;
+    int len = i2d_PrivateKey(k, NULL);
+    if (len <= 0)
+        OSSL_FAIL(e, "encode a private RSA key");
+    TRY(secret_new((size_t)len, &s, e));
+    unsigned char *p = secret_bytes(s);
+    if (i2d_PrivateKey(k, &p) != len)
+        OSSL_FAIL(e, "encode a private RSA key");
+    *out = TAKE(s);
     return RC_OK;
 }
 
 RC rsa_generate(int bits, struct secret **private_der, struct err *e)
 {
-    AUTO(secret_freep) struct secret *s = NULL;
-
     *private_der = NULL;
     if (bits != 2048 && bits != 3072 && bits != 4096)
         FAIL(e, ERR_BAD_VALUE, "an RSA key has 2048, 3072 or 4096 bits");
     AUTO_PKEY *k = EVP_RSA_gen((size_t)bits);
     if (!k)
-        return library_failed(e, "make an RSA key");
-    int len = i2d_PrivateKey(k, NULL);
-    if (len <= 0)
-        return library_failed(e, "encode a private RSA key");
-    TRY(secret_new((size_t)len, &s, e));
-    unsigned char *p = secret_bytes(s);
-    if (i2d_PrivateKey(k, &p) != len)
-        return library_failed(e, "encode a private RSA key");
-    *private_der = TAKE(s);
-    return RC_OK;
+        OSSL_FAIL(e, "make an RSA key");
+    return rsa__private_der(k, private_der, e);
 }
 
 static bool number_of(const EVP_PKEY *k, const char *name, uint8_t *out, uint32_t max,
@@ -87,10 +86,10 @@ RC rsa_public_of(const struct secret *private_der, struct rsa_public *out, struc
     AUTO_PKEY *k = NULL;
 
     memset(out, 0, sizeof *out);
-    TRY(parse_private(private_der, &k, e));
+    TRY(rsa__parse_private(private_der, &k, e));
     if (!number_of(k, OSSL_PKEY_PARAM_RSA_N, out->n, RSA_BYTES_MAX, &out->n_len) ||
         !number_of(k, OSSL_PKEY_PARAM_RSA_E, out->e, RSA_EXPONENT_MAX, &out->e_len))
-        return library_failed(e, "read the public half of an RSA key");
+        OSSL_FAIL(e, "read the public half of an RSA key");
     return RC_OK;
 }
 
@@ -119,7 +118,7 @@ static EVP_PKEY *build(EVP_PKEY_CTX *ctx, OSSL_PARAM_BLD *bld, BIGNUM *n, BIGNUM
     return k;
 }
 
-static RC parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e)
+RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e)
 {
     int bits = rsa_bits(k);
 
@@ -137,7 +136,7 @@ static RC parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e
         *out = build(ctx, bld, n, x);
     OSSL_PARAM_BLD_free(bld);
     if (!*out)
-        return library_failed(e, "read a public RSA key");
+        OSSL_FAIL(e, "read a public RSA key");
     return RC_OK;
 }
 
@@ -147,10 +146,10 @@ RC rsa_public_sha256(const struct rsa_public *k, uint8_t out[32], struct err *e)
     unsigned char *der = NULL;
 
     memset(out, 0, 32);
-    TRY(parse_public(k, &key, e));
+    TRY(rsa__parse_public(k, &key, e));
     int len = i2d_PUBKEY(key, &der);
     if (len <= 0)
-        return library_failed(e, "encode a public RSA key");
+        OSSL_FAIL(e, "encode a public RSA key");
     struct slice part = SLICE(der, len);
     rc_t rc = sha256(&part, 1, out, e);
     OPENSSL_free(der);
@@ -186,11 +185,11 @@ RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain,
         FAIL(e, ERR_BAD_VALUE,
              "the value to encrypt has 1 to %u bytes under this key and algorithm",
              rsa_plain_max(k, pad));
-    TRY(parse_public(k, &key, e));
+    TRY(rsa__parse_public(k, &key, e));
     AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 || !set_padding(ctx, pad) ||
         EVP_PKEY_encrypt(ctx, cipher, &len, plain.p, plain.len) != 1)
-        return library_failed(e, "encrypt with an RSA key");
+        OSSL_FAIL(e, "encrypt with an RSA key");
     buf_push(out, cipher, len);
     return RC_OK;
 }
@@ -203,10 +202,10 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
     size_t len = sizeof out;
 
     *plain = NULL;
-    TRY(parse_private(private_der, &key, e));
+    TRY(rsa__parse_private(private_der, &key, e));
     AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_decrypt_init(ctx) != 1 || !set_padding(ctx, pad))
-        return library_failed(e, "prepare an RSA decryption");
+        OSSL_FAIL(e, "prepare an RSA decryption");
     if (EVP_PKEY_get_size(key) > (int)sizeof out)
         FAIL(e, ERR_BAD_VALUE, "the value cannot be decrypted with this key");
     bool ok = EVP_PKEY_decrypt(ctx, out, &len, cipher.p, cipher.len) == 1 && len > 0;
@@ -229,7 +228,7 @@ static RC sign(const struct secret *private_der, bool pss, struct slice message,
     uint8_t out[RSA_BYTES_MAX];
     size_t len = sizeof out;
 
-    TRY(parse_private(private_der, &key, e));
+    TRY(rsa__parse_private(private_der, &key, e));
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out &&
               EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1 &&
@@ -238,7 +237,7 @@ static RC sign(const struct secret *private_der, bool pss, struct slice message,
               EVP_DigestSign(md, out, &len, message.p, message.len) == 1;
     EVP_MD_CTX_free(md);
     if (!ok)
-        return library_failed(e, "sign with an RSA key");
+        OSSL_FAIL(e, "sign with an RSA key");
     buf_push(signature, out, len);
     return RC_OK;
 }
@@ -267,8 +266,6 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 
 RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
 {
-    AUTO(secret_freep) struct secret *s = NULL;
-
     *private_der = NULL;
     BIO *b = pem.len > 0 && pem.len <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.len) : NULL;
     AUTO_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
@@ -278,10 +275,5 @@ RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct er
     if (len <= 0 || len > SECRET_MAX || EVP_PKEY_get_bits(key) < 2048)
         FAIL(e, ERR_BAD_VALUE,
              "the text holds no private RSA key of 2048 bits or more in unencrypted PEM");
-    TRY(secret_new((size_t)len, &s, e));
-    unsigned char *p = secret_bytes(s);
-    if (i2d_PrivateKey(key, &p) != len)
-        return library_failed(e, "encode a private RSA key");
-    *private_der = TAKE(s);
-    return RC_OK;
+    return rsa__private_der(key, private_der, e);
 }

@@ -1,6 +1,8 @@
 /* rsa.h - RSA keys: made, used, described. The private key is DER in a struct secret and is parsed for one operation at a time.
  *
- * Padding  OAEP with SHA-256 (MGF1 too), OAEP with SHA-1, PKCS #1 v1.5. Signatures are PKCS #1 v1.5 with SHA-256 (RS256).
+ * Padding  OAEP with SHA-256 (MGF1 too), OAEP with SHA-1, PKCS #1 v1.5. Signatures are PKCS #1 v1.5 (RS256, RS384, RS512) or PSS
+ *          with a salt as long as the digest (PS256, PS384, PS512; RFC 7518 3.3, 3.5), over a digest that the caller computed; and
+ *          PKCS #1 v1.5 around the caller's own bytes (RSNULL).
  * Failure  A ciphertext that cannot be opened is ERR_BAD_VALUE with one text, whatever the reason: nothing tells a padding error
  *          from another.
  * Heap     While an operation runs, OpenSSL holds copies of the private numbers in its own memory; a process that keeps private keys
@@ -10,6 +12,7 @@
 #ifndef CRYPTO_RSA_H
 #define CRYPTO_RSA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -43,6 +46,34 @@ RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain,
 /* rsa_decrypt(): an empty text is ERR_BAD_VALUE too: no caller wraps nothing. */
 RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher,
                struct secret **plain, struct err *e);
+
+enum rsa_sig {
+    RSA_SIG_RS256,
+    RSA_SIG_RS384,
+    RSA_SIG_RS512,
+    RSA_SIG_PS256,
+    RSA_SIG_PS384,
+    RSA_SIG_PS512,
+    RSA_SIG_NULL,
+    RSA_SIG_NR
+};
+/* rsa_digest_fits(): whether a digest of len bytes can be signed: 32, 48 or 64; under RSA_SIG_NULL 1 to the modulus less 11. */
+bool rsa_digest_fits(const struct rsa_public *k, enum rsa_sig sig, size_t len);
+/* rsa_sign(): Errors: ERR_BAD_VALUE when the digest does not fit. */
+RC rsa_sign(const struct secret *private_der, enum rsa_sig sig, struct slice digest,
+            struct buf *signature, struct err *e);
+/* rsa_verify(): *holds is false for any signature that is not this key's over digest, whatever its length. */
+RC rsa_verify(const struct rsa_public *k, enum rsa_sig sig, struct slice digest,
+              struct slice signature, bool *holds, struct err *e);
+
+/* rsa_private(): from the numbers of RFC 8017 3.2, big-endian; all of them. Errors: ERR_BAD_VALUE when they do not belong together, or the
+ * key is not one of 2048, 3072 or 4096 bits. */
+enum rsa_number { RSA_D, RSA_P, RSA_Q, RSA_DP, RSA_DQ, RSA_QI, RSA_NUMBER_NR };
+RC rsa_private(const struct rsa_public *pub, const struct secret *const numbers[RSA_NUMBER_NR],
+               struct secret **private_der, struct err *e);
+/* rsa_private_numbers(): the numbers of a private key, big-endian; all six are the caller's, or NULL on failure. */
+RC rsa_private_numbers(const struct secret *private_der, struct secret *out[RSA_NUMBER_NR],
+                       struct err *e);
 
 RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
                    struct err *e);
