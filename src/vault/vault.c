@@ -379,7 +379,8 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
     if (!vault__valid_key_name(key))
         FAIL(e, ERR_BAD_VALUE, "\"%s\" is not a key's name: 1 to 127 letters, digits and hyphens",
              key);
-    TRY(vault__make_version(s, vault, key, bits, &v, e));
+    struct key_spec spec = { .type = KEY_RSA, .bits = bits };
+    TRY(vault__make_version(s, vault, key, &spec, &v, e));
     mutex_lock(&s->lock);
     rc_t rc = publish_locked(s, vault, key, &v, e);
     mutex_unlock(&s->lock);

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/thread.h"
+#include "crypto/ec.h"
 #include "crypto/rsa.h"
 #include "http/http_server.h"
 #include "vault/vault.h"
@@ -48,7 +49,26 @@ enum key_op {
     OP_VERIFY = 8,
     OP_WRAP = 16,
     OP_UNWRAP = 32,
-    OP_RSA_ALL = 63
+    OP_RSA_ALL = 63,
+    OP_EC_ALL = OP_SIGN | OP_VERIFY
+};
+
+enum key_type { KEY_RSA, KEY_EC };
+
+/* The public half of a key. */
+struct key_public {
+    enum key_type type;
+    union {
+        struct rsa_public rsa;
+        struct ec_public ec;
+    };
+};
+
+/* A key that is to be made. */
+struct key_spec {
+    enum key_type type;
+    int bits;            /* KEY_RSA */
+    enum ec_curve curve; /* KEY_EC */
 };
 
 struct tag {
@@ -57,7 +77,7 @@ struct tag {
 
 struct key_version {
     char id[VERSION_LEN + 1];
-    struct rsa_public pub;
+    struct key_public pub;
     struct buf sealed; /* the private key: vault__seal_key() */
     bool enabled;
     int64_t nbf, exp; /* Unix seconds; 0 = none */
@@ -188,10 +208,6 @@ void vault__tags_free(struct tag *tags, int n);
 void vault__put_version(struct keyvault *kv, const char *key, struct key_version *v);
 /* vault__drop_newest(): takes back what vault__put_version() did. */
 void vault__drop_newest(struct keyvault *kv, const char *key);
-RC vault__make_version(struct vault_service *s, const char *vault, const char *key, int bits,
-                       struct key_version **out, struct err *e);
-/* vault__key_context(): what a version's private key is bound to. */
-void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version);
 bool vault__valid_vault_name(const char *s);
 bool vault__valid_key_name(const char *s);
 bool vault__valid_uuid(const char *s);
@@ -199,6 +215,34 @@ RC vault__random_hex(char *out, int n_digits, struct err *e);
 RC vault__random_uuid(char out[UUID_LEN + 1], struct err *e);
 const char *vault__op_name(unsigned op_bit);
 unsigned vault__op_bit(const char *name); /* 0 when unknown */
+
+/* ---- vault_material.c: the key of a version ---- */
+unsigned vault__ops_of(enum key_type type); /* what such a key can do */
+/* vault__make_version(): a version with a new key. Takes up to seconds: not under the lock. */
+RC vault__make_version(struct vault_service *s, const char *vault, const char *key,
+                       const struct key_spec *spec, struct key_version **out, struct err *e);
+/* vault__version_of(): a version with the key that was brought. */
+RC vault__version_of(struct vault_service *s, const char *vault, const char *key,
+                     const struct key_public *pub, const struct secret *der,
+                     struct key_version **out, struct err *e);
+RC vault__public_of(enum key_type type, const struct secret *der, struct key_public *out,
+                    struct err *e);
+struct key_spec vault__spec_like(const struct key_public *pub);
+int vault__key_bits(const struct key_public *pub);
+/* vault__key_context(): what a version's private key is bound to. */
+void vault__key_context(struct buf *out, const char *vault, const char *key, const char *version);
+RC vault__open_version(struct vault_service *s, const char *vault, const char *key,
+                       const char *version, struct slice sealed, struct secret **out,
+                       struct err *e);
+
+/* ---- vault_jwk.c: keys as JSON ---- */
+void vault__jwk_write(const struct key_public *k, json_t *o); /* adds kty and the public numbers */
+/* vault__jwk_read(): a private key. Errors: ERR_BAD_VALUE with a sentence for the client. */
+RC vault__jwk_read(const json_t *jwk, struct key_public *pub, struct secret **der, struct err *e);
+/* vault__key_type(): of "RSA" or "EC". Errors: ERR_BAD_VALUE with a sentence for the client. */
+RC vault__key_type(const char *kty, enum key_type *out, struct err *e);
+/* vault__base64url(): false when text is empty or malformed. Padding is let pass. */
+bool vault__base64url(const char *text, struct buf *out);
 
 /* ---- vault_rest.c: one entrance for every operation on keys ---- */
 struct rest_call {
@@ -236,6 +280,27 @@ const char *vault__rest_base(struct rest_call *c);
 json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);
 void vault__not_found(struct rest_call *c);
 
+/* ---- vault_rest_wishes.c: what a client may set on a version ---- */
+struct wishes {
+    bool has_enabled, enabled;
+    bool has_nbf, has_exp;
+    int64_t nbf, exp; /* 0 = none */
+    bool has_ops;
+    unsigned ops;
+    bool has_tags;
+    struct tag tags[TAGS_MAX];
+    int n_tags;
+};
+bool vault__bad(struct rest_call *c, const char *text); /* answers 400; false */
+bool vault__read_body(struct rest_call *c, json_t **body);
+/* vault__wishes_read(): attributes, tags and key_ops of the body; false when it was answered. Release what it read in any case. */
+bool vault__wishes_read(struct rest_call *c, const json_t *body, struct wishes *w);
+bool vault__wishes_fit(struct rest_call *c, const struct wishes *w, enum key_type type);
+void vault__wishes_free(struct wishes *w);
+/* vault__wishes_grant(): what v had goes to w, so that granting twice takes it back. */
+void vault__wishes_grant(struct key_version *v, struct wishes *w);
+bool vault__dates_fit(int64_t nbf, int64_t exp);
+
 /* Lists, a page at a time; a page starts after the name or version in $skiptoken. */
 bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after);
 void vault__page_finish(struct rest_call *c, json_t *items, const char *path, int64_t max,
@@ -244,6 +309,7 @@ json_t *vault__item_json(struct rest_call *c, const char *kid, const struct key_
 
 /* vault_rest_keys.c, vault_rest_deleted.c and vault_rest_crypto.c: the handlers */
 void vault__key_create(struct rest_call *c);
+void vault__key_import(struct rest_call *c);
 void vault__key_get(struct rest_call *c);
 void vault__key_update(struct rest_call *c);
 void vault__key_list(struct rest_call *c);
@@ -255,6 +321,8 @@ void vault__deleted_recover(struct rest_call *c);
 void vault__deleted_purge(struct rest_call *c);
 void vault__key_seal(struct rest_call *c);   /* wrapkey, encrypt */
 void vault__key_unseal(struct rest_call *c); /* unwrapkey, decrypt */
+void vault__key_sign(struct rest_call *c);
+void vault__key_verify(struct rest_call *c);
 
 /* ---- vault_issuer.c, vault_issuer_oauth.c: the token endpoints ---- */
 extern const struct http_route vault__token_routes[];

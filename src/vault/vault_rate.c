@@ -40,7 +40,7 @@ uint32_t vault__rate_take(struct rate *r, uint32_t limit, uint32_t cost, uint64_
 uint32_t vault__rate_cost(const struct vkey *k, const char *version)
 {
     const struct key_version *v = k ? vault__find_version(k, version) : NULL;
-    int bits = v ? rsa_bits(&v->pub) : 0;
+    int bits = v ? vault__key_bits(&v->pub) : 0;
 
     /* in operations with an RSA key of 2048 bits */
     return bits > 3072 ? 8 : bits > 2048 ? 4 : 1;

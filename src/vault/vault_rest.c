@@ -279,6 +279,7 @@ static void enter(struct http_request *q, struct http_reply *r)
     static const struct vault_op id = { .name = name_, .perm = perm_, .run = run_, __VA_ARGS__ }
 
 OP(op_create, "KeyCreate", PERM_CREATE, vault__key_create, .makes_a_key = true);
+OP(op_import, "KeyImport", PERM_IMPORT, vault__key_import);
 OP(op_get, "KeyGet", PERM_GET, vault__key_get);
 OP(op_update, "KeyUpdate", PERM_UPDATE, vault__key_update);
 OP(op_list, "KeyList", PERM_LIST, vault__key_list);
@@ -292,6 +293,8 @@ OP(op_wrap, "KeyWrap", PERM_WRAP, vault__key_seal, .use = OP_WRAP);
 OP(op_unwrap, "KeyUnwrap", PERM_UNWRAP, vault__key_unseal, .use = OP_UNWRAP);
 OP(op_encrypt, "KeyEncrypt", PERM_ENCRYPT, vault__key_seal, .use = OP_ENCRYPT);
 OP(op_decrypt, "KeyDecrypt", PERM_DECRYPT, vault__key_unseal, .use = OP_DECRYPT);
+OP(op_sign, "KeySign", PERM_SIGN, vault__key_sign, .use = OP_SIGN);
+OP(op_verify, "KeyVerify", PERM_VERIFY, vault__key_verify, .use = OP_VERIFY);
 
 /* The first route that fits is taken: literal segments stand before "{}". */
 const struct http_route vault__rest_routes[] = {
@@ -300,6 +303,8 @@ const struct http_route vault__rest_routes[] = {
     { HTTP_GET, "/keys/{}/versions", enter, &op_versions },
     { HTTP_GET, "/keys/{}/versions/", enter, &op_versions },
     { HTTP_POST, "/keys/{}/create", enter, &op_create },
+    { HTTP_PUT, "/keys/{}", enter, &op_import },
+    { HTTP_PUT, "/keys/{}/", enter, &op_import },
     { HTTP_GET, "/keys/{}", enter, &op_get },
     { HTTP_GET, "/keys/{}/{}", enter, &op_get },
     { HTTP_PATCH, "/keys/{}", enter, &op_update },
@@ -315,5 +320,7 @@ const struct http_route vault__rest_routes[] = {
     { HTTP_POST, "/keys/{}/{}/unwrapkey", enter, &op_unwrap },
     { HTTP_POST, "/keys/{}/{}/encrypt", enter, &op_encrypt },
     { HTTP_POST, "/keys/{}/{}/decrypt", enter, &op_decrypt },
+    { HTTP_POST, "/keys/{}/{}/sign", enter, &op_sign },
+    { HTTP_POST, "/keys/{}/{}/verify", enter, &op_verify },
 };
 const int vault__n_rest_routes = (int)ARRAY_LEN(vault__rest_routes);

@@ -1,4 +1,4 @@
-/* vault_rest_crypto.c - wrapkey, unwrapkey, encrypt, decrypt: one pair of handlers, told apart by the operation they stand for.
+/* vault_rest_crypto.c - wrapkey, unwrapkey, encrypt, decrypt, sign, verify: handlers told apart by the operation they stand for.
  *
  * What a version allows (key-vault.md 5): disabled, nothing; outside of nbf to exp, only the opening direction; never what its
  * key_ops leave out. The private key is opened outside of the lock, for this one request.
@@ -14,7 +14,7 @@
 
 /* The version as it was when the request was allowed. */
 struct picked {
-    struct rsa_public pub;
+    struct key_public pub;
     struct buf sealed;
     char id[VERSION_LEN + 1];
     char key[KEY_NAME_MAX + 1]; /* as it was created */
@@ -23,7 +23,7 @@ struct picked {
 static bool allowed_now(struct rest_call *c, const struct key_version *v)
 {
     const char *op = vault__op_name(c->op->use);
-    bool opens = c->op->use == OP_UNWRAP || c->op->use == OP_DECRYPT;
+    bool opens = c->op->use == OP_UNWRAP || c->op->use == OP_DECRYPT || c->op->use == OP_VERIFY;
     int64_t now_s = clock_real_s();
 
     if (!v->enabled) {
@@ -67,44 +67,34 @@ static bool pick(struct rest_call *c, struct picked *out)
     return ok;
 }
 
-static bool bad(struct rest_call *c, const char *text)
+static bool incompatible(struct rest_call *c, const struct picked *k, const char *alg)
 {
-    vault__rest_error(c, 400, "BadParameter", NULL, "%s", text);
-    return false;
+    char text[160];
+
+    (void)snprintf(
+        text, sizeof text,
+        "Key and algorithm are incompatible: the key is of type %s%s%s, the algorithm is %.40s.",
+        k->pub.type == KEY_EC ? "EC" : "RSA", k->pub.type == KEY_EC ? " on curve " : "",
+        k->pub.type == KEY_EC ? ec_curve_name(k->pub.ec.curve) : "", alg);
+    return vault__bad(c, text);
 }
 
-static bool read_request(struct rest_call *c, enum rsa_pad *pad, struct buf *value)
+static bool get_alg(struct rest_call *c, const json_t *body, const char **alg)
 {
-    static const struct {
-        const char *name;
-        enum rsa_pad pad;
-    } algs[] = { { "RSA-OAEP-256", RSA_PAD_OAEP_SHA256 },
-                 { "RSA-OAEP", RSA_PAD_OAEP_SHA1 },
-                 { "RSA1_5", RSA_PAD_PKCS1 } };
-    struct err e = { 0 };
-    json_t *body;
+    *alg = kjson_str(body, "alg");
+    return *alg || vault__bad(c, "The property alg is required.");
+}
 
-    if (http_json(c->q, &body, &e).failed) {
-        vault__rest_error(c, 400, "BadParameter", NULL, "The request body is malformed: %s.",
-                          e.msg);
-        return false;
-    }
-    const char *alg = kjson_str(body, "alg"), *text = kjson_str(body, "value");
-    if (!alg || !text)
-        return bad(c, "The properties alg and value are required.");
-    size_t i = 0;
-    while (i < ARRAY_LEN(algs) && strcmp(algs[i].name, alg) != 0)
-        i++;
-    if (i == ARRAY_LEN(algs))
-        return bad(c, "The algorithm is not supported by this key.");
-    *pad = algs[i].pad;
-    struct slice raw = slice_str(text);
-    while (raw.len > 0 && raw.p[raw.len - 1] == '=') /* some clients pad */
-        raw.len--;
-    buf_reserve(value, raw.len + 1);
-    if (raw.len == 0 || !base64url_decode(raw, value))
-        return bad(c, "The property value is not base64url.");
-    return true;
+static bool get_bytes(struct rest_call *c, const json_t *body, const char *member, struct buf *out)
+{
+    const char *text = kjson_str(body, member);
+    char why[80];
+
+    if (text && vault__base64url(text, out))
+        return true;
+    (void)snprintf(why, sizeof why, "The property %s is %s.", member,
+                   text ? "not base64url" : "required");
+    return vault__bad(c, why);
 }
 
 static void answer(struct rest_call *c, const struct picked *k, struct slice value)
@@ -120,6 +110,31 @@ static void answer(struct rest_call *c, const struct picked *k, struct slice val
                                  "value", (const char *)text.p, text.len));
 }
 
+/* ---- closing and opening ---- */
+
+static bool read_padded(struct rest_call *c, const struct picked *k, enum rsa_pad *pad,
+                        struct buf *value)
+{
+    static const struct {
+        const char *name;
+        enum rsa_pad pad;
+    } algs[] = { { "RSA-OAEP-256", RSA_PAD_OAEP_SHA256 },
+                 { "RSA-OAEP", RSA_PAD_OAEP_SHA1 },
+                 { "RSA1_5", RSA_PAD_PKCS1 } };
+    const char *alg;
+    json_t *body;
+    size_t i = 0;
+
+    if (!vault__read_body(c, &body) || !get_alg(c, body, &alg))
+        return false;
+    while (i < ARRAY_LEN(algs) && strcmp(algs[i].name, alg) != 0)
+        i++;
+    if (i == ARRAY_LEN(algs) || k->pub.type != KEY_RSA)
+        return incompatible(c, k, alg);
+    *pad = algs[i].pad;
+    return get_bytes(c, body, "value", value);
+}
+
 void vault__key_seal(struct rest_call *c)
 {
     AUTO(buf_wipe) struct buf value = BUF_INIT;
@@ -128,10 +143,10 @@ void vault__key_seal(struct rest_call *c)
     enum rsa_pad pad;
     struct err e = { 0 };
 
-    if (pick(c, &k) && read_request(c, &pad, &value)) {
-        if (value.len > rsa_plain_max(&k.pub, pad))
-            (void)bad(c, "The value is too long for this key and algorithm.");
-        else if (rsa_encrypt(&k.pub, pad, buf_view(&value), &out, &e).failed)
+    if (pick(c, &k) && read_padded(c, &k, &pad, &value)) {
+        if (value.len > rsa_plain_max(&k.pub.rsa, pad))
+            (void)vault__bad(c, "The value is too long for this key and algorithm.");
+        else if (rsa_encrypt(&k.pub.rsa, pad, buf_view(&value), &out, &e).failed)
             vault__rest_internal(c, &e);
         else
             answer(c, &k, buf_view(&out));
@@ -143,10 +158,8 @@ static RC open_with(struct rest_call *c, const struct picked *k, enum rsa_pad pa
                     struct slice value, struct secret **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
-    AUTO(buf_fini) struct buf context = BUF_INIT;
 
-    vault__key_context(&context, c->vault, k->key, k->id);
-    TRY(vault__unseal_key(c->s, buf_view(&context), buf_view(&k->sealed), &der, e));
+    TRY(vault__open_version(c->s, c->vault, k->key, k->id, buf_view(&k->sealed), &der, e));
     return rsa_decrypt(der, pad, value, out, e);
 }
 
@@ -158,15 +171,115 @@ void vault__key_unseal(struct rest_call *c)
     enum rsa_pad pad;
     struct err e = { 0 };
 
-    if (pick(c, &k) && read_request(c, &pad, &value)) {
-        if (value.len != k.pub.n_len)
-            (void)bad(c, "The value does not have the length of the key's modulus.");
+    if (pick(c, &k) && read_padded(c, &k, &pad, &value)) {
+        if (value.len != k.pub.rsa.n_len)
+            (void)vault__bad(c, "The value does not have the length of the key's modulus.");
         else if (!open_with(c, &k, pad, buf_view(&value), &plain, &e).failed)
             answer(c, &k, SLICE(secret_view(plain), secret_len(plain)));
         else if (e.code == ERR_BAD_VALUE)
-            (void)bad(c, "The parameter is incorrect.");
+            (void)vault__bad(c, "The parameter is incorrect.");
         else
             vault__rest_internal(c, &e);
+    }
+    buf_fini(&k.sealed);
+}
+
+/* ---- signatures ---- */
+
+/* RFC 7518 3.1, and RFC 8812 for ES256K: an algorithm goes with one type of key, on a curve with one curve. */
+static const struct sig_alg {
+    const char *name;
+    enum key_type type;
+    enum rsa_sig rsa;
+    enum ec_curve curve;
+} sig_algs[] = {
+    { "RS256", KEY_RSA, RSA_SIG_RS256, 0 }, { "RS384", KEY_RSA, RSA_SIG_RS384, 0 },
+    { "RS512", KEY_RSA, RSA_SIG_RS512, 0 }, { "PS256", KEY_RSA, RSA_SIG_PS256, 0 },
+    { "PS384", KEY_RSA, RSA_SIG_PS384, 0 }, { "PS512", KEY_RSA, RSA_SIG_PS512, 0 },
+    { "RSNULL", KEY_RSA, RSA_SIG_NULL, 0 }, { "ES256", KEY_EC, 0, EC_P256 },
+    { "ES384", KEY_EC, 0, EC_P384 },        { "ES512", KEY_EC, 0, EC_P521 },
+    { "ES256K", KEY_EC, 0, EC_P256K },
+};
+
+static const struct sig_alg *sig_alg(struct rest_call *c, const struct picked *k,
+                                     const json_t *body)
+{
+    const char *name;
+
+    if (!get_alg(c, body, &name))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(sig_algs); i++) {
+        const struct sig_alg *a = &sig_algs[i];
+        if (strcmp(a->name, name) == 0 && a->type == k->pub.type &&
+            (a->type == KEY_RSA || a->curve == k->pub.ec.curve))
+            return a;
+    }
+    (void)incompatible(c, k, name);
+    return NULL;
+}
+
+/* The digest in the member, of the length that goes with the algorithm. */
+static bool get_digest(struct rest_call *c, const struct picked *k, const struct sig_alg *alg,
+                       const json_t *body, const char *member, struct buf *out)
+{
+    if (!get_bytes(c, body, member, out))
+        return false;
+    bool fits = alg->type == KEY_EC ? out->len == ec_digest_len(alg->curve)
+                                    : rsa_digest_fits(&k->pub.rsa, alg->rsa, out->len);
+    return fits ||
+           vault__bad(c, "The digest does not have the length that the algorithm asks for.");
+}
+
+static RC sign_with(struct rest_call *c, const struct picked *k, const struct sig_alg *alg,
+                    struct slice digest, struct buf *out, struct err *e)
+{
+    AUTO(secret_freep) struct secret *der = NULL;
+
+    TRY(vault__open_version(c->s, c->vault, k->key, k->id, buf_view(&k->sealed), &der, e));
+    return alg->type == KEY_EC ? ec_sign(der, digest, out, e)
+                               : rsa_sign(der, alg->rsa, digest, out, e);
+}
+
+void vault__key_sign(struct rest_call *c)
+{
+    AUTO(buf_fini) struct buf digest = BUF_INIT;
+    AUTO(buf_fini) struct buf out = BUF_INIT;
+    const struct sig_alg *alg;
+    struct picked k = { 0 };
+    struct err e = { 0 };
+    json_t *body;
+
+    if (pick(c, &k) && vault__read_body(c, &body) && (alg = sig_alg(c, &k, body)) &&
+        get_digest(c, &k, alg, body, "value", &digest)) {
+        if (sign_with(c, &k, alg, buf_view(&digest), &out, &e).failed)
+            vault__rest_internal(c, &e);
+        else
+            answer(c, &k, buf_view(&out));
+    }
+    buf_fini(&k.sealed);
+}
+
+void vault__key_verify(struct rest_call *c)
+{
+    AUTO(buf_fini) struct buf digest = BUF_INIT;
+    AUTO(buf_fini) struct buf signature = BUF_INIT;
+    const struct sig_alg *alg;
+    struct picked k = { 0 };
+    struct err e = { 0 };
+    bool holds;
+    json_t *body;
+
+    if (pick(c, &k) && vault__read_body(c, &body) && (alg = sig_alg(c, &k, body)) &&
+        get_digest(c, &k, alg, body, "digest", &digest) &&
+        get_bytes(c, body, "value", &signature)) {
+        rc_t rc = alg->type == KEY_EC
+                      ? ec_verify(&k.pub.ec, buf_view(&digest), buf_view(&signature), &holds, &e)
+                      : rsa_verify(&k.pub.rsa, alg->rsa, buf_view(&digest), buf_view(&signature),
+                                   &holds, &e);
+        if (rc.failed)
+            vault__rest_internal(c, &e);
+        else
+            vault__rest_answer(c, 200, json_pack("{s:b}", "value", holds));
     }
     buf_fini(&k.sealed);
 }

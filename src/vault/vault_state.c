@@ -10,7 +10,7 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum { STATE_DEPTH = 10, STATE_FORMAT = 3 };
+enum { STATE_DEPTH = 10, STATE_FORMAT = 4 };
 
 json_t *vault__bytes_json(struct slice in)
 {
@@ -31,13 +31,13 @@ static json_t *version_json(const struct key_version *v)
 
     for (int i = 0; i < v->n_tags; i++)
         json_array_append_new(tags, json_pack("[s,s]", v->tags[i].name, v->tags[i].value));
-    return json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "n",
-                     vault__bytes_json(SLICE(v->pub.n, v->pub.n_len)), "e",
-                     vault__bytes_json(SLICE(v->pub.e, v->pub.e_len)), "sealed",
-                     vault__bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
-                     (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created",
-                     (json_int_t)v->created, "updated", (json_int_t)v->updated, "ops", (int)v->ops,
-                     "tags", tags);
+    json_t *o =
+        json_pack("{s:s,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "sealed",
+                  vault__bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
+                  (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created", (json_int_t)v->created,
+                  "updated", (json_int_t)v->updated, "ops", (int)v->ops, "tags", tags);
+    vault__jwk_write(&v->pub, o);
+    return o;
 }
 
 static json_t *vault_json(const struct keyvault *kv)
@@ -116,6 +116,34 @@ bool vault__get_public(const json_t *o, struct rsa_public *out)
     return true;
 }
 
+static bool get_coordinate(const json_t *o, const char *member, uint32_t len, uint8_t *out)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+
+    return vault__get_bytes(o, member, &b) && b.len == len && (memcpy(out, b.p, len), true);
+}
+
+static bool get_ec(const json_t *o, struct ec_public *out)
+{
+    const char *crv = kjson_str(o, "crv");
+
+    if (!crv || !ec_curve_named(crv, &out->curve))
+        return false;
+    out->len = ec_coordinate_len(out->curve);
+    return get_coordinate(o, "x", out->len, out->x) && get_coordinate(o, "y", out->len, out->y);
+}
+
+/* Up to format 3 every key was an RSA key. */
+static bool get_public(const json_t *o, int64_t format, struct key_public *out)
+{
+    const char *kty = format < 4 ? "RSA" : kjson_str(o, "kty");
+    struct err e = { 0 };
+
+    if (!kty || vault__key_type(kty, &out->type, &e).failed)
+        return false;
+    return out->type == KEY_EC ? get_ec(o, &out->ec) : vault__get_public(o, &out->rsa);
+}
+
 static bool get_tags(const json_t *o, struct key_version *v)
 {
     const json_t *tags = kjson_arr(o, "tags");
@@ -134,21 +162,21 @@ static bool get_tags(const json_t *o, struct key_version *v)
     return true;
 }
 
-static bool get_version(const json_t *o, struct key_version *v)
+static bool get_version(const json_t *o, int64_t format, struct key_version *v)
 {
     int64_t ops;
 
-    if (!vault__get_text(o, "id", v->id, sizeof v->id) || !vault__get_public(o, &v->pub) ||
+    if (!vault__get_text(o, "id", v->id, sizeof v->id) || !get_public(o, format, &v->pub) ||
         !vault__get_bytes(o, "sealed", &v->sealed) || !kjson_bool(o, "enabled", &v->enabled) ||
         !kjson_i64(o, "nbf", &v->nbf) || !kjson_i64(o, "exp", &v->exp) ||
         !kjson_i64(o, "created", &v->created) || !kjson_i64(o, "updated", &v->updated) ||
         !kjson_i64(o, "ops", &ops) || !get_tags(o, v))
         return false;
-    v->ops = (unsigned)ops & OP_RSA_ALL;
+    v->ops = (unsigned)ops & vault__ops_of(v->pub.type);
     return true;
 }
 
-static bool get_key(const json_t *o, struct keyvault *kv)
+static bool get_key(const json_t *o, int64_t format, struct keyvault *kv)
 {
     const char *name = kjson_str(o, "name");
     const json_t *versions = kjson_arr(o, "versions");
@@ -157,7 +185,7 @@ static bool get_key(const json_t *o, struct keyvault *kv)
         return false;
     for (size_t i = 0; i < json_array_size(versions); i++) {
         struct key_version *v = NEW(struct key_version);
-        if (!get_version(json_array_get(versions, i), v)) {
+        if (!get_version(json_array_get(versions, i), format, v)) {
             vault__version_free(v);
             return false;
         }
@@ -202,7 +230,7 @@ static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
     struct keyvault *kv = vault__vault_new(name, props);
     s->vaults[s->n_vaults++] = kv;
     for (size_t i = 0; i < json_array_size(keys); i++)
-        if (!get_key(json_array_get(keys, i), kv))
+        if (!get_key(json_array_get(keys, i), format, kv))
             return false;
     return vault__access_read(o, kv->access);
 }

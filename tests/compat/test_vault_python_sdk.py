@@ -35,6 +35,16 @@ SCRIPT = textwrap.dedent("""
         raise SystemExit("a key out of nothing")
     except ResourceNotFoundError as e:
         assert e.error.code == "KeyNotFound", e
+    from azure.keyvault.keys import KeyCurveName
+    from azure.keyvault.keys.crypto import SignatureAlgorithm
+    import hashlib
+    digest = hashlib.sha256(b"words").digest()
+    curve = keys.create_ec_key("python-ec", curve=KeyCurveName.p_256)
+    for made, algorithm in ((curve, SignatureAlgorithm.es256), (key, SignatureAlgorithm.rs256), (key, SignatureAlgorithm.ps256)):
+        signer = CryptographyClient(made, credential)
+        signed = signer.sign(algorithm, digest)
+        assert signer.verify(algorithm, digest, signed.signature).is_valid
+        assert not signer.verify(algorithm, hashlib.sha256(b"others").digest(), signed.signature).is_valid
     print("all done")
 """)
 

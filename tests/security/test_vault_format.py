@@ -59,7 +59,7 @@ def test_the_files_are_what_the_page_says(vault):
     assert opener.pin(read(root_file + ".pin")) == (store_id, counter)
     assert sorted(os.listdir(state_dir)) == ["lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
 
-    assert state["format"] == 3
+    assert state["format"] == 4
     assert state["caCertificate"].encode() == read(vault.settings["ca-file"])
     serialization.load_der_private_key(opener.private(state["caKey"], "", "authority", ""), None)
     for signer in state["signers"]:

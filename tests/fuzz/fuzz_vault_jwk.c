@@ -1,0 +1,43 @@
+/* fuzz: links vault kmsg crypto http keys */
+/* fuzz_vault_jwk - private keys as JSON, as a client would bring them. What is taken in must be a key whose public half is the one that
+ * came with it. */
+#include <stdlib.h>
+
+#include "crypto/aead.h"
+#include "crypto/secret.h"
+#include "kmsg/kjson.h"
+#include "vault_priv.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    struct err e = { 0 };
+
+    (void)argc;
+    (void)argv;
+    if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed)
+        abort();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    AUTO(kjson_freep) json_t *jwk = NULL;
+    AUTO(secret_freep) struct secret *der = NULL;
+    struct key_public pub, back;
+    struct err e = { 0 };
+
+    if (size > 16384 || kjson_load(SLICE(data, size), KJSON_DEPTH_MAX, &jwk, &e).failed)
+        return 0;
+    if (vault__jwk_read(jwk, &pub, &der, &e).failed) {
+        if (der || e.code != ERR_BAD_VALUE)
+            abort();
+        return 0;
+    }
+    if (vault__public_of(pub.type, der, &back, &e).failed ||
+        vault__key_bits(&pub) != vault__key_bits(&back))
+        abort();
+    return 0;
+}
