@@ -83,7 +83,7 @@ static bool is_live(const struct vault_service *s, const struct signer *k, int64
 static RC take_over(struct vault_service *s, struct signer *next, bool compromised, int64_t now_s,
                     struct err *e) TS_REQUIRES(s->lock)
 {
-    struct signer *was[SIGNERS_MAX], *kept[SIGNERS_MAX], *gone[SIGNERS_MAX];
+    struct signer *was[SIGNERS_MAX] = { NULL }, *kept[SIGNERS_MAX], *gone[SIGNERS_MAX];
     int n_was = s->n_signers, n_gone = 0, n = 0;
     struct signer *old = s->signers[n_was - 1];
 
