@@ -9,18 +9,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "base/thread.h"
 #include "crypto/wipe.h"
+#include "http_client_priv.h"
 
 enum { HEADERS_MAX = 32768, BODY_DEFAULT = 65536 };
-
-struct http_client {
-    struct mutex lock;
-    CURL *easy;                                   /* guarded by lock */
-    char *ca_file, *proxy, *cert_file, *key_file; /* NULL: none */
-    bool allow_http;
-    long connect_timeout_ms;
-};
 
 struct transfer {
     struct http_answer *a;
@@ -177,7 +169,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return line.len;
 }
 
-static enum http_outcome outcome_of(CURLcode rc)
+enum http_outcome http__client_outcome(CURLcode rc)
 {
     switch (rc) {
     case CURLE_OK: return HTTP_OUT_ANSWER;
@@ -209,7 +201,7 @@ static enum http_outcome outcome_of(CURLcode rc)
 }
 
 /* "host:port:127.0.0.1" for a name under .localhost: such names never leave the machine, whatever its resolver thinks. */
-static struct curl_slist *pin_localhost(const char *url)
+struct curl_slist *http__client_pin_localhost(const char *url)
 {
     struct curl_slist *list = NULL;
     char *host = NULL, *port = NULL;
@@ -249,11 +241,11 @@ static struct curl_slist *build_headers(const struct http_call *q)
 /* A row that cannot be set is a security rule that would not hold: the call must not be made. */
 #define SET(opt, value)                                                                            \
     do {                                                                                           \
-        if (curl_easy_setopt(c->easy, (opt), (value)) != CURLE_OK)                                 \
+        if (curl_easy_setopt(easy, (opt), (value)) != CURLE_OK)                                    \
             return false;                                                                          \
     } while (0)
 
-static bool set_rules(struct http_client *c, const struct http_call *q)
+bool http__client_rules(struct http_client *c, CURL *easy, bool fresh)
 {
     const char *schemes = c->allow_http ? "https,http" : "https";
 
@@ -283,15 +275,15 @@ static bool set_rules(struct http_client *c, const struct http_call *q)
         SET(CURLOPT_SSLCERT, c->cert_file);
         SET(CURLOPT_SSLKEY, c->key_file ? c->key_file : c->cert_file);
     }
-    SET(CURLOPT_FRESH_CONNECT, q->fresh ? 1L : 0L);
-    SET(CURLOPT_SSL_SESSIONID_CACHE, q->fresh ? 0L : 1L);
-    SET(CURLOPT_DNS_CACHE_TIMEOUT, q->fresh ? 0L : 30L);
+    SET(CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+    SET(CURLOPT_SSL_SESSIONID_CACHE, fresh ? 0L : 1L);
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, fresh ? 0L : 30L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, c->connect_timeout_ms);
     SET(CURLOPT_USERAGENT, "cofferdb/" COFFER_VERSION);
     return true;
 }
 
-static bool set_call(struct http_client *c, const struct http_call *q, struct transfer *t)
+static bool set_call(CURL *easy, const struct http_call *q, struct transfer *t)
 {
     SET(CURLOPT_URL, q->url);
     SET(CURLOPT_CUSTOMREQUEST, q->method);
@@ -310,14 +302,14 @@ static bool set_call(struct http_client *c, const struct http_call *q, struct tr
 static void perform(struct http_client *c, const struct http_call *q, struct transfer *t)
 {
     struct http_answer *a = t->a;
-    struct curl_slist *headers = build_headers(q), *resolve = pin_localhost(q->url);
+    struct curl_slist *headers = build_headers(q), *resolve = http__client_pin_localhost(q->url);
     char why[CURL_ERROR_SIZE] = "";
     uint64_t now = clock_mono_us();
 
     curl_easy_reset(c->easy);
     if (now >= q->deadline_us) {
         a->outcome = HTTP_OUT_TIMEOUT;
-    } else if (!set_rules(c, q) || !set_call(c, q, t) ||
+    } else if (!http__client_rules(c, c->easy, q->fresh) || !set_call(c->easy, q, t) ||
                curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
                curl_easy_setopt(c->easy, CURLOPT_RESOLVE, resolve) != CURLE_OK ||
                curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, why) != CURLE_OK ||
@@ -328,7 +320,7 @@ static void perform(struct http_client *c, const struct http_call *q, struct tra
         CURLcode rc = curl_easy_perform(c->easy);
         long status = 0;
         long sent = 0;
-        a->outcome = t->too_big ? HTTP_OUT_BAD : outcome_of(rc);
+        a->outcome = t->too_big ? HTTP_OUT_BAD : http__client_outcome(rc);
         (void)curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &sent);
         if (a->outcome == HTTP_OUT_LOCAL && sent > 0) /* HTTP/0.9 is reported like a wrong scheme */
             a->outcome = HTTP_OUT_BAD;

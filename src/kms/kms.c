@@ -62,6 +62,7 @@ static const struct {
 } schemes[] = {
     { "https:", make_azure },
     { "vault:", kms__transit_new },
+    { "kmip:", kms__kmip_new },
 };
 
 static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,

@@ -90,6 +90,8 @@ RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http
 /* The makers of the table in kms.c. */
 RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
                     struct err *e);
+RC kms__kmip_new(const struct kms_config *c, const char *url, struct key_provider **out,
+                 struct err *e);
 
 /* kms__no_answer(): the error of a call that got no answer; what is "vault" or "token endpoint". */
 RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);

@@ -6,6 +6,7 @@ The services are those of support/keyservices.py: strict, so that a request with
 import pytest
 
 import keyservices
+import kmipservice
 from processes import FAST_KEYS, wait_until
 from sealing import fill, serves
 
@@ -40,7 +41,15 @@ def transit(authority):
     return keyservices.Transit(authority)
 
 
-PROVIDERS = [azure, transit]
+def kmip(authority):
+    return kmipservice.Kmip(authority)
+
+
+def kmip_cbc(authority):
+    return kmipservice.Kmip(authority, "cbc")
+
+
+PROVIDERS = [azure, transit, kmip, kmip_cbc]
 
 
 def last_class(node):
@@ -73,7 +82,7 @@ def test_the_same_for_each(make, authority, run_service, make_node):
     wait_class(node, "ok")
 
     # no verdict on the key: the node serves on
-    for mode, name in (("throttle", "throttled"), ("broken", "unreachable"), ("lie", "bad"), ("garbage", "bad")):
+    for mode, name in service.verdicts:
         service.mode = mode
         wait_class(node, name)
         service.mode = None
@@ -154,6 +163,19 @@ def test_vault_logins(source, authority, run_service, make_node):
         service.secret_file("token", service.new_token())
     wait_until(lambda: serves(node, 10), "the data is back")
     check_no_secrets(node, service)
+
+
+def test_a_lying_kmip_server(authority, run_service, make_node):
+    service = run_service(kmipservice.Kmip(authority))
+    node = make_node({**FAST_KEYS, "probe-timeout": "500ms", **service.node_settings()})
+    fill(node, 10)
+    wait_class(node, "ok")
+    for mode, name in kmipservice.LIES:
+        service.mode = mode
+        wait_until(lambda: last_class(node) == name, f"a probe is {name} when the server answers with {mode}")
+        service.mode = None
+        wait_class(node, "ok")
+    assert node.state() == "Ready" and serves(node, 10)
 
 
 def test_azure_through_a_proxy(authority, run_service, make_node):

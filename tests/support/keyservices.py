@@ -220,6 +220,9 @@ class Service:
 class KeyService(Service):
     """What all key services have: one key, its versions and its state."""
 
+    # modes that are no verdict on the key, and the class that a node is to make of each
+    verdicts = (("throttle", "throttled"), ("broken", "unreachable"), ("lie", "bad"), ("garbage", "bad"))
+
     def __init__(self, authority):
         super().__init__(authority)
         self.denied = self.disabled = self.deleted = False

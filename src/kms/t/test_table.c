@@ -54,6 +54,7 @@ static void urls_pick_providers(void **state)
         { "https://v.vault.azure.net/secrets/k", ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k/0123456789abcdef0123456789abcdef", ERR_CONFIG },
         { "http://v.vault.azure.net/keys/k", ERR_CONFIG },
+        { "kmip://h/1", ERR_CONFIG }, /* with a token source of another's */
         { "", ERR_CONFIG },
         { ",", ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k,", ERR_CONFIG },
@@ -129,8 +130,26 @@ static void credentials_are_complete_or_refused(void **state)
         { "token-file", "", "", "", ERR_CONFIG },
         { "imds", "", "/f", "", ERR_CONFIG },
     };
+    static const struct {
+        const char *url, *source, *file;
+        enum err_code code;
+    } kmip_cases[] = {
+        { "kmip://h/1", "cert", "/f", ERR_NONE },
+        { "kmip://h/1?mode=cbc,kmip://g/2?mode=cbc", "cert", "/f", ERR_NONE },
+        { "kmip://h/1", "cert", "", ERR_CONFIG },
+        { "kmip://h/1", "imds", "/f", ERR_CONFIG },
+        { "kmip://h/1?mode=ecb", "cert", "/f", ERR_CONFIG },
+        { "kmip://h/1,vault://v/transit/k", "cert", "/f", ERR_CONFIG },
+    };
     (void)state;
 
+    for (size_t i = 0; i < ARRAY_LEN(kmip_cases); i++) {
+        struct kms_config c = CONFIG(kmip_cases[i].url);
+        c.token_source = kmip_cases[i].source;
+        c.token_secret_file = kmip_cases[i].file;
+        if (make(&c) != kmip_cases[i].code)
+            fail_msg("KMIP case %zu: %s", i, kmip_cases[i].url);
+    }
     for (size_t i = 0; i < ARRAY_LEN(vault_cases); i++) {
         struct kms_config c = CONFIG("vault://v:8200/transit/k");
         c.token_source = vault_cases[i].source;

@@ -78,4 +78,18 @@ void http_answer_fini(struct http_answer *a); /* wipes the body */
 /* http_answer_is_json(): the content type says application/json. */
 bool http_answer_is_json(const struct http_answer *a);
 
+/* http_client_exchange(): for a protocol of messages over TLS that is not HTTP, under the same rules: one connection, one request, one answer,
+ * which goes to a->body; status and headers stay empty. */
+struct http_exchange {
+    const char *url; /* "https://HOST:PORT": where to */
+    struct slice request;
+    /* frame(): the length of the answer that begins so; 0: more is needed to know; SIZE_MAX: it is none of this protocol */
+    size_t (*frame)(struct slice have);
+    size_t head_len;   /* how much frame() needs */
+    size_t max_answer; /* longer ones are HTTP_OUT_BAD */
+    uint64_t deadline_us;
+};
+void http_client_exchange(struct http_client *c, const struct http_exchange *x,
+                          struct http_answer *a);
+
 #endif
