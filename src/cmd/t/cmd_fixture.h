@@ -8,7 +8,7 @@
 #include "cmd_priv.h"
 
 struct fixture {
-    struct node node;
+    struct node *node;
     struct identity *identity;
     struct cmd_client *client;
     struct arena *a; /* of requests and replies: the test's */
@@ -20,9 +20,10 @@ static inline int fixture_setup(void **state)
     struct identity_config ic = { 0 };
 
     open_store_init();
-    node_init(&f->node);
-    f->node.store = open_store();
-    OK(node_open(&f->node, &err));
+    f->node = NEW(struct node);
+    node_init(f->node);
+    f->node->store = open_store();
+    OK(node_open(f->node, &err));
     f->identity = identity_new(&ic);
     struct cmd_client_config cc = { .identity = f->identity, .id = 1, .peer = "127.0.0.1:1" };
     f->client = cmd_client_new(&cc);
@@ -37,9 +38,10 @@ static inline int fixture_teardown(void **state)
 
     cmd_client_free(f->client);
     identity_free(f->identity);
-    node_close(&f->node);
-    OK(store_close(f->node.store, &err));
+    node_close(f->node);
+    OK(store_close(f->node->store, &err));
     arena_free(f->a);
+    mem_free(f->node);
     mem_free(f);
     open_store_fini();
     return 0;
@@ -50,7 +52,7 @@ static inline struct bdoc run_doc(struct fixture *f, const char *db, struct bdoc
 {
     AUTO(buf_fini) struct buf out = BUF_INIT;
     struct arena *scratch = arena_new(0);
-    struct cmd_req r = { .node = &f->node,
+    struct cmd_req r = { .node = f->node,
                          .client = f->client,
                          .arena = f->a,
                          .scratch = scratch,

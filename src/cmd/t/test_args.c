@@ -151,7 +151,7 @@ static void test_sections(void **state)
         AUTO(buf_fini) struct buf out = BUF_INIT;
         OK(bdoc_from_json(f->a, t[i].text, &body, &err));
         seq.name = slice_str(t[i].section);
-        struct cmd_req r = { .node = &f->node,
+        struct cmd_req r = { .node = f->node,
                              .client = f->client,
                              .arena = f->a,
                              .scratch = f->a,

@@ -117,10 +117,9 @@ static atomic_bool changed;
 
 static void *change_options(void *arg)
 {
-    struct fixture own = *(struct fixture *)arg;
+    const struct fixture *f = arg;
+    struct fixture own = { .node = f->node, .identity = f->identity, .a = arena_new(0) };
 
-    own.a = arena_new(0);
-    own.client = NULL;
     for (int i = 0; i < 100; i++) {
         arena_reset(own.a);
         CHECK_CODE(run_json(&own, "t",

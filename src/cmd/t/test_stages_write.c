@@ -119,11 +119,11 @@ static void test_leftover_goes(void **state)
     struct bdoc temp = BDOC_EMPTY;
 
     OK(bdoc_from_json(f->a, "{\"temp\": true}", &temp, &err));
-    OK(coll_create(f->node.catalog, SLICE_LIT("t.tmp.agg_out.1"), temp, &x, &err));
+    OK(coll_create(f->node->catalog, SLICE_LIT("t.tmp.agg_out.1"), temp, &x, &err));
     catalog_coll_unref(x);
     CHECK_CODE(run_json(f, "t", "{\"create\": \"tmp.agg_out.2\"}"), 0);
-    node_close(&f->node);
-    OK(node_open(&f->node, &err));
+    node_close(f->node);
+    OK(node_open(f->node, &err));
     assert_int_equal(collections(f), 1);
 }
 
