@@ -128,7 +128,8 @@ static bool parse_alias(struct bdoc d, struct keyconf *c)
         return true;
     return v.type == BT_DOCUMENT &&
            take_text(bval_doc(v), "from", c->alias_from, sizeof(c->alias_from)) &&
-           take_text(bval_doc(v), "to", c->alias_to, sizeof(c->alias_to));
+           take_text(bval_doc(v), "to", c->alias_to, sizeof(c->alias_to)) && *c->alias_from &&
+           *c->alias_to;
 }
 
 static bool parse_next(struct bdoc d, struct keyconf *c)
@@ -141,7 +142,7 @@ static bool parse_next(struct bdoc d, struct keyconf *c)
         return true;
     if (v.type != BT_DOCUMENT ||
         !take_text(bval_doc(v), "version", c->next_version, sizeof(c->next_version)) ||
-        !take_text(bval_doc(v), "publicKey", hex, sizeof(hex)) ||
+        !*c->next_version || !take_text(bval_doc(v), "publicKey", hex, sizeof(hex)) ||
         !hex_decode(slice_str(hex), &sha) || sha.len != sizeof(c->next_sha256))
         return false;
     memcpy(c->next_sha256, sha.p, sha.len);
@@ -158,15 +159,16 @@ static bool parse(struct bdoc d, struct keyconf *c)
            parse_fields(d, c) && parse_alias(d, c) && parse_next(d, c);
 }
 
-RC keyconf_parse(const char *text, struct keyconf *out, struct err *e)
+RC keyconf_parse(struct slice content, struct keyconf *out, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
+    const char *text = arena_strndup(a, (const char *)content.p, content.len);
     struct keyconf c = KEYCONF_INIT;
     struct err why = { 0 };
     struct bdoc d;
 
     *out = KEYCONF_INIT;
-    if (bdoc_from_json(a, text, &d, &why).failed || !parse(d, &c) ||
+    if (strlen(text) != content.len || bdoc_from_json(a, text, &d, &why).failed || !parse(d, &c) ||
         keyconf_check(&c, &why).failed) {
         err_reset(&why);
         keyconf_fini(&c);
@@ -182,7 +184,7 @@ RC keyconf_read(const char *path, struct keyconf *out, struct err *e)
 
     *out = KEYCONF_INIT;
     TRY(file_read(path, KEYCONF_MAX, &text, e));
-    if (keyconf_parse(buf_cstr(&text), out, e).failed) {
+    if (keyconf_parse(buf_view(&text), out, e).failed) {
         err_wrap(e, "%s", path);
         return RC_FAILED;
     }
@@ -197,9 +199,9 @@ void keyconf_show(const struct keyconf *c, struct bw *w)
             bw_str(w, keyconf_name((enum keyconf_field)f), c->value[f]);
 }
 
-RC keyconf_write(const char *path, const struct keyconf *c, struct err *e)
+void keyconf_print(const struct keyconf *c, struct buf *out)
 {
-    AUTO(buf_fini) struct buf doc = BUF_INIT, text = BUF_INIT, hex = BUF_INIT;
+    AUTO(buf_fini) struct buf doc = BUF_INIT, hex = BUF_INIT;
     struct bw w;
 
     bw_init(&w, &doc);
@@ -220,8 +222,15 @@ RC keyconf_write(const char *path, const struct keyconf *c, struct err *e)
         bw_str(&w, "publicKey", buf_cstr(&hex));
         bw_doc_end(&w);
     }
-    bval_to_json(bval_of_doc(bw_finish(&w), BT_DOCUMENT), &text);
-    buf_push_u8(&text, '\n');
+    bval_to_json(bval_of_doc(bw_finish(&w), BT_DOCUMENT), out);
+    buf_push_u8(out, '\n');
+}
+
+RC keyconf_write(const char *path, const struct keyconf *c, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    keyconf_print(c, &text);
     return file_write_atomic(path, 0600, buf_view(&text), e);
 }
 

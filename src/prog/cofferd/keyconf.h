@@ -50,8 +50,9 @@ RC keyconf_of_settings(const struct settings *s, struct keyconf *out, struct err
 /* The file: one JSON document. keyconf_read(): ERR_NOT_FOUND, ERR_CORRUPT. */
 RC keyconf_read(const char *path, struct keyconf *out, struct err *e);
 RC keyconf_write(const char *path, const struct keyconf *c, struct err *e);
-/* keyconf_parse(): what keyconf_read() makes of a file's content. */
-RC keyconf_parse(const char *text, struct keyconf *out, struct err *e);
+/* keyconf_parse(): what keyconf_read() makes of a file's content. keyconf_print(): what keyconf_write() puts there. */
+RC keyconf_parse(struct slice content, struct keyconf *out, struct err *e);
+void keyconf_print(const struct keyconf *c, struct buf *out);
 /* keyconf_is_in_force(): does the envelope say what next's change would have made of it? */
 bool keyconf_is_in_force(const struct keyconf *next, const struct custody_root *r);
 /* keyconf_show(): mode and what is set, without what has to be kept to oneself (the path of the secret's file is no secret). */
