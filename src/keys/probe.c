@@ -15,9 +15,10 @@ const char *probe_class_name(enum probe_class c)
                                         [PROBE_DENIED] = "denied",
                                         [PROBE_THROTTLED] = "throttled",
                                         [PROBE_UNREACHABLE] = "unreachable",
-                                        [PROBE_BAD] = "bad" };
+                                        [PROBE_BAD] = "bad",
+                                        [PROBE_CREDENTIAL] = "credential" };
 
-    return c <= PROBE_BAD ? name[c] : "unknown";
+    return c <= PROBE_CREDENTIAL ? name[c] : "unknown";
 }
 
 enum probe_class probe_class_of(const struct err *e)
@@ -29,6 +30,7 @@ enum probe_class probe_class_of(const struct err *e)
     case ERR_KEY_THROTTLED: return PROBE_THROTTLED;
     case ERR_KEY_UNREACHABLE:
     case ERR_TIMEOUT: return PROBE_UNREACHABLE;
+    case ERR_KEY_CREDENTIAL: return PROBE_CREDENTIAL;
     default: return PROBE_BAD;
     }
 }

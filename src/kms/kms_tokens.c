@@ -111,13 +111,27 @@ void kms__tokens_drop(struct kms_tokens *t)
 
 /* ---- credentials ---- */
 
+/* A file that is missing here is no verdict on the key, and nobody's lie: whoever runs the node took it away. */
+static RC read_credential(const char *path, struct buf *out, struct err *e)
+{
+    struct err why = { 0 };
+
+    if (!file_read(path, SECRET_FILE_MAX, out, &why).failed)
+        return RC_OK;
+    rc_t rc = err_set(e, ERR_KEY_CREDENTIAL, __FILE__, __LINE__,
+                      "the node's own credential \"%s\" cannot be read: %s", path, why.msg);
+    err_reset(&why);
+    return rc;
+}
+
 RC kms__read_line(const char *path, struct buf *out, struct err *e)
 {
-    TRY(file_read(path, SECRET_FILE_MAX, out, e));
+    TRY(read_credential(path, out, e));
     while (out->len > 0 && (out->p[out->len - 1] == '\n' || out->p[out->len - 1] == '\r'))
         out->len--;
     if (out->len == 0 || memchr(out->p, 0, out->len) || !kms__is_line(buf_cstr(out)))
-        FAIL(e, ERR_CONFIG, "the file \"%s\" does not hold one line of text", path);
+        FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential \"%s\" is not one line of text",
+             path);
     return RC_OK;
 }
 
@@ -132,11 +146,15 @@ static RC sign_assertion(const struct kms_tokens *t, struct buf *out, struct err
     uint8_t thumb[32], id[16];
     int64_t now = clock_real_s();
 
-    TRY(file_read(t->secret_file, SECRET_FILE_MAX, &pem, e));
-    if (rsa_private_from_pem(buf_view(&pem), &key, e).failed ||
-        x509_sha256(buf_view(&pem), thumb, e).failed) {
-        err_wrap(e, "\"%s\"", t->secret_file);
-        return RC_FAILED;
+    struct err why = { 0 };
+    TRY(read_credential(t->secret_file, &pem, e));
+    if (rsa_private_from_pem(buf_view(&pem), &key, &why).failed ||
+        x509_sha256(buf_view(&pem), thumb, &why).failed) {
+        rc_t rc =
+            err_set(e, ERR_KEY_CREDENTIAL, __FILE__, __LINE__,
+                    "the node's own credential \"%s\" cannot be used: %s", t->secret_file, why.msg);
+        err_reset(&why);
+        return rc;
     }
     TRY(random_bytes(id, sizeof id, e));
     base64url_encode(SLICE(thumb, sizeof thumb), &text);

@@ -2,6 +2,7 @@
 
 And everything that looks like one and is none: the node serves on.
 """
+import os
 import shutil
 import time
 
@@ -12,6 +13,7 @@ from processes import FAST_KEYS, Vault, wait_until
 from sealing import INACCESSIBLE, fill, sealed_error, serves
 
 N = 50
+CREDENTIAL = 9900030
 
 
 class Owner:
@@ -101,6 +103,29 @@ def test_an_identity_made_again_is_another_one(programs, make_node, tmp_path):
     assert fresh["client-id"] not in node.settings["client-id"], made
     wait_until(lambda: node.admin("keySet", **fresh).get("ok"), "the node takes the new identity while it is sealed")
     wait_until(lambda: serves(node, N), "the data is back")
+
+
+@pytest.mark.parametrize("broken", ["gone", "empty", "unreadable"])
+def test_a_credential_that_is_gone_is_told_as_that(broken, make_node, vault, tmp_path):
+    credential = str(tmp_path / "credential")
+    shutil.copy(vault.node_settings()["token-secret-file"], credential)
+    node = make_node({**FAST_KEYS, "token-secret-file": credential}, vault=vault)
+    fill(node, N)
+    node.stop()
+    os.rename(credential, credential + ".away")
+    if broken == "empty":
+        open(credential, "wb").close()
+    if broken == "unreadable":
+        os.mkdir(credential)
+    node.start()  # it waits, as for a vault that does not answer
+    wait_until(lambda: node.admin("status").get("lastProbe", {}).get("class") == "credential", "the cause is named")
+    status = node.admin("status")
+    assert status["state"] == "Inaccessible" and credential in status["lastProbe"]["error"], status
+    assert node.events("keySealed")[0]["code"] == CREDENTIAL and not node.events("keyAlarm")
+    if broken != "gone":
+        (os.rmdir if broken == "unreadable" else os.unlink)(credential)
+    os.rename(credential + ".away", credential)
+    wait_until(lambda: serves(node, N), "it goes on by itself")
 
 
 class ScriptedVault(keyservices.AzureVault):

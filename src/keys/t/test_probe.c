@@ -50,6 +50,7 @@ static void classes(void **state)
         { ERR_KEY_THROTTLED, PROBE_THROTTLED },
         { ERR_KEY_UNREACHABLE, PROBE_UNREACHABLE },
         { ERR_TIMEOUT, PROBE_UNREACHABLE },
+        { ERR_KEY_CREDENTIAL, PROBE_CREDENTIAL },
         { ERR_KEY_BAD_ANSWER, PROBE_BAD },
         { ERR_CRYPTO, PROBE_BAD },
         { ERR_INTERNAL, PROBE_BAD },

@@ -149,6 +149,7 @@ static void silence_neither_confirms_nor_clears(void **state)
          { DUE, PROBE_DENIED, "", KEY_READY, "5.0s fresh" },
          { DUE, PROBE_UNREACHABLE, "", KEY_READY, "5.0s fresh" },
          { DUE, PROBE_THROTTLED, "", KEY_READY, "5.0s fresh" },
+         { DUE, PROBE_CREDENTIAL, "", KEY_READY, "5.0s fresh" },
          { DUE, PROBE_BAD, "alarm", KEY_READY, "5.0s fresh" },
          { DUE, PROBE_DENIED, "seal", KEY_INACCESSIBLE, "5.0s fresh" });
     start(KEY_READY);
@@ -183,6 +184,7 @@ static void every_class_but_ok_runs_the_grace_down(void **state)
     (void)state;
     grace_runs_down(PROBE_UNREACHABLE);
     grace_runs_down(PROBE_THROTTLED);
+    grace_runs_down(PROBE_CREDENTIAL);
     grace_runs_down(PROBE_BAD); /* bad answers never revoke, but they are no OK either */
     start(KEY_READY);
     for (int i = 0; i < 2000; i++) { /* one OK in 200 is enough */

@@ -171,6 +171,43 @@ static void credentials_are_complete_or_refused(void **state)
     }
 }
 
+/* Whatever the node proves itself with: without it nobody is asked, and that is no answer of the vault. */
+static void a_credential_that_is_gone(void **state)
+{
+    static const struct {
+        const char *url, *source, *file;
+    } cases[] = {
+        { "https://v.vault.azure.net/keys/k", "app-service", "/nowhere/f" },
+        { "https://v.vault.azure.net/keys/k", "app-service", "/dev/null" },
+        { "https://v.vault.azure.net/keys/k", "app-service", "/" },
+        { "https://v.vault.azure.net/keys/k", "client-secret", "/nowhere/f" },
+        { "https://v.vault.azure.net/keys/k", "client-certificate", "/nowhere/f" },
+        { "https://v.vault.azure.net/keys/k", "client-certificate", "/etc/hostname" },
+        { "https://v.vault.azure.net/keys/k", "workload", "/nowhere/f" },
+        { "vault://v:8200/transit/k", "token-file", "/nowhere/f" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG(cases[i].url);
+        struct key_provider *p;
+        struct key_info info;
+        struct err e = { 0 };
+
+        c.token_source = cases[i].source;
+        c.token_endpoint = strcmp(c.token_source, "app-service") == 0 ? "http://127.0.0.1:1/t" : "";
+        c.token_secret_file = cases[i].file;
+        c.client_id = "id";
+        c.tenant_id = "tenant";
+        CHECK_RC_OK(kms_provider_new(&c, &p, &e), &e);
+        assert_true(p->get_key(p, NULL, clock_mono_us() + 1000000, &info, &e).failed);
+        if (e.code != ERR_KEY_CREDENTIAL || !strstr(e.msg, cases[i].file))
+            fail_msg("case %zu: code %d: %s", i, (int)e.code, e.msg);
+        err_reset(&e);
+        p->free(p);
+    }
+}
+
 /* ---- lists ---- */
 
 struct fake {
@@ -354,6 +391,7 @@ int main(void)
         cmocka_unit_test(urls_pick_providers),
         cmocka_unit_test(urls_are_whole_or_refused),
         cmocka_unit_test(credentials_are_complete_or_refused),
+        cmocka_unit_test(a_credential_that_is_gone),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),

@@ -166,6 +166,7 @@ bool unlock_may_wait(const struct err *e)
     case ERR_KEY_NOT_FOUND:
     case ERR_KEY_BAD_ANSWER:
     case ERR_KEY_TOKEN_REFUSED:
+    case ERR_KEY_CREDENTIAL:
     case ERR_TIMEOUT: return true;
     default: return false;
     }

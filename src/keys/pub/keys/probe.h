@@ -17,7 +17,8 @@ enum probe_class {
     PROBE_DENIED, /* the vault or the token endpoint says no */
     PROBE_THROTTLED,
     PROBE_UNREACHABLE,
-    PROBE_BAD, /* an answer that cannot be right: alarms, never revokes */
+    PROBE_BAD,        /* an answer that cannot be right: alarms, never revokes */
+    PROBE_CREDENTIAL, /* the node has nothing to prove itself with: nobody was asked */
 };
 const char *probe_class_name(enum probe_class c); /* "ok", "denied", ... */
 /* probe_class_of(): what an error of a provider means. */

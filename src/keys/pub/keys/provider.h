@@ -5,6 +5,7 @@
  *   ERR_KEY_THROTTLED    429: retry later
  *   ERR_KEY_DENIED       the vault's own answer in the table of denials, or the token endpoint saying that the identity is gone
  *   ERR_KEY_NOT_FOUND    key, version or vault gone; counts as denied
+ *   ERR_KEY_CREDENTIAL   the node's own credential is missing or unusable, so that nobody was asked: no verdict, grace period runs
  *   ERR_KEY_BAD_ANSWER   anything else: alarms, never revokes, never replaces a key
  * The message names the cause (and the missing permission); it never holds a token or key bytes.
  * Blocking [net] every call may wait for the network, at most until its deadline. [any thread]
