@@ -11,6 +11,7 @@
 #   make faults        fail each fallible call of a store's life, one after the other
 #   make rewrites [ROTATIONS=1000] re-encryption killed and failed at every step; so many in a row
 #   make rotations     a thousand rotations of a node's SMK under load, a hundred kills
+#   make drill [ROUNDS=50] take a key away and give it back at the default settings; medians and 99th percentiles
 #   make stop          end what ./run started
 #   make clean
 
@@ -84,3 +85,8 @@ rotations: all
 .PHONY: connections
 connections: all
 	@.venv/bin/python tests/bench/connections.py
+
+ROUNDS ?= 50
+.PHONY: drill
+drill: all
+	@.venv/bin/python tests/bench/drill.py --rounds $(ROUNDS)

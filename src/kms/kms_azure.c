@@ -190,6 +190,46 @@ static const struct kms_remote_ops ops = {
     .classify = kmsg_kv_classify,
 };
 
+/* ---- the owner's side ---- */
+
+static RC patch_enabled(struct kms_azure *p, const char *version, bool enabled,
+                        uint64_t deadline_us, struct err *e)
+{
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    struct slice body = enabled ? SLICE_LIT("{\"attributes\":{\"enabled\":true}}")
+                                : SLICE_LIT("{\"attributes\":{\"enabled\":false}}");
+    struct kmsg_kv_key k;
+
+    kmsg_kv_url(&p->target, version, "", &url);
+    struct kms_exchange x = {
+        .method = "PATCH", .url = buf_cstr(&url), .body = body, .deadline_us = deadline_us
+    };
+    TRY(kms__exchange(&p->remote, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    TRY(kmsg_kv_read_key(&r, &p->target, version, &k, e));
+    if (k.enabled != enabled)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that the key is %s after all",
+             k.enabled ? "enabled" : "disabled");
+    return RC_OK;
+}
+
+RC kms_azure_set_enabled(struct key_provider *table, const char *version, bool enabled,
+                         uint64_t deadline_us, struct err *e)
+{
+    if (strcmp(table->name, ops.name) != 0)
+        FAIL(e, ERR_CONFIG, "only a key in a vault of Azure's kind can be disabled from here");
+    if (!is_version(version))
+        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
+    struct kms_remote *r = CONTAINER_OF(table, struct kms_remote, table);
+    mutex_lock(&r->lock);
+    rc_t rc = patch_enabled(azure_of(r), version, enabled, deadline_us, e);
+    mutex_unlock(&r->lock);
+    if (rc.failed)
+        err_wrap(e, "key \"%s\"", r->shown);
+    return rc;
+}
+
 /* The clouds, by the end of a vault's name: the resource that tokens are for, and who gives them. */
 struct cloud {
     const char *domain, *audience, *authority;

@@ -72,6 +72,9 @@ static const struct {
     { "cluster key follow", "[CLUSTER]",
       "take the newest version of the key now; --compromised: make a new SMK as well",
       coffer_key_follow },
+    { "cluster drill", "CLUSTER",
+      "take the customer's key away and give it back, --rounds=N times, and measure from outside; the cluster is inaccessible meanwhile",
+      coffer_drill },
     { "vault", "COMMAND ...",
       "the embedded vault's tenants, identities and access; see coffer vault help", coffer_vault },
 };

@@ -1,6 +1,7 @@
-/* mongo.h - just enough of the MongoDB wire protocol for the CLI: one command, one answer, over loopback, without a user.
+/* mongo.h - just enough of the MongoDB wire protocol for the CLI: one command, one answer, over loopback.
  *
- * Used to see whether a node answers (hello) and, through the localhost exception, to make its first user.
+ * Used to see whether a node answers (hello), through the localhost exception to make its first user, and, logged in, to see from outside what
+ * a driver sees while a key is away (drill.c).
  */
 #ifndef COFFER_MONGO_H
 #define COFFER_MONGO_H
@@ -20,5 +21,8 @@ void mongo_close(struct mongo *m); /* AUTO(mongo_close) */
  * ERR_PROTOCOL_ERROR. */
 RC mongo_run(struct mongo *m, struct bdoc command, struct arena *a, struct bdoc *reply,
              struct err *e);
+/* mongo_login(): SCRAM-SHA-256 as a user of the database admin. The server's proof that it knows the password too is verified.
+ * Errors: as mongo_run(); ERR_AUTHENTICATION_FAILED. */
+RC mongo_login(struct mongo *m, const char *user, const char *password, struct err *e);
 
 #endif

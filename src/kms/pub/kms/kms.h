@@ -12,6 +12,8 @@
 #ifndef KMS_KMS_H
 #define KMS_KMS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "keys/provider.h"
 
@@ -74,5 +76,9 @@ struct kms_azure_config {
 
 /* kms_azure_new(): strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */
 RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e);
+/* kms_azure_set_enabled(): what the key's owner does, and no node: one version of the key is disabled or enabled. p is of kms_azure_new(), or of
+ * kms_provider_new() for one vault of Azure's kind. Errors: ERR_CONFIG for another provider, ERR_BAD_VALUE, and those of keys/provider.h. */
+RC kms_azure_set_enabled(struct key_provider *p, const char *version, bool enabled,
+                         uint64_t deadline_us, struct err *e);
 
 #endif

@@ -1,0 +1,105 @@
+"""`coffer cluster drill`: the key is taken away and given back, measured from outside, and given back whatever ends the drill."""
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from processes import FAST_KEYS, binary, wait_until
+from sealing import fill, sealed_error, serves
+
+
+@pytest.fixture
+def drill(make_node, vault, tmp_path):
+    """A cluster "node1" that coffer finds under its home, and what runs a drill of it; Popen's when wait is False."""
+    node = make_node(FAST_KEYS, vault=vault)
+    fill(node, 50)
+    with open(tmp_path / "password", "w", encoding="ascii") as f:
+        f.write(node.password + "\n")
+
+    def run(*args, wait=True):
+        command = [binary("coffer"), "cluster", "drill", "node1", f"--home={tmp_path}", f"--password-file={tmp_path / 'password'}",
+                   f"--token-endpoint={vault.facts()['imdsEndpoint']}", f"--client-id={vault.client_id('customer')}", "--drill-pause=100ms",
+                   *args]
+        if wait:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run.node = node
+    run.history = tmp_path / "node1" / "drills.jsonl"
+    return run
+
+
+def enabled(vault):
+    answer = vault.call("GET", f"/keys/{vault.key}/")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["attributes"]["enabled"]
+
+
+def test_rounds_are_measured_from_outside(drill, vault):
+    done = drill("--rounds=3", "--yes", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["rounds"]) == 3
+    for name in ("detect_s", "seal_s", "return_s"):
+        values = sorted(r[name] for r in report["rounds"])
+        assert all(v > 0 for v in values)
+        assert report[name] == {"median": values[1], "p99": values[2]}
+    # What the command says happened is what the node's own log says.
+    names = [e["event"] for e in drill.node.events()]
+    assert names.count("keySealed") == 3 and names.count("keyReturning") == 3
+    assert all(r["detect_s"] >= 0.15 for r in report["rounds"]), "sealed without waiting for the second refusal"
+    assert enabled(vault) and serves(drill.node, 50)
+    with drill.node.client() as client:
+        assert "coffer_drill" not in client.list_database_names()
+    # The history has it, and a second drill is added to it.
+    again = drill("--yes")
+    assert again.returncode == 0 and "median" in again.stdout and "round 1 of 1" in again.stderr
+    with open(drill.history, encoding="utf-8") as f:
+        history = [json.loads(line) for line in f]
+    assert [len(h["rounds"]) for h in history] == [3, 1]
+    assert history[0]["detect_s"] == report["detect_s"]
+    assert os.stat(drill.history).st_mode & 0o077 == 0
+
+
+def test_it_asks_before_it_makes_a_cluster_inaccessible(drill):
+    done = drill()
+    assert done.returncode == 1 and "--yes" in done.stderr
+    assert not drill.node.events("keySealing") and not drill.history.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_drill_that_is_ended_gives_the_key_back(drill, vault, how):
+    process = drill("--rounds=1000", "--yes", wait=False)
+    try:
+        wait_until(lambda: sealed_error(drill.node), "the key is away")
+        process.send_signal(how)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 1), err
+    assert how == signal.SIGKILL or f"signal {int(how)}" in err
+    wait_until(lambda: enabled(vault), "the key is back")
+    wait_until(lambda: serves(drill.node, 50), "the data is back")
+    assert out == ""
+
+
+def test_who_may_not_disable_the_key_is_told_so(drill, vault):
+    done = drill("--yes", f"--client-id={vault.client_id('node')}")
+    assert done.returncode == 1 and "KeyDenied" in done.stderr, done.stderr
+    assert enabled(vault) and serves(drill.node, 50)
+
+
+def test_a_wrong_password_is_found_before_anything_is_taken_away(drill, tmp_path):
+    with open(tmp_path / "password", "w", encoding="ascii") as f:
+        f.write("another\n")
+    done = drill("--yes")
+    assert done.returncode == 1 and "AuthenticationFailed" in done.stderr
+    assert not drill.node.events("keySealing")
+
+
+def test_a_cluster_without_a_customers_key_has_none_to_take(make_node, tmp_path):
+    make_node()
+    done = subprocess.run([binary("coffer"), "cluster", "drill", "node1", f"--home={tmp_path}", "--yes"], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 1 and "no customer's key" in done.stderr
