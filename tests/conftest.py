@@ -1,4 +1,5 @@
 """Fixtures of the whole-process tests; tests/README.md says how to use them."""
+import json
 import os
 import sys
 
@@ -72,6 +73,17 @@ def node(make_node):
 def vault(programs, tmp_path):
     """A running key vault of this test alone."""
     return programs.add(Vault(tmp_path / "vault")).start()
+
+
+@pytest.fixture
+def two_vaults(programs, tmp_path):
+    """A running key vault process with another vault in it, "second", whose deleted keys may be purged; the customer administers both."""
+    others = tmp_path / "vaults.json"
+    others.write_text(json.dumps({"main": {"properties": {"throttling": {"createPer10Seconds": 0}}},
+                                  "second": {"properties": {"enablePurgeProtection": False}}}))
+    v = programs.add(Vault(tmp_path / "vault", settings={"vaults-file": str(others), "rotation-check": "100ms"})).start()
+    v.administer("role", "assign", "crypto-officer", "--vault=second", "--principal=customer")
+    return v
 
 
 @pytest.fixture

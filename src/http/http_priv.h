@@ -43,6 +43,7 @@ struct http_request {
     const char *params[HTTP_PARAMS_MAX];      /* decoded, in the arena */
     int n_params;
     bool has_body;
+    size_t max_body;
     size_t drained; /* bytes thrown away */
     struct buf body;
     json_t *json;

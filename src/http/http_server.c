@@ -104,11 +104,15 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
 
     http__route(q, method);
     q->has_body = announces_body(conn, &len);
+    if (q->has_body && !q->refusal && q->site->max_body)
+        q->max_body = q->site->max_body(q);
+    if (q->max_body == 0)
+        q->max_body = s->max_body;
     if (stopping && !q->refusal) {
         q->refusal = 503;
         q->refusal_why = "the server is stopping";
     }
-    if (len > s->max_body && !q->refusal) {
+    if (len > q->max_body && !q->refusal) {
         q->refusal = 413;
         q->refusal_why = "the request body is too large";
     }
@@ -120,10 +124,9 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
 }
 
 /* Past the limit nothing is kept; a client that goes on and on is cut off. */
-static enum MHD_Result body_callback(struct http_server *s, struct http_request *q,
-                                     const char *data, size_t *len)
+static enum MHD_Result body_callback(struct http_request *q, const char *data, size_t *len)
 {
-    if (q->refusal || *len > s->max_body - q->body.len) {
+    if (q->refusal || *len > q->max_body - q->body.len) {
         if (!q->refusal) {
             q->refusal = 413;
             q->refusal_why = "the request body is too large";
@@ -134,7 +137,7 @@ static enum MHD_Result body_callback(struct http_server *s, struct http_request 
     } else {
         if (!q->body.cap)
             /* growing would leave copies behind */
-            buf_reserve(&q->body, MIN(s->max_body, (size_t)16384));
+            buf_reserve(&q->body, MIN(q->max_body, (size_t)16384));
         buf_push(&q->body, data, *len);
     }
     *len = 0;
@@ -183,7 +186,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     if (q->phase != PHASE_BODY)
         return MHD_YES;
     if (*len > 0)
-        return body_callback(s, q, data, len);
+        return body_callback(q, data, len);
     return final_callback(s, q);
 }
 

@@ -110,6 +110,8 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
 
     *out = NULL;
     mutex_init(&s->lock);
+    cond_init(&s->rotator_wakes);
+    s->rotation_check_ms = c->rotation_check_ms;
     s->lock_fd = -1;
     s->address = mem_strdup(c->address);
     s->port = c->port;
@@ -147,6 +149,7 @@ void vault_close(struct vault_service *s)
         return;
     http_server_stop(s->https, STOP_GRACE_MS);
     http_server_stop(s->tokens, STOP_GRACE_MS);
+    vault__rotator_stop(s);
     vault__state_free(s);
     secret_free(s->root);
     fd_close(s->lock_fd);
@@ -161,6 +164,7 @@ void vault_close(struct vault_service *s)
     mem_free(s->audience);
     vault__federation_free(s->federation);
     mem_free(s->token_uids);
+    cond_fini(&s->rotator_wakes);
     mutex_fini(&s->lock);
     mem_free(s);
 }
@@ -202,6 +206,7 @@ static void set_sites(struct vault_service *s)
         .n_routes = vault__n_rest_routes,
         .ctx = s,
         .on_error = vault__rest_on_error,
+        .max_body = vault__rest_max_body,
     };
     struct http_site tokens = {
         .routes = vault__token_routes,
@@ -254,6 +259,7 @@ RC vault_serve(struct vault_service *s, struct err *e)
     };
     TRY(http_server_start(&t, &s->tokens, e));
     s->token_port = http_server_port(s->tokens);
+    vault__rotator_start(s);
     return RC_OK;
 }
 
@@ -344,8 +350,8 @@ RC vault_put_vault(struct vault_service *s, const char *vault, struct slice sett
     return rc;
 }
 
-static RC publish_locked(struct vault_service *s, const char *vault, const char *key,
-                         struct key_version **v, struct err *e) TS_REQUIRES(s->lock)
+RC vault__publish(struct vault_service *s, const char *vault, const char *key,
+                  struct key_version **v, struct err *e)
 {
     struct keyvault *kv = vault__find_vault(s, vault);
 
@@ -354,11 +360,16 @@ static RC publish_locked(struct vault_service *s, const char *vault, const char 
     if (vault__find_deleted(kv, key))
         FAIL(e, ERR_CONFLICT,
              "the key \"%s\" is deleted: recover it, its name cannot be used again", key);
-    vault__put_version(kv, key, TAKE(*v));
+    const struct vkey *k = vault__find_key(kv, key);
+    if (k ? k->n_versions >= VERSIONS_MAX : kv->n_keys >= KEYS_MAX)
+        FAIL(e, ERR_CONFLICT, "the vault or the key is at its limit");
+    struct key_version *mine = TAKE(*v);
+    vault__put_version(kv, key, mine);
     if (vault__state_save(s, e).failed) {
         vault__drop_newest(kv, key);
         return RC_FAILED;
     }
+    vault__tell_new_version(kv->name, key, mine->id, "");
     return RC_OK;
 }
 
@@ -382,7 +393,7 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
     struct key_spec spec = { .type = KEY_RSA, .bits = bits };
     TRY(vault__make_version(s, vault, key, &spec, &v, e));
     mutex_lock(&s->lock);
-    rc_t rc = publish_locked(s, vault, key, &v, e);
+    rc_t rc = vault__publish(s, vault, key, &v, e);
     mutex_unlock(&s->lock);
     vault__version_free(v);
     return rc;

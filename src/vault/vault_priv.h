@@ -25,6 +25,8 @@ enum {
     KEYS_MAX = 10000,   /* of one vault */
     VAULTS_MAX = 64,
     STATE_BYTES_MAX = 256 << 20,
+    VAULT_STATE_FORMAT = 5,    /* of the text in it: docs/formats/vault.md 4 */
+    BACKUP_BODY_MAX = 4 << 20, /* of a request that brings a backup: 500 versions of 4096 bits */
 };
 
 #define FIRST_TENANT "default" /* its name, when it is made by the first start */
@@ -75,6 +77,25 @@ struct tag {
     char *name, *value;
 };
 
+/* What was told of a version's end (vault_rotator.c). */
+enum key_told { TOLD_NEAR = 1, TOLD_EXPIRED = 2 };
+
+/* A length of time as ISO 8601 has it: vault_policy.c. */
+struct duration {
+    int months; /* of no fixed length */
+    int64_t seconds;
+    char text[32]; /* as it was written; "" = none */
+};
+
+/* When a key rotates by itself and what is told of it. All zero: the policy of a key that was given none. */
+struct rotation_policy {
+    struct duration expiry; /* life of the versions that rotation makes */
+    struct duration rotate; /* of the newest version: after its creation, or before its expiry */
+    bool rotates_after_create;
+    struct duration notify;   /* before the expiry; none: 30 days */
+    int64_t created, updated; /* Unix seconds */
+};
+
 struct key_version {
     char id[VERSION_LEN + 1];
     struct key_public pub;
@@ -85,6 +106,7 @@ struct key_version {
     unsigned ops; /* enum key_op bits */
     struct tag tags[TAGS_MAX];
     int n_tags;
+    unsigned told; /* enum key_told bits: of the exp that it has */
 };
 
 struct vkey {
@@ -93,6 +115,7 @@ struct vkey {
     int n_versions;
     /* Unix seconds; both 0: not deleted. Kept until purge_s, and recoverable until then */
     int64_t deleted_s, purge_s;
+    struct rotation_policy policy;
 };
 
 /* The operations of the last seconds: vault_rate.c. */
@@ -130,7 +153,12 @@ struct vault_service {
     struct http_server *https, *tokens;
     struct http_site sites[8], token_sites[4];
     struct federation_cache *federation;
+    uint64_t rotation_check_ms;
+    pthread_t rotator;
+    bool rotator_runs;
 
+    bool rotator_stops;
+    struct cond rotator_wakes; /* when it is to stop */
     uint8_t store_id[16];
     uint64_t counter, pinned; /* of the last state written, of the pin beside the root key */
     struct tenant *tenants[TENANTS_MAX]; /* the first is the one that what names none belongs to */
@@ -155,11 +183,18 @@ RC vault__pin_first(struct vault_service *s, struct err *e);
 /* vault__file_save(): counter + 1, whole file, then the pin. s->counter is raised on success only. */
 RC vault__file_save(struct vault_service *s, struct slice plain, struct err *e);
 RC vault__file_load(struct vault_service *s, bool adopt, struct buf *plain, struct err *e);
+/* vault__backup_seal(), vault__backup_unseal(): a key's backup (docs/formats/vault.md 5). Errors of the latter: ERR_CORRUPT. */
+RC vault__backup_seal(struct vault_service *s, struct slice text, struct buf *out, struct err *e);
+RC vault__backup_unseal(struct vault_service *s, struct slice blob, struct buf *text,
+                        struct err *e);
 
 /* ---- vault_state.c: the state as JSON ---- */
 RC vault__state_save(struct vault_service *s, struct err *e) TS_REQUIRES(s->lock);
 RC vault__state_load(struct vault_service *s, struct slice text, struct err *e);
 void vault__state_free(struct vault_service *s);
+json_t *vault__key_json(const struct vkey *k);
+/* vault__key_read(): a key as a text of that format has it; NULL when it is malformed. */
+struct vkey *vault__key_read(const json_t *o, int64_t format);
 json_t *vault__bytes_json(struct slice in); /* base64url */
 bool vault__get_bytes(const json_t *o, const char *member, struct buf *out);
 bool vault__get_text(const json_t *o, const char *member, char *out, size_t len);
@@ -244,6 +279,39 @@ RC vault__key_type(const char *kty, enum key_type *out, struct err *e);
 /* vault__base64url(): false when text is empty or malformed. Padding is let pass. */
 bool vault__base64url(const char *text, struct buf *out);
 
+/* ---- vault_policy.c: rotation policies ---- */
+bool vault__duration_read(const char *text, struct duration *out);
+bool vault__duration_is_set(const struct duration *d);
+/* vault__duration_after(): with sign -1, before. */
+int64_t vault__duration_after(int64_t from_s, const struct duration *d, int sign);
+/* vault__policy_read(): without its dates. Errors: ERR_BAD_VALUE with a sentence for the client. */
+RC vault__policy_read(const json_t *from, struct rotation_policy *out, struct err *e);
+json_t *vault__policy_json(const struct rotation_policy *p);
+/* when the newest version is to be rotated, or its end to be told; 0: never */
+int64_t vault__policy_rotates_at(const struct vkey *k);
+int64_t vault__policy_notifies_at(const struct vkey *k);
+
+/* ---- vault_rotator.c: what happens to keys by itself ---- */
+void vault__rotator_start(struct vault_service *s);
+void vault__rotator_stop(struct vault_service *s);
+/* vault__rotator_pass(): one look at all keys, and what has to be done at that time. */
+void vault__rotator_pass(struct vault_service *s, int64_t now_s);
+
+/* ---- vault_backup.c: a key that leaves the vault, sealed, and comes back ---- */
+RC vault__backup_make(struct vault_service *s, const struct keyvault *kv, const struct vkey *k,
+                      struct buf *blob, struct err *e);
+/* vault__backup_open(): the key, sealed for a vault of that name and those settings.
+ * Errors: ERR_BAD_VALUE with a sentence for the client, ERR_CORRUPT: it is no backup of this service's. */
+RC vault__backup_open(struct vault_service *s, struct slice blob, const char *vault,
+                      const struct vault_props *into, struct vkey **out, struct err *e);
+
+/* vault__publish(): takes *v as the key's newest version, and saves. Errors: ERR_NOT_FOUND, ERR_CONFLICT, ERR_IO. */
+RC vault__publish(struct vault_service *s, const char *vault, const char *key,
+                  struct key_version **v, struct err *e) TS_REQUIRES(s->lock);
+/* vault__tell_new_version(): puts it on record; by is the operation. */
+void vault__tell_new_version(const char *vault, const char *key, const char *version,
+                             const char *by);
+
 /* ---- vault_rest.c: one entrance for every operation on keys ---- */
 struct rest_call {
     struct vault_service *s;
@@ -267,6 +335,7 @@ struct vault_op {
 };
 extern const struct http_route vault__rest_routes[];
 extern const int vault__n_rest_routes;
+size_t vault__rest_max_body(struct http_request *q); /* http_site.max_body */
 void vault__rest_error(struct rest_call *c, int status, const char *code, const char *inner,
                        const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* 500, and the error is logged */
@@ -290,6 +359,7 @@ struct wishes {
     bool has_tags;
     struct tag tags[TAGS_MAX];
     int n_tags;
+    unsigned told; /* granted with exp */
 };
 bool vault__bad(struct rest_call *c, const char *text); /* answers 400; false */
 bool vault__read_body(struct rest_call *c, json_t **body);
@@ -300,6 +370,11 @@ void vault__wishes_free(struct wishes *w);
 /* vault__wishes_grant(): what v had goes to w, so that granting twice takes it back. */
 void vault__wishes_grant(struct key_version *v, struct wishes *w);
 bool vault__dates_fit(int64_t nbf, int64_t exp);
+/* vault__next_version(): what the version after the newest one is to be, by the key's policy. Release w. */
+void vault__next_version(const struct vkey *k, int64_t now_s, struct key_spec *spec,
+                         struct wishes *w);
+/* vault__publish_new(): takes v as the newest version of the call's key, with what w says, and answers. */
+void vault__publish_new(struct rest_call *c, struct key_version *v, struct wishes *w);
 
 /* Lists, a page at a time; a page starts after the name or version in $skiptoken. */
 bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after);
@@ -323,6 +398,14 @@ void vault__key_seal(struct rest_call *c);   /* wrapkey, encrypt */
 void vault__key_unseal(struct rest_call *c); /* unwrapkey, decrypt */
 void vault__key_sign(struct rest_call *c);
 void vault__key_verify(struct rest_call *c);
+
+/* vault_rest_rotate.c, vault_rest_backup.c */
+void vault__key_rotate(struct rest_call *c);
+void vault__policy_get(struct rest_call *c);
+void vault__policy_put(struct rest_call *c);
+void vault__key_backup(struct rest_call *c);
+void vault__key_restore(struct rest_call *c);
+void vault__key_release(struct rest_call *c);
 
 /* ---- vault_issuer.c, vault_issuer_oauth.c: the token endpoints ---- */
 extern const struct http_route vault__token_routes[];

@@ -37,6 +37,7 @@ static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
         vault__rest_internal(c, e);
         return false;
     }
+    vault__tell_new_version(kv->name, vault__find_key(kv, c->key)->name, mine->id, c->op->name);
     vault__rest_answer(c, 200, vault__bundle_json(c, vault__find_key(kv, c->key)->name, mine));
     return true;
 }
@@ -81,7 +82,7 @@ static bool read_spec(struct rest_call *c, const json_t *body, struct key_spec *
                                 : read_bits(c, body, &spec->bits);
 }
 
-static void publish_new(struct rest_call *c, struct key_version *v, struct wishes *w)
+void vault__publish_new(struct rest_call *c, struct key_version *v, struct wishes *w)
 {
     struct err e = { 0 };
 
@@ -112,7 +113,7 @@ static void create_with(struct rest_call *c, const json_t *body, struct wishes *
     if (vault__make_version(c->s, c->vault, c->key, &spec, &v, &e).failed)
         vault__rest_internal(c, &e);
     else
-        publish_new(c, v, w);
+        vault__publish_new(c, v, w);
 }
 
 static bool has_name(struct rest_call *c)
@@ -165,7 +166,7 @@ static void import_with(struct rest_call *c, json_t *body, struct wishes *w)
     if (vault__version_of(c->s, c->vault, c->key, &pub, der, &v, &e).failed)
         vault__rest_internal(c, &e);
     else
-        publish_new(c, v, w);
+        vault__publish_new(c, v, w);
 }
 
 void vault__key_import(struct rest_call *c)

@@ -132,8 +132,10 @@ void vault__wishes_grant(struct key_version *v, struct wishes *w)
         v->enabled = w->enabled;
     if (w->has_nbf)
         v->nbf = w->nbf;
-    if (w->has_exp)
+    if (w->has_exp) { /* another end has been told to nobody */
         v->exp = w->exp;
+        v->told = w->told;
+    }
     if (w->has_ops)
         v->ops = w->ops;
     if (w->has_tags) {
@@ -145,6 +147,7 @@ void vault__wishes_grant(struct key_version *v, struct wishes *w)
     w->enabled = old.enabled;
     w->nbf = old.nbf;
     w->exp = old.exp;
+    w->told = old.told;
     w->ops = old.ops;
 }
 

@@ -327,3 +327,64 @@ RC vault__file_load(struct vault_service *s, bool adopt, struct buf *plain, stru
     s->counter = get_be64(b.p + OFF_COUNTER);
     return adopt ? pin_write(s, s->counter, e) : pin_check(s, e);
 }
+
+/* ---- a key's backup: header(48), cipher text, tag ---- */
+
+enum { BACKUP_SALT = 16, BACKUP_HEADER = 48 };
+static const char backup_magic[8] = "CFRVBKUP";
+
+static RC backup_key(struct vault_service *s, const uint8_t *header, struct aead_key **out,
+                     struct err *e)
+{
+    return derive_aead(s, LABEL_VAULT_BACKUP, SLICE(header + BACKUP_SALT, SALT_LEN),
+                       SLICE(header, BACKUP_HEADER), out, e);
+}
+
+RC vault__backup_seal(struct vault_service *s, struct slice text, struct buf *out, struct err *e)
+{
+    AUTO(aead_key_freep) struct aead_key *k = NULL;
+    AUTO(buf_fini) struct buf blob = BUF_INIT;
+    uint8_t *h = buf_extend(&blob, BACKUP_HEADER);
+
+    memset(h, 0, BACKUP_HEADER);
+    memcpy(h, backup_magic, sizeof backup_magic);
+    h[OFF_FORMAT + 1] = FORMAT;
+    h[OFF_ALG + 1] = ALG_AES_256_GCM;
+    TRY(random_bytes(h + BACKUP_SALT, SALT_LEN, e));
+    TRY(backup_key(s, h, &k, e));
+    uint8_t *body = buf_extend(&blob, text.len + AEAD_TAG_LEN); /* may move the header */
+    struct aead_seal m = {
+        .nonce = zero_nonce,
+        .aad = SLICE(blob.p, BACKUP_HEADER),
+        .plain = text,
+        .out = body,
+        .tag = body + text.len,
+    };
+    TRY(aead_seal(k, &m, e));
+    buf_push(out, blob.p, blob.len);
+    return RC_OK;
+}
+
+RC vault__backup_unseal(struct vault_service *s, struct slice blob, struct buf *text, struct err *e)
+{
+    AUTO(aead_key_freep) struct aead_key *k = NULL;
+
+    if (blob.len <= BACKUP_HEADER + AEAD_TAG_LEN ||
+        memcmp(blob.p, backup_magic, sizeof backup_magic) != 0 ||
+        get_be16(blob.p + OFF_FORMAT) != FORMAT || get_be16(blob.p + OFF_ALG) != ALG_AES_256_GCM)
+        FAIL(e, ERR_CORRUPT, "this is no backup of a key");
+    TRY(backup_key(s, blob.p, &k, e));
+    size_t len = blob.len - BACKUP_HEADER - AEAD_TAG_LEN;
+    struct aead_open m = {
+        .nonce = zero_nonce,
+        .aad = SLICE(blob.p, BACKUP_HEADER),
+        .cipher = SLICE(blob.p + BACKUP_HEADER, len),
+        .tag = blob.p + BACKUP_HEADER + len,
+        .out = buf_extend(text, len),
+    };
+    if (aead_open(k, &m, e).failed) {
+        buf_clear(text);
+        return RC_FAILED;
+    }
+    return RC_OK;
+}

@@ -10,7 +10,7 @@
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-enum { STATE_DEPTH = 10, STATE_FORMAT = 4 };
+enum { STATE_DEPTH = 12 };
 
 json_t *vault__bytes_json(struct slice in)
 {
@@ -31,30 +31,36 @@ static json_t *version_json(const struct key_version *v)
 
     for (int i = 0; i < v->n_tags; i++)
         json_array_append_new(tags, json_pack("[s,s]", v->tags[i].name, v->tags[i].value));
-    json_t *o =
-        json_pack("{s:s,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:o}", "id", v->id, "sealed",
-                  vault__bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
-                  (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created", (json_int_t)v->created,
-                  "updated", (json_int_t)v->updated, "ops", (int)v->ops, "tags", tags);
+    json_t *o = json_pack("{s:s,s:o,s:b,s:I,s:I,s:I,s:I,s:i,s:i,s:o}", "id", v->id, "sealed",
+                          vault__bytes_json(buf_view(&v->sealed)), "enabled", v->enabled, "nbf",
+                          (json_int_t)v->nbf, "exp", (json_int_t)v->exp, "created",
+                          (json_int_t)v->created, "updated", (json_int_t)v->updated, "ops",
+                          (int)v->ops, "told", (int)v->told, "tags", tags);
     vault__jwk_write(&v->pub, o);
     return o;
+}
+
+json_t *vault__key_json(const struct vkey *k)
+{
+    json_t *versions = json_array();
+
+    for (int i = 0; i < k->n_versions; i++)
+        json_array_append_new(versions, version_json(k->versions[i]));
+    json_t *key = json_pack("{s:s,s:o}", "name", k->name, "versions", versions);
+    if (k->deleted_s)
+        json_object_set_new(key, "deleted",
+                            json_pack("[I,I]", (json_int_t)k->deleted_s, (json_int_t)k->purge_s));
+    if (k->policy.created)
+        json_object_set_new(key, "rotation", vault__policy_json(&k->policy));
+    return key;
 }
 
 static json_t *vault_json(const struct keyvault *kv)
 {
     json_t *keys = json_array();
 
-    for (int i = 0; i < kv->n_keys; i++) {
-        json_t *versions = json_array();
-        for (int n = 0; n < kv->keys[i]->n_versions; n++)
-            json_array_append_new(versions, version_json(kv->keys[i]->versions[n]));
-        json_t *key = json_pack("{s:s,s:o}", "name", kv->keys[i]->name, "versions", versions);
-        if (kv->keys[i]->deleted_s)
-            json_object_set_new(key, "deleted",
-                                json_pack("[I,I]", (json_int_t)kv->keys[i]->deleted_s,
-                                          (json_int_t)kv->keys[i]->purge_s));
-        json_array_append_new(keys, key);
-    }
+    for (int i = 0; i < kv->n_keys; i++)
+        json_array_append_new(keys, vault__key_json(kv->keys[i]));
     json_t *o = json_pack("{s:s,s:o,s:o}", "name", kv->name, "settings",
                           vault__props_json(kv->props), "keys", keys);
     vault__access_json(kv->access, o);
@@ -76,7 +82,7 @@ RC vault__state_save(struct vault_service *s, struct err *e)
     for (int i = 0; i < s->n_vaults; i++)
         json_array_append_new(vaults, vault_json(s->vaults[i]));
     AUTO(kjson_freep) json_t *all =
-        json_pack("{s:i,s:o,s:o,s:o,s:o,s:o,s:o}", "format", STATE_FORMAT, "tenants", tenants,
+        json_pack("{s:i,s:o,s:o,s:o,s:o,s:o,s:o}", "format", VAULT_STATE_FORMAT, "tenants", tenants,
                   "caCertificate", text_json(&s->ca_pem), "caKey",
                   vault__bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities",
                   people, "vaults", vaults);
@@ -164,40 +170,81 @@ static bool get_tags(const json_t *o, struct key_version *v)
 
 static bool get_version(const json_t *o, int64_t format, struct key_version *v)
 {
-    int64_t ops;
+    int64_t ops, told = 0;
 
     if (!vault__get_text(o, "id", v->id, sizeof v->id) || !get_public(o, format, &v->pub) ||
         !vault__get_bytes(o, "sealed", &v->sealed) || !kjson_bool(o, "enabled", &v->enabled) ||
         !kjson_i64(o, "nbf", &v->nbf) || !kjson_i64(o, "exp", &v->exp) ||
         !kjson_i64(o, "created", &v->created) || !kjson_i64(o, "updated", &v->updated) ||
-        !kjson_i64(o, "ops", &ops) || !get_tags(o, v))
+        !kjson_i64(o, "ops", &ops) || (format >= 5 && !kjson_i64(o, "told", &told)) ||
+        !get_tags(o, v) || strlen(v->id) != VERSION_LEN)
         return false;
+    v->told = (unsigned)told & (TOLD_NEAR | TOLD_EXPIRED);
     v->ops = (unsigned)ops & vault__ops_of(v->pub.type);
     return true;
 }
 
-static bool get_key(const json_t *o, int64_t format, struct keyvault *kv)
+static bool get_policy(const json_t *o, struct rotation_policy *p)
 {
-    const char *name = kjson_str(o, "name");
-    const json_t *versions = kjson_arr(o, "versions");
+    const json_t *from = json_object_get(o, "rotation"), *dates = kjson_obj(from, "attributes");
+    struct err e = { 0 };
 
-    if (!name || !vault__valid_key_name(name) || !versions || json_array_size(versions) == 0)
-        return false;
-    for (size_t i = 0; i < json_array_size(versions); i++) {
-        struct key_version *v = NEW(struct key_version);
-        if (!get_version(json_array_get(versions, i), format, v)) {
-            vault__version_free(v);
-            return false;
-        }
-        vault__put_version(kv, name, v);
-    }
+    if (!from)
+        return true;
+    return !vault__policy_read(from, p, &e).failed && kjson_i64(dates, "created", &p->created) &&
+           kjson_i64(dates, "updated", &p->updated) && p->created > 0;
+}
+
+static bool get_deleted(const json_t *o, struct vkey *k)
+{
     const json_t *deleted = json_object_get(o, "deleted");
+
     if (!deleted)
         return true;
-    struct vkey *k = vault__find_key(kv, name);
     k->deleted_s = json_integer_value(json_array_get(deleted, 0));
     k->purge_s = json_integer_value(json_array_get(deleted, 1));
     return k->deleted_s > 0 && k->purge_s > k->deleted_s;
+}
+
+static bool get_versions(const json_t *o, int64_t format, struct vkey *k)
+{
+    const json_t *versions = kjson_arr(o, "versions");
+    size_t n = json_array_size(versions);
+
+    if (n == 0 || n > VERSIONS_MAX)
+        return false;
+    k->versions = NEW_ARRAY(struct key_version *, n);
+    for (size_t i = 0; i < n; i++) {
+        k->versions[k->n_versions++] = NEW(struct key_version);
+        if (!get_version(json_array_get(versions, i), format, k->versions[i]))
+            return false;
+    }
+    return true;
+}
+
+struct vkey *vault__key_read(const json_t *o, int64_t format)
+{
+    struct vkey *k = NEW(struct vkey);
+
+    if (vault__get_text(o, "name", k->name, sizeof k->name) && vault__valid_key_name(k->name) &&
+        get_versions(o, format, k) && get_deleted(o, k) && get_policy(o, &k->policy))
+        return k;
+    vault__key_free(k);
+    return NULL;
+}
+
+static bool get_key(const json_t *o, int64_t format, struct keyvault *kv)
+{
+    struct vkey *k = vault__key_read(o, format);
+
+    if (!k)
+        return false;
+    if (vault__find_key(kv, k->name) || vault__find_deleted(kv, k->name)) {
+        vault__key_free(k);
+        return false;
+    }
+    vault__give_key(kv, k);
+    return true;
 }
 
 /* Up to format 1 a region was all that a vault had of its own. */
@@ -284,7 +331,7 @@ RC vault__state_load(struct vault_service *s, struct slice text, struct err *e)
     int64_t format;
 
     TRY(kjson_load(text, STATE_DEPTH, &all, e));
-    if (kjson_i64(all, "format", &format) && format > STATE_FORMAT)
+    if (kjson_i64(all, "format", &format) && format > VAULT_STATE_FORMAT)
         FAIL(e, ERR_UNKNOWN_FORMAT, "the vault's state was written by a later release");
     if (!kjson_i64(all, "format", &format) || format < 1 || !read_all(s, all, format))
         FAIL(e, ERR_CORRUPT, "the vault's state does not have the form that it should have");

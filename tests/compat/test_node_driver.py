@@ -25,10 +25,12 @@ def test_node_driver(shared_node):
     run_node_tests("driver.test.mjs", {"MONGODB_URI": shared_node.uri()})
 
 
-def test_azure_sdk(vault):
+def test_azure_sdk(two_vaults):
+    vault = two_vaults
     facts = vault.facts()
     run_node_tests("keyvault.test.mjs", {
         "VAULT_URL": vault.url,
+        "SECOND_URL": facts["vaults"]["second"]["url"],
         "CLIENT_ID": vault.client_id("customer"),
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": facts["tokenAuthority"],
         "NODE_EXTRA_CA_CERTS": vault.ca_file,

@@ -2,10 +2,11 @@
 import json
 import os
 import subprocess
+import time
 
 import requests
 
-from processes import binary
+from processes import binary, wait_until
 
 
 def test_a_key_is_disabled_and_enabled(vault):
@@ -144,3 +145,30 @@ def test_several_vaults_each_with_its_settings(vault, tmp_path):
     vault.stop()
     done = run_vault(*flags(vault))
     assert done.returncode == 1 and "archive" in done.stderr and "location" in done.stderr, done.stderr
+
+
+def test_a_policy_rotates_a_key_and_its_end_is_told(two_vaults):
+    vault = two_vaults
+    policy = {"lifetimeActions": [{"trigger": {"timeBeforeExpiry": "P7D"}, "action": {"type": "Rotate"}}], "attributes": {"expiryTime": "P28D"}}
+    assert vault.call("PUT", "/keys/data/rotationpolicy", policy).status_code == 200
+    first = vault.call("GET", "/keys/data/").json()["key"]["kid"].rsplit("/", 1)[1]
+    soon = int(time.time()) + 3600
+    assert vault.call("PATCH", f"/keys/data/{first}", {"attributes": {"exp": soon}}).status_code == 200
+    wait_until(lambda: len(vault.call("GET", "/keys/data/versions").json()["value"]) == 2, "the key rotates")
+    second = vault.call("GET", "/keys/data/").json()
+    assert second["key"]["kid"].rsplit("/", 1)[1] != first and 27 * 86400 < second["attributes"]["exp"] - time.time() <= 28 * 86400
+
+    def told(event, key):
+        lines = [json.loads(line) for line in vault.log_text().splitlines() if line.startswith("{")]
+        return [x["version"] for x in lines if x["event"] == event and x["key"] == key]
+
+    assert told("vaultKeyNearExpiry", "data") == [first]
+    assert second["key"]["kid"].rsplit("/", 1)[1] in told("vaultKeyNewVersion", "data")
+    assert vault.call("POST", "/keys/short/create", {"kty": "EC", "attributes": {"exp": int(time.time()) - 5}}).status_code == 200
+    wait_until(lambda: told("vaultKeyExpired", "short"), "the end is told")
+    vault.stop()
+    vault.start()  # looks at all keys at once, and tells nothing again
+    assert vault.call("POST", "/keys/later/create", {"kty": "EC", "attributes": {"exp": int(time.time()) - 5}}).status_code == 200
+    wait_until(lambda: told("vaultKeyExpired", "later"), "the end is told")
+    assert len(told("vaultKeyExpired", "short")) == 1
+    assert len(vault.call("GET", "/keys/data/versions").json()["value"]) == 2

@@ -45,14 +45,73 @@ SCRIPT = textwrap.dedent("""
         signed = signer.sign(algorithm, digest)
         assert signer.verify(algorithm, digest, signed.signature).is_valid
         assert not signer.verify(algorithm, hashlib.sha256(b"others").digest(), signed.signature).is_valid
+
+    from azure.keyvault.keys import KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction, JsonWebKey
+    policy = keys.get_key_rotation_policy("python")
+    assert [(a.action, a.time_before_expiry) for a in policy.lifetime_actions] == [(KeyRotationPolicyAction.notify, "P30D")]
+    action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_before_expiry="P30D")
+    policy = keys.update_key_rotation_policy("python", KeyRotationPolicy(), lifetime_actions=[action], expires_in="P90D")
+    assert policy.expires_in == "P90D" and policy.created_on and policy.updated_on
+    assert {a.action for a in policy.lifetime_actions} == {KeyRotationPolicyAction.rotate, KeyRotationPolicyAction.notify}
+    policy = keys.update_key_rotation_policy("python", keys.get_key_rotation_policy("python"))  # as it is, given back
+    assert policy.expires_in == "P90D" and len(policy.lifetime_actions) == 2
+    rotated = keys.rotate_key("python")
+    assert rotated.properties.version != key.properties.version and rotated.properties.tags == {"made": "by a test"}
+    left = rotated.properties.expires_on - datetime.datetime.now(datetime.timezone.utc)
+    assert datetime.timedelta(days=89) < left <= datetime.timedelta(days=90), left
+    # what the older version wrapped, it unwraps
+    assert crypto.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key).key == b"k" * 32
+
+    backup = keys.backup_key("python")
+    assert len(backup) > 1000
+    try:
+        keys.restore_key_backup(backup)
+        raise SystemExit("restored over the key")
+    except HttpResponseError as e:
+        assert e.status_code == 409, e
+    second = KeyClient(os.environ["SECOND_URL"], credential)
+    restored = second.restore_key_backup(backup)
+    assert restored.id.startswith(os.environ["SECOND_URL"]) and restored.properties.version == rotated.properties.version
+    assert second.begin_delete_key("python").result().recovery_id
+    second.purge_deleted_key("python")
+    assert second.restore_key_backup(backup).properties.version == rotated.properties.version
+    older = CryptographyClient(second.get_key("python", key.properties.version), credential)
+    assert older.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key).key == b"k" * 32
+    try:
+        keys.release_key("python", "a.b.c")
+        raise SystemExit("a key that is not exportable is released")
+    except HttpResponseError as e:
+        assert e.status_code == 403, e
+
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    mine = rsa.generate_private_key(65537, 2048)
+    numbers, as_bytes = mine.private_numbers(), lambda n: n.to_bytes((n.bit_length() + 7) // 8, "big")
+    jwk = JsonWebKey(kty="RSA", key_ops=["sign", "verify"], n=as_bytes(numbers.public_numbers.n), e=as_bytes(numbers.public_numbers.e),
+                     d=as_bytes(numbers.d), p=as_bytes(numbers.p), q=as_bytes(numbers.q), dp=as_bytes(numbers.dmp1), dq=as_bytes(numbers.dmq1),
+                     qi=as_bytes(numbers.iqmp))
+    taken = keys.import_key("python-brought", jwk, tags={"from": "outside"})
+    assert taken.key.n == jwk.n and taken.key.d is None and taken.key_operations == ["sign", "verify"]
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, utils
+    signature = CryptographyClient(taken, credential).sign(SignatureAlgorithm.rs256, digest).signature
+    mine.public_key().verify(signature, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+
+    names = {p.name for p in keys.list_properties_of_keys(max_page_size=1)}
+    assert {"python", "python-ec", "python-brought"} <= names, names
+    keys.begin_delete_key("python-ec").wait()
+    assert "python-ec" in {d.name for d in keys.list_deleted_keys()}
+    keys.begin_recover_deleted_key("python-ec").wait()
+    assert keys.get_key("python-ec").key.crv == "P-256"
     print("all done")
 """)
 
 
-def test_python_sdk(vault):
+def test_python_sdk(two_vaults):
+    vault = two_vaults
     env = {
         **os.environ,
         "VAULT_URL": vault.url,
+        "SECOND_URL": vault.facts()["vaults"]["second"]["url"],
         "CLIENT_ID": vault.client_id("customer"),
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": vault.facts()["tokenAuthority"],
         "REQUESTS_CA_BUNDLE": vault.ca_file,

@@ -43,6 +43,11 @@ class Opener:
         key = self.derive(14, sealed[:32], where)
         return AESGCM(key).decrypt(bytes(12), sealed[48:] + sealed[32:48], where)
 
+    def backup(self, data):
+        header = data[:48]
+        assert header[:8] == b"CFRVBKUP" and header[8:12] == b"\0\1\0\1" and header[12:16] == bytes(4)
+        return json.loads(AESGCM(self.derive(21, header[16:48], header)).decrypt(bytes(12), data[48:], header))
+
     def pin(self, data):
         assert len(data) == 64 and data[:8] == b"CFRVPIN1"
         mac = hmac.new(self.derive(13, data[8:24], b"vault"), data[:32], hashlib.sha256).digest()
@@ -52,6 +57,9 @@ class Opener:
 
 def test_the_files_are_what_the_page_says(vault):
     wrapped = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "c2VjcmV0"}, identity="node").json()
+    policy = {"lifetimeActions": [{"trigger": {"timeAfterCreate": "P90D"}, "action": {"type": "Rotate"}}], "attributes": {"expiryTime": "P1Y"}}
+    assert vault.call("PUT", "/keys/data/rotationpolicy", policy).status_code == 200
+    backup = b64u(vault.call("POST", "/keys/data/backup").json()["value"])
     vault.stop()
     root_file, state_dir = vault.settings["root-key-file"], vault.settings["state-dir"]
     opener = Opener(read(root_file))
@@ -59,7 +67,7 @@ def test_the_files_are_what_the_page_says(vault):
     assert opener.pin(read(root_file + ".pin")) == (store_id, counter)
     assert sorted(os.listdir(state_dir)) == ["lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
 
-    assert state["format"] == 4
+    assert state["format"] == 5
     assert state["caCertificate"].encode() == read(vault.settings["ca-file"])
     serialization.load_der_private_key(opener.private(state["caKey"], "", "authority", ""), None)
     for signer in state["signers"]:
@@ -75,6 +83,11 @@ def test_the_files_are_what_the_page_says(vault):
     from cryptography.hazmat.primitives.asymmetric import padding
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
     assert private.decrypt(b64u(wrapped["value"]), oaep) == b"secret"
+
+    assert key["rotation"]["lifetimeActions"][0] == policy["lifetimeActions"][0] and key["rotation"]["attributes"]["expiryTime"] == "P1Y"
+    copy = opener.backup(backup)
+    assert copy == {"format": 5, "vault": "main", "subscription": main["settings"]["subscriptionId"], "geography": main["settings"]["geography"],
+                    "key": key}
 
     for identity in state["identities"]:
         secret = read(os.path.join(vault.settings["credential-dir"], identity["name"]))

@@ -157,6 +157,7 @@ static RC serve(const struct settings *s, struct err *e)
         .signing_key_lifetime_s = (int64_t)(settings_us(s, VS_SIGNING_KEY_LIFETIME) / 1000000),
         .federation_ca_file = settings_str(s, VS_FEDERATION_CA_FILE),
         .federation_refresh_s = (uint32_t)(settings_us(s, VS_FEDERATION_REFRESH) / 1000000),
+        .rotation_check_ms = (uint64_t)(settings_us(s, VS_ROTATION_CHECK) / 1000),
         .adopt = settings_bool(s, VS_ADOPT),
         .token_uids = uids,
         .n_token_uids = n_uids,

@@ -1,6 +1,7 @@
 // The official Azure SDK, as a user would write it, against the embedded vault; started by test_node_driver.py.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { constants, createHash, createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
@@ -124,3 +125,106 @@ test('a deleted key is gone until it is recovered, and cannot be purged', async 
   assert.equal(recovered.properties.version, key.properties.version);
   assert.equal((await keys.getKey(name)).properties.enabled, true);
 });
+
+const curves = { 'P-256': ['ES256', 'sha256'], 'P-384': ['ES384', 'sha384'], 'P-521': ['ES512', 'sha512'], 'P-256K': ['ES256K', 'sha256'] };
+for (const [curve, [algorithm, hash]] of Object.entries(curves)) {
+  test(`a key on ${curve} signs with ${algorithm} and verifies`, async () => {
+    const key = await client().createEcKey(`ec-${curve}-${process.pid}`, { curve });
+    assert.equal(key.key.crv, curve);
+    const crypto = new CryptographyClient(key.id, credential());
+    const digest = createHash(hash).update('words').digest();
+    const { result } = await crypto.sign(algorithm, digest);
+    assert.equal((await crypto.verify(algorithm, digest, result)).result, true);
+    assert.equal((await crypto.verify(algorithm, createHash(hash).update('others').digest(), result)).result, false);
+    // And anybody else with the public key.
+    if (curve !== 'P-256K') {
+      const jwk = { kty: 'EC', crv: curve, x: Buffer.from(key.key.x).toString('base64url'), y: Buffer.from(key.key.y).toString('base64url') };
+      const signed = Buffer.from((await crypto.signData(algorithm, Buffer.from('words'))).result);
+      assert.ok(verify(hash, Buffer.from('words'), { key: createPublicKey({ key: jwk, format: 'jwk' }), dsaEncoding: 'ieee-p1363' }, signed));
+    }
+  });
+}
+
+test('an RSA key signs with every RSA algorithm', async () => {
+  const key = await client().createRsaKey(`signer-${process.pid}`, { keySize: 2048 });
+  const crypto = new CryptographyClient(key.id, credential());
+  for (const algorithm of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']) {
+    const digest = createHash(`sha${algorithm.slice(2)}`).update('words').digest();
+    const { result } = await crypto.sign(algorithm, digest);
+    assert.equal((await crypto.verify(algorithm, digest, result)).result, true);
+    // And anybody else with the public key. (The SDK's own verifyData() takes PS256 for RS256.)
+    const jwk = { kty: 'RSA', n: Buffer.from(key.key.n).toString('base64url'), e: Buffer.from(key.key.e).toString('base64url') };
+    const padding = algorithm[0] === 'P' ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : {};
+    const check = (words) => verify(`sha${algorithm.slice(2)}`, Buffer.from(words), { key: createPublicKey({ key: jwk, format: 'jwk' }), ...padding }, Buffer.from(result));
+    assert.deepEqual([check('words'), check('others')], [true, false]);
+  }
+  await assert.rejects(crypto.sign('ES256', Buffer.alloc(32)), (e) => e.statusCode === 400 && e.code === 'BadParameter');
+});
+
+test('an imported key is the same key', async () => {
+  const mine = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = mine.privateKey.export({ format: 'jwk' });
+  const bytes = Object.fromEntries(['n', 'e', 'd', 'p', 'q', 'dp', 'dq', 'qi'].map((m) => [m, Buffer.from(jwk[m], 'base64url')]));
+  const key = await client().importKey(`brought-${process.pid}`, { kty: 'RSA', keyOps: ['sign', 'verify'], ...bytes }, { tags: { from: 'outside' } });
+  assert.deepEqual([key.keyOperations, key.properties.tags, key.key.d], [['sign', 'verify'], { from: 'outside' }, undefined]);
+  const { result } = await new CryptographyClient(key.id, credential()).signData('RS256', Buffer.from('words'));
+  assert.ok(verify('sha256', Buffer.from('words'), mine.publicKey, Buffer.from(result)));
+});
+
+test('a key rotates when asked, by its policy', async () => {
+  const keys = client();
+  const name = `rotates-${process.pid}`;
+  const first = await keys.createRsaKey(name, { keySize: 2048, tags: { a: 'b' } });
+  const byDefault = await keys.getKeyRotationPolicy(name);
+  assert.deepEqual(byDefault.lifetimeActions, [{ action: 'Notify', timeAfterCreate: undefined, timeBeforeExpiry: 'P30D' }]);
+  const policy = await keys.updateKeyRotationPolicy(name, { expiresIn: 'P90D', lifetimeActions: [{ action: 'Rotate', timeBeforeExpiry: 'P30D' }] });
+  assert.deepEqual([policy.expiresIn, policy.lifetimeActions.map((a) => a.action)], ['P90D', ['Rotate', 'Notify']]);
+  assert.ok(policy.id.endsWith(`/keys/${name}/rotationpolicy`) && policy.createdOn <= policy.updatedOn);
+  const second = await keys.rotateKey(name);
+  assert.notEqual(second.properties.version, first.properties.version);
+  assert.deepEqual(second.properties.tags, { a: 'b' });
+  const days = (second.properties.expiresOn - Date.now()) / 86400000;
+  assert.ok(days > 89 && days <= 90, String(days));
+  await assert.rejects(keys.updateKeyRotationPolicy(name, { expiresIn: 'P27D', lifetimeActions: [] }), (e) => e.code === 'BadParameter');
+  await assert.rejects(keys.getKeyRotationPolicy('never-made'), (e) => e.code === 'KeyNotFound');
+});
+
+test('a backup brings a key back, also after a purge, and a release is refused', async () => {
+  const keys = client(), second = new KeyClient(process.env.SECOND_URL, credential());
+  const name = `kept-${process.pid}`;
+  const key = await keys.createRsaKey(name, { keySize: 2048 });
+  const crypto = new CryptographyClient(key.id, credential());
+  const { result } = await crypto.wrapKey('RSA-OAEP-256', Buffer.alloc(32, 7));
+  await keys.createEcKey(name);
+  const backup = await keys.backupKey(name);
+  await assert.rejects(keys.restoreKeyBackup(backup), (e) => e.statusCode === 409 && e.code === 'Conflict');
+  await second.restoreKeyBackup(backup);
+  await (await second.beginDeleteKey(name)).pollUntilDone();
+  await second.purgeDeletedKey(name);
+  await assert.rejects(second.getKey(name), (e) => e.code === 'KeyNotFound');
+  assert.equal((await second.restoreKeyBackup(backup)).keyType, 'EC');
+  const older = new CryptographyClient((await second.getKey(name, { version: key.properties.version })).id, credential());
+  assert.deepEqual(Buffer.from((await older.unwrapKey('RSA-OAEP-256', result)).result), Buffer.alloc(32, 7));
+  await assert.rejects(second.restoreKeyBackup(Buffer.from('no backup')), (e) => e.code === 'BadParameter');
+  await assert.rejects(keys.releaseKey(name, 'a.b.c'), (e) => e.statusCode === 403 && e.details.error.innerError.code === 'KeyOperationForbidden');
+});
+
+test('the innermost code of a refusal is told', async () => {
+  const keys = client();
+  const name = `codes-${process.pid}`;
+  const key = await keys.createRsaKey(name, { keySize: 2048, enabled: false });
+  await assert.rejects(keys.getKey(name), (e) => e.code === 'Forbidden' && e.details.error.innerError.code === 'KeyDisabled');
+  await assert.rejects(keys.rotateKey(name), (e) => e.code === 'Forbidden' && e.details.error.innerError.code === 'KeyDisabled');
+  await keys.updateKeyProperties(name, key.properties.version, { enabled: true, keyOps: ['sign'] });
+  const crypto = new CryptographyClient(`${process.env.VAULT_URL}/keys/${name}/${key.properties.version}`, credential());
+  await assert.rejects(crypto.decrypt({ algorithm: 'RSA-OAEP-256', ciphertext: Buffer.alloc(256) }), /decrypt/);
+});
+
+for (const serviceVersion of ['7.0', '7.1', '7.2', '7.3', '7.4', '7.5', '7.6-preview.2', '7.6', '2025-06-01-preview', '2025-07-01', '2026-01-01-preview', '2026-03-01-preview']) {
+  test(`api-version ${serviceVersion} is spoken`, async () => {
+    const keys = new KeyClient(process.env.VAULT_URL, credential(), { serviceVersion });
+    const name = `version-${serviceVersion.replace(/\./g, '-')}-${process.pid}`;
+    const key = await keys.createEcKey(name);
+    assert.equal((await keys.getKey(name)).id, key.id);
+  });
+}

@@ -48,6 +48,9 @@ struct http_site {
     void *ctx;   /* http_ctx() */
     /* on_error(): writes the body of an answer that no handler gave: 400, 404, 405, 413, 500, 503. NULL: a plain text. */
     void (*on_error)(struct http_request *q, struct http_reply *r, int status, const char *why);
+    /* max_body(): bytes that the body of this request may have, of which only the headers are here; 0, or NULL for all: as the server
+     * says. Runs in the thread that does the I/O. */
+    size_t (*max_body)(struct http_request *q);
 };
 
 struct http_server_config {

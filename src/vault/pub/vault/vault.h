@@ -32,6 +32,8 @@ struct vault_config {
     int64_t signing_key_lifetime_s;   /* 0: a signing key has no end of its own */
     const char *federation_ca_file;   /* "": the system's authorities */
     uint32_t federation_refresh_s;    /* how long another issuer's keys are believed */
+    /* how often the vault looks which keys are to be rotated, or are near their end */
+    uint64_t rotation_check_ms;
     /* go on without the pin beside the root key file, and make a new one */
     bool adopt;
     const uint32_t
