@@ -161,8 +161,8 @@ static RC answer(struct helper *h, struct helper_frame *f, enum helper_type want
     bool closed;
 
     TRY(helper_receive(h->fd, deadline_us, f, &closed, e));
-    if (closed)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the unwrap helper ended without an answer");
+    if (closed) /* no answer is no verdict: whatever ended it, a provider's library perhaps */
+        FAIL(e, ERR_KEY_UNREACHABLE, "the unwrap helper ended without an answer");
     *in = helper_fields(f, &t);
     if (t == HELPER_ERROR) {
         char msg[ERR_MSG_MAX] = { 0 }, detail[ERR_DETAIL_MAX] = { 0 };
@@ -228,6 +228,7 @@ static bool is_providers_verdict(const struct err *e)
     case ERR_KEY_THROTTLED:
     case ERR_KEY_DENIED:
     case ERR_KEY_NOT_FOUND:
+    case ERR_KEY_CREDENTIAL:
     case ERR_WRONG_KEY: return true;
     default: return false;
     }

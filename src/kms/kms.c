@@ -63,6 +63,7 @@ static const struct {
     { "https:", make_azure },
     { "vault:", kms__transit_new },
     { "kmip:", kms__kmip_new },
+    { "pkcs11:", kms__p11_new },
 };
 
 static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,
@@ -84,6 +85,18 @@ static char *next_url(const char **rest)
     while (len > 0 && from[len - 1] == ' ')
         len--;
     return mem_strndup(from, len);
+}
+
+bool kms_needs_process(const char *key_url)
+{
+    static const char scheme[] = "pkcs11:";
+
+    for (const char *rest = key_url; rest;) {
+        AUTO(mem_freep) char *url = next_url(&rest);
+        if (strncasecmp(url, scheme, sizeof scheme - 1) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void free_all(struct key_provider **p, size_t n)

@@ -90,6 +90,8 @@ RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http
 /* The makers of the table in kms.c. */
 RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
                     struct err *e);
+RC kms__p11_new(const struct kms_config *c, const char *url, struct key_provider **out,
+                struct err *e);
 RC kms__kmip_new(const struct kms_config *c, const char *url, struct key_provider **out,
                  struct err *e);
 

@@ -212,10 +212,10 @@ static void failures_are_told_apart(void **state)
 
     (void)state;
     unwrap_of(p, "denied", soon(), ERR_KEY_DENIED);
-    unwrap_of(p, "die", soon(), ERR_KEY_BAD_ANSWER);
+    unwrap_of(p, "die", soon(), ERR_KEY_UNREACHABLE);
     no_children(); /* taken down, and a new one is started by the next call */
     unwrap_of(p, "pattern", soon(), ERR_NONE);
-    unwrap_of(p, "abort", soon(), ERR_KEY_BAD_ANSWER);
+    unwrap_of(p, "abort", soon(), ERR_KEY_UNREACHABLE);
     unwrap_of(p, "garbage", soon(), ERR_KEY_BAD_ANSWER);
     unwrap_of(p, "half", soon(), ERR_KEY_BAD_ANSWER);
     no_children();
@@ -243,7 +243,7 @@ static void a_bad_start_is_told(void **state)
     err_reset(&e);
     p = start("die");
     assert_true(p->get_key(p, NULL, soon(), &info, &e).failed);
-    assert_int_equal(e.code, ERR_KEY_BAD_ANSWER);
+    assert_int_equal(e.code, ERR_KEY_UNREACHABLE);
     p->free(p);
     no_children();
     struct helper_config c = { .exe_fd = open("/dev/null", O_RDONLY | O_CLOEXEC), .argv0 = "x" };

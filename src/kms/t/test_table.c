@@ -54,6 +54,7 @@ static void urls_pick_providers(void **state)
         { "https://v.vault.azure.net/secrets/k", ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k/0123456789abcdef0123456789abcdef", ERR_CONFIG },
         { "http://v.vault.azure.net/keys/k", ERR_CONFIG },
+        { "pkcs11:token=t;object=k?module-path=/m.so", ERR_CONFIG },
         { "kmip://h/1", ERR_CONFIG }, /* with a token source of another's */
         { "", ERR_CONFIG },
         { ",", ERR_CONFIG },
@@ -130,26 +131,8 @@ static void credentials_are_complete_or_refused(void **state)
         { "token-file", "", "", "", ERR_CONFIG },
         { "imds", "", "/f", "", ERR_CONFIG },
     };
-    static const struct {
-        const char *url, *source, *file;
-        enum err_code code;
-    } kmip_cases[] = {
-        { "kmip://h/1", "cert", "/f", ERR_NONE },
-        { "kmip://h/1?mode=cbc,kmip://g/2?mode=cbc", "cert", "/f", ERR_NONE },
-        { "kmip://h/1", "cert", "", ERR_CONFIG },
-        { "kmip://h/1", "imds", "/f", ERR_CONFIG },
-        { "kmip://h/1?mode=ecb", "cert", "/f", ERR_CONFIG },
-        { "kmip://h/1,vault://v/transit/k", "cert", "/f", ERR_CONFIG },
-    };
     (void)state;
 
-    for (size_t i = 0; i < ARRAY_LEN(kmip_cases); i++) {
-        struct kms_config c = CONFIG(kmip_cases[i].url);
-        c.token_source = kmip_cases[i].source;
-        c.token_secret_file = kmip_cases[i].file;
-        if (make(&c) != kmip_cases[i].code)
-            fail_msg("KMIP case %zu: %s", i, kmip_cases[i].url);
-    }
     for (size_t i = 0; i < ARRAY_LEN(vault_cases); i++) {
         struct kms_config c = CONFIG("vault://v:8200/transit/k");
         c.token_source = vault_cases[i].source;
@@ -206,6 +189,52 @@ static void a_credential_that_is_gone(void **state)
         err_reset(&e);
         p->free(p);
     }
+}
+
+static void others_take_one_source(void **state)
+{
+    static const struct {
+        const char *url, *source, *file;
+        enum err_code code;
+    } cases[] = {
+        { "kmip://h/1", "cert", "/f", ERR_NONE },
+        { "kmip://h/1?mode=cbc,kmip://g/2?mode=cbc", "cert", "/f", ERR_NONE },
+        { "kmip://h/1", "cert", "", ERR_CONFIG },
+        { "kmip://h/1", "imds", "/f", ERR_CONFIG },
+        { "kmip://h/1?mode=ecb", "cert", "/f", ERR_CONFIG },
+        { "kmip://h/1,vault://v/transit/k", "cert", "/f", ERR_CONFIG },
+        { "pkcs11:token=t;object=k?module-path=/m.so", "pin-file", "/f", ERR_NONE },
+        { "PKCS11:token=t;object=k?module-path=/m.so", "pin-file", "/f", ERR_NONE },
+        { "pkcs11:token=t;object=k?module-path=/m.so", "pin-file", "", ERR_CONFIG },
+        { "pkcs11:token=t;object=k", "pin-file", "/f", ERR_CONFIG },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG(cases[i].url);
+        c.token_source = cases[i].source;
+        c.token_secret_file = cases[i].file;
+        if (make(&c) != cases[i].code)
+            fail_msg("case %zu: %s", i, cases[i].url);
+    }
+}
+
+static void modules_are_for_helpers(void **state)
+{
+    struct kms_config c = CONFIG("pkcs11:token=t;object=k?module-path=/lib/libc.so.6");
+    struct key_provider *p;
+    struct key_info info;
+    struct err e = { 0 };
+    (void)state;
+
+    assert_true(kms_needs_process(c.key_url));
+    assert_true(kms_needs_process("kmip://h/1, PKCS11:token=t"));
+    assert_false(kms_needs_process("https://v.vault.azure.net/keys/pkcs11:"));
+    c.token_source = "pin-file";
+    c.token_secret_file = "/f";
+    CHECK_RC_OK(kms_provider_new(&c, &p, &e), &e);
+    CHECK_RC_FAILS(p->get_key(p, NULL, clock_mono_us() + 1000000, &info, &e), &e, ERR_INTERNAL);
+    p->free(p);
 }
 
 /* ---- lists ---- */
@@ -392,6 +421,8 @@ int main(void)
         cmocka_unit_test(urls_are_whole_or_refused),
         cmocka_unit_test(credentials_are_complete_or_refused),
         cmocka_unit_test(a_credential_that_is_gone),
+        cmocka_unit_test(others_take_one_source),
+        cmocka_unit_test(modules_are_for_helpers),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),

@@ -225,7 +225,7 @@ static RC find_same_material(struct keyctl *k, struct change *c, struct err *e)
     const char *in_use = c->target.canary.version;
 
     TRY(custody_root(k->process->data_dir, &root, e));
-    TRY(provider_for_probe(&c->to, &p, e));
+    TRY(provider_for_probe(k->process, &c->to, &p, e));
     uint64_t deadline = clock_mono_us() + call_timeout_us(k);
     if (p->get_key(p, in_use, deadline, &info, &why).failed ||
         memcmp(info.public_sha256, root.key_sha256, sizeof(root.key_sha256)) != 0) {
@@ -276,7 +276,7 @@ static RC look(struct keyctl *k, struct change *c, struct err *e)
         return RC_OK;
     if (needs_canary && c->have_target)
         o.in_use = &c->target;
-    TRY(provider_for_probe(&c->to, &p, e));
+    TRY(provider_for_probe(k->process, &c->to, &p, e));
     preflight_run(p, &o, &c->found);
     return RC_OK;
 }

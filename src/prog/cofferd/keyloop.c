@@ -93,7 +93,7 @@ static RC have_prober(struct keyloop *k, struct err *e)
     if (k->prober)
         return RC_OK;
     process_conf(k->c.process, &conf);
-    rc_t rc = provider_for_probe(&conf, &k->prober, e);
+    rc_t rc = provider_for_probe(k->c.process, &conf, &k->prober, e);
     keyconf_fini(&conf);
     return rc;
 }

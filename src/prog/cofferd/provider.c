@@ -39,9 +39,30 @@ static void translate(const struct keyconf *c, struct key_provider **p)
         *p = alias_provider_new(*p, c->alias_from, c->alias_to);
 }
 
-RC provider_for_probe(const struct keyconf *c, struct key_provider **out, struct err *e)
+static RC spawn_helper(struct process *p, const struct keyconf *conf, struct key_provider **out,
+                       struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    struct bw w;
+    bw_init(&w, &text);
+    for (int f = 0; f < KEYCONF_NR; f++)
+        bw_str(&w, keyconf_name((enum keyconf_field)f), conf->value[f]);
+    bw_finish(&w);
+    struct helper_config c = { .exe_fd = p->self_fd,
+                               .argv0 = p->argv[0],
+                               .config = buf_view(&text) };
+    TRY(helper_provider_new(&c, out, e));
+    translate(conf, out);
+    return RC_OK;
+}
+
+RC provider_for_probe(struct process *p, const struct keyconf *c, struct key_provider **out,
+                      struct err *e)
 {
     struct kms_config config;
+    *out = NULL;
+    if (kms_needs_process(c->value[KEYCONF_KEY_URL]))
+        return spawn_helper(p, c, out, e);
     for (int f = 0; f < KEYCONF_NR; f++)
         put_field(&config, f, c->value[f]);
     TRY(kms_provider_new(&config, out, e));
@@ -69,25 +90,6 @@ static RC service_root(struct process *p, bool make, struct key_provider **out, 
     TRY(service_root_open(p->root_key_path, p->data_dir, out, &info, e));
     if (info.same_device)
         log_event(EV_ROOT_KEY_SAME_DEVICE, KV_STR("path", p->root_key_path));
-    return RC_OK;
-}
-
-/* ---- CMK mode ---------------------------------------------------------------------------------------------------- */
-
-static RC spawn_helper(struct process *p, const struct keyconf *conf, struct key_provider **out,
-                       struct err *e)
-{
-    AUTO(buf_fini) struct buf text = BUF_INIT;
-    struct bw w;
-    bw_init(&w, &text);
-    for (int f = 0; f < KEYCONF_NR; f++)
-        bw_str(&w, keyconf_name((enum keyconf_field)f), conf->value[f]);
-    bw_finish(&w);
-    struct helper_config c = { .exe_fd = p->self_fd,
-                               .argv0 = p->argv[0],
-                               .config = buf_view(&text) };
-    TRY(helper_provider_new(&c, out, e));
-    translate(conf, out);
     return RC_OK;
 }
 
@@ -120,6 +122,7 @@ static RC make_from_config(struct slice config, void *arg, struct key_provider *
 static RC serve(struct arena *a, struct err *e)
 {
     TRY(helper_harden(e));
+    kms_allow_modules();
     TRY(wipe_install_openssl(e));
     TRY(kms_init(/* wiping= */ true, e));
     TRY(secret_arena_init(HELPER_ARENA, e));

@@ -53,7 +53,7 @@ static RC check_new_key(struct process *p, const struct custody_config *cc, stru
     if (cc->mode != KEY_MODE_CMK)
         return RC_OK;
     process_conf(p, &conf);
-    rc_t rc = provider_for_probe(&conf, &prober, e);
+    rc_t rc = provider_for_probe(p, &conf, &prober, e);
     keyconf_fini(&conf);
     TRY(rc);
     preflight_run(prober, &o, f);
@@ -107,7 +107,7 @@ static RC check_not_denied(struct process *p, const struct custody_config *cc, s
     struct keyconf conf;
     TRY(custody_read_target(cc, &target, e));
     process_conf(p, &conf);
-    rc_t rc = provider_for_probe(&conf, &prober, e);
+    rc_t rc = provider_for_probe(p, &conf, &prober, e);
     keyconf_fini(&conf);
     TRY(rc);
     probe_run(prober, &target, &o, &r);

@@ -43,6 +43,10 @@ struct kms_config {
 /* kms_provider_new(): by the scheme of key_url, or of each URL of the list. Strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */
 RC kms_provider_new(const struct kms_config *c, struct key_provider **out, struct err *e);
 enum { KMS_LIST_MAX = 4 };
+/* kms_needs_process(): the provider of key_url loads code of somebody else's and works in a helper process alone, for every call. */
+bool kms_needs_process(const char *key_url);
+/* kms_allow_modules(): this process is such a helper. Elsewhere such a provider can be made, and each of its calls fails. */
+void kms_allow_modules(void);
 /* kms_list_new(): takes the providers over, in order, also when it fails; n from 1 to KMS_LIST_MAX. */
 RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider **out,
                 struct err *e);

@@ -1,0 +1,258 @@
+"""A node whose key is in a PKCS #11 token: SoftHSM's, administered with OpenSC's tool, directly and through a module that misbehaves."""
+import os
+import secrets
+import shutil
+import subprocess
+import urllib.parse
+
+import pytest
+
+from processes import FAST_KEYS, wait_until
+from sealing import fill, serves
+
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+SHIM = os.path.join(os.path.dirname(__file__), "..", "support", "p11shim.c")
+
+
+class Token:
+    """One token with a key of the kind "rsa" or "aes", labelled cmk; its versions have the ids 01, 02 and so on."""
+
+    def __init__(self, directory, kind):
+        self.dir, self.kind, self.n_keys = str(directory), kind, 0
+        self.store = self.path("tokens")
+        self.pin = "xmarkerx" + secrets.token_hex(8)
+        self.so_pin = secrets.token_hex(8)
+        os.makedirs(self.store)
+        self.env = {**os.environ, "SOFTHSM2_CONF": self.path("softhsm2.conf")}
+        with open(self.env["SOFTHSM2_CONF"], "w", encoding="ascii") as f:
+            f.write(f"directories.tokendir = {self.store}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self.run("softhsm2-util", "--init-token", "--free", "--label", "my token", "--so-pin", self.so_pin, "--pin", self.pin)
+        self.put_pin(self.pin)
+        self.new_key()
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def run(self, *command):
+        done = subprocess.run(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout.decode()
+
+    def tool(self, *args):
+        self.run("pkcs11-tool", "--module", MODULE, "--token-label", "my token", "--login", "--pin", self.pin, *args)
+
+    def new_key(self):
+        self.n_keys += 1
+        make = ["--keypairgen", "--key-type", "rsa:2048", "--usage-decrypt"] if self.kind == "rsa" else [
+            "--keygen", "--key-type", "aes:32", "--usage-wrap", "--sensitive"]
+        self.tool(*make, "--label", "cmk", "--id", f"{self.n_keys:02x}")
+
+    def delete_keys(self):
+        for i in range(1, self.n_keys + 1):
+            for kind in ("privkey", "pubkey") if self.kind == "rsa" else ("secrkey",):
+                self.tool("--delete-object", "--type", kind, "--id", f"{i:02x}")
+
+    def put_pin(self, pin, mode=0o600):
+        path = self.path("pin")
+        with open(os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as f:
+            f.write(pin + "\n")
+        os.chmod(path + ".part", mode)
+        os.rename(path + ".part", path)
+
+    def change_pin(self, pin):
+        self.tool("--change-pin", "--new-pin", pin)
+        self.pin = pin
+
+    def remove(self):
+        os.rename(self.store, self.store + ".away")
+        os.makedirs(self.store)
+
+    def put_back(self):
+        os.rmdir(self.store)
+        os.rename(self.store + ".away", self.store)
+
+    def back_up(self):
+        shutil.copytree(self.store, self.path("backup"))
+
+    def restore(self):
+        shutil.rmtree(self.store)
+        os.rename(self.path("backup"), self.store)
+
+    def node_settings(self, module=MODULE, env=()):
+        env = [("SOFTHSM2_CONF", self.env["SOFTHSM2_CONF"]), *env]
+        query = "&".join([f"module-path={module}", *(f"x-env={n}={urllib.parse.quote(v)}" for n, v in env)])
+        return {"key-mode": "cmk", "key-url": f"pkcs11:token=my%20token;object=cmk?{query}", "token-source": "pin-file",
+                "token-secret-file": self.path("pin")}
+
+
+@pytest.fixture
+def make_token(tmp_path):
+    return lambda kind: Token(tmp_path / "token", kind)
+
+
+class Shim:
+    """SoftHSM's module behind one that goes wrong as `mode` says."""
+
+    def __init__(self, token):
+        self.so, self.mode_file, self.logins_file = token.path("p11shim.so"), token.path("mode"), token.path("logins")
+        flags = subprocess.run(["pkg-config", "--cflags", "p11-kit-1"], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+        subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", self.so, SHIM, *flags, "-ldl"], check=True)
+        self.env = [("P11SHIM_MODULE", MODULE), ("P11SHIM_MODE", self.mode_file), ("P11SHIM_LOGINS", self.logins_file)]
+        self.set_mode("")
+
+    def set_mode(self, mode):
+        with open(self.mode_file + ".part", "w", encoding="ascii") as f:
+            f.write(mode)
+        os.rename(self.mode_file + ".part", self.mode_file)
+
+    def n_logins(self):
+        with open(self.logins_file, encoding="ascii") as f:
+            return len(f.readlines())
+
+
+def last_probe(node):
+    try:
+        return node.admin("status").get("lastProbe", {})
+    except (OSError, ValueError):  # between two images of the process its socket is closed
+        return {}
+
+
+def wait_class(node, name):
+    wait_until(lambda: last_probe(node).get("class") == name, f"a probe is {name}", 60)
+
+
+def wait_probes(node, n):
+    seen = set()
+
+    def probed():
+        seen.add(str(last_probe(node).get("at")))
+        return len(seen) > n
+    wait_until(probed, f"{n} more probes")
+
+
+def modules_in(pid):
+    with open(f"/proc/{pid}/maps", encoding="ascii", errors="replace") as f:
+        text = f.read()
+    return [w for w in ("softhsm", "p11shim") if w in text]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", ["rsa", "aes"])
+def test_a_key_in_a_token(kind, make_token, make_node):
+    token = make_token(kind)
+    node = make_node({**FAST_KEYS, "probe-timeout": "4s", "log-level": "debug", **token.node_settings()})
+    fill(node, 50)
+    wait_class(node, "ok")
+    assert node.admin("status")["key"]["version"] == "01"
+    assert modules_in(node.pid) == [], "a module of somebody else's is in the server"
+
+    token.new_key()
+    wait_until(lambda: node.admin("status")["key"]["version"] == "02", "the newer key wraps the SMK", 60)
+    node.restart()
+    assert serves(node, 50)
+
+    token.remove()
+    wait_class(node, "unreachable")
+    assert node.state() == "Ready" and serves(node, 50)
+    token.put_back()
+    wait_class(node, "ok")
+
+    token.back_up()
+    token.delete_keys()
+    node.wait_state("Inaccessible")
+    wait_class(node, "denied")
+    wait_until(lambda: "the token holds no such key" in node.log_text(), "the log says that the key is gone")
+    token.restore()
+    node.wait_state("Ready")
+    wait_until(lambda: serves(node, 50), "the data is back")
+
+    old = token.pin
+    token.change_pin("xmarkerx" + secrets.token_hex(8))
+    node.wait_state("Inaccessible")
+    wait_class(node, "denied")
+    wait_until(lambda: "the PIN is wrong" in node.log_text(), "the log says that the PIN is wrong")
+    token.put_pin(token.pin)
+    node.wait_state("Ready")
+    wait_until(lambda: serves(node, 50), "the data is back")
+
+    with open(f"/proc/{node.pid}/cmdline", "rb") as f:
+        line = f.read()
+    for pin in (old, token.pin):
+        assert pin not in node.log_text() and pin.encode() not in line
+
+
+# what the module does, and what the node is to make of it
+OUTAGES = ("crash", "exit", "hang", "removed", "device fails")
+LIES = ("lie", "short", "long", "vendor's code", "too many", "long attribute")
+DENIALS = (("locked", "the PIN is locked"), ("locked by flag", "the PIN is locked"), ("not permitted", "the key does not allow it"))
+
+
+@pytest.mark.timeout(240)
+def test_a_module_that_misbehaves(make_token, make_node):
+    token = make_token("rsa")
+    shim = Shim(token)
+    node = make_node({**FAST_KEYS, "probe-timeout": "1s", **token.node_settings(shim.so, shim.env)})
+    fill(node, 50)
+    wait_class(node, "ok")
+    for modes, name in ((OUTAGES, "unreachable"), (LIES, "bad"), (("no session left",), "throttled")):
+        for mode in modes:
+            shim.set_mode(mode)
+            wait_until(lambda: last_probe(node).get("class") == name, f"a probe is {name} when the module does: {mode}", 60)
+            shim.set_mode("")
+            wait_class(node, "ok")
+    assert node.state() == "Ready" and serves(node, 50) and modules_in(node.pid) == []
+    for mode, why in DENIALS:
+        shim.set_mode(mode)
+        node.wait_state("Inaccessible")
+        wait_until(lambda: why in node.log_text(), f"the log says: {why}")
+        shim.set_mode("")
+        node.wait_state("Ready")
+        wait_until(lambda: serves(node, 50), "the data is back")
+
+
+@pytest.mark.timeout(180)
+def test_a_wrong_pin_locks_no_token(make_token, make_node):
+    token = make_token("rsa")
+    shim = Shim(token)
+    node = make_node({**FAST_KEYS, "probe-timeout": "4s", **token.node_settings(shim.so, shim.env)})
+    fill(node, 10)
+    wait_class(node, "ok")
+    before = shim.n_logins()
+    wait_until(lambda: shim.n_logins() > before + 5, "the prober has logged in")
+    # known to be right: the last try is no risk
+    shim.set_mode("final try")
+    before = shim.n_logins()
+    wait_until(lambda: shim.n_logins() > before + 5, "probes go on")
+    assert last_probe(node)["class"] == "ok"
+    # one try by the process that finds out, and one by its successor, however often they probe
+    shim.set_mode("wrong pin")
+    node.wait_state("Inaccessible")
+    wait_until(lambda: "the PIN is wrong" in node.log_text(), "the log says that the PIN is wrong")
+    wait_probes(node, 5)
+    before = shim.n_logins()
+    wait_probes(node, 5)
+    assert shim.n_logins() == before, "a PIN that was refused is tried again"
+    # whoever has changed nothing but the PIN gets the data back: the same text does not count as a new one
+    shim.set_mode("")
+    token.change_pin("xmarkerx" + secrets.token_hex(8))
+    token.put_pin(token.pin)
+    node.wait_state("Ready")
+    wait_until(lambda: serves(node, 10), "the data is back")
+    # a process that does not know whether its PIN is right does not risk the token
+    shim.set_mode("final try")
+    node.kill()
+    before = shim.n_logins()
+    node.start()
+    node.wait_state("Inaccessible")
+    wait_class(node, "throttled")
+    assert shim.n_logins() == before
+    shim.set_mode("")
+    node.wait_state("Ready")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_pin_that_others_may_read(mode, make_token, make_node):
+    token = make_token("rsa")
+    token.put_pin(token.pin, mode)
+    node = make_node({**FAST_KEYS, **token.node_settings()}, start=False)
+    _, events = node.start_fails()
+    assert any("may be read by others" in str(e) for e in events)
