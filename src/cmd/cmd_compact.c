@@ -28,7 +28,7 @@ RC cmd__compact(struct cmd_req *r, struct bw *w, struct err *e)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "collection %s does not exist", ns.ns);
     TRY(cmd_not_view(x, e));
     if (!a.dry_run)
-        TRY(coll_compact(x, &freed, e));
+        TRY(coll_compact(x, cmd_check, r, &freed, e));
     if (freed <= INT32_MAX)
         bw_i32(w, a.dry_run ? "estimatedBytesFreed" : "bytesFreed", (int32_t)freed);
     else

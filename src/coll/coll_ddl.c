@@ -92,8 +92,8 @@ RC coll_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *tar
 
 enum { FREED_UNIT = 4096 }; /* sizes are estimates: what is less tells nothing */
 
-static RC compact_table(struct catalog_coll *x, enum store_space sp, uint64_t ident, int64_t *freed,
-                        struct err *e)
+static RC compact_table(struct catalog_coll *x, enum store_space sp, uint64_t ident,
+                        store_check_fn check, void *check_arg, int64_t *freed, struct err *e)
 {
     struct store *s = catalog_store(x->cat);
     uint8_t lower[8], upper[8];
@@ -102,23 +102,24 @@ static RC compact_table(struct catalog_coll *x, enum store_space sp, uint64_t id
     put_be64(lower, ident);
     put_be64(upper, ident + 1);
     store_range_size(s, sp, SLICE(lower, 8), SLICE(upper, 8), &before);
-    TRY(store_compact_range(s, sp, SLICE(lower, 8), SLICE(upper, 8), e));
+    TRY(store_compact_range(s, sp, SLICE(lower, 8), SLICE(upper, 8), check, check_arg, e));
     store_range_size(s, sp, SLICE(lower, 8), SLICE(upper, 8), &after);
     if (before > after)
         *freed += (int64_t)((before - after) / FREED_UNIT * FREED_UNIT);
     return RC_OK;
 }
 
-RC coll_compact(struct catalog_coll *x, int64_t *freed, struct err *e)
+RC coll_compact(struct catalog_coll *x, store_check_fn check, void *check_arg, int64_t *freed,
+                struct err *e)
 {
     struct coll_indexes *l;
 
     *freed = 0;
     TRY(store_flush(catalog_store(x->cat), e)); /* so that files are compared with files */
     TRY(coll_ref_indexes(x, &l, e));
-    rc_t rc = compact_table(x, STORE_RECORDS, x->ident, freed, e);
+    rc_t rc = compact_table(x, STORE_RECORDS, x->ident, check, check_arg, freed, e);
     for (int i = 0; !rc.failed && i < l->n; i++)
-        rc = compact_table(x, STORE_INDEXES, l->v[i]->ident, freed, e);
+        rc = compact_table(x, STORE_INDEXES, l->v[i]->ident, check, check_arg, freed, e);
     coll_indexes_unref(l);
     return rc;
 }

@@ -116,10 +116,11 @@ static void keep_request(struct server__conn *c, struct slice msg)
     buf_push(&c->request, msg.p, msg.len);
 }
 
-/* Runs the command and leaves its reply document in out. Writes wait for the journal, so another worker takes over meanwhile. */
+/* Runs the command and leaves its reply document in out. Writes wait for the journal, and some reads for all of a collection, so another worker takes over
+ * meanwhile. */
 static void run_command(struct cmd_req *r, const struct cmd_def *def, struct buf *out)
 {
-    bool may_wait = def && cmd_writes(def, r->body);
+    bool may_wait = def && ((def->flags & CMD_LONG) || cmd_writes(def, r->body));
 
     if (may_wait)
         net_block_begin();

@@ -1,6 +1,9 @@
 /* maint.cc - durability on demand, idents, dropping, copies, numbers. */
 #include "rocks.h"
 
+#include <atomic>
+#include <cstring>
+
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/metadata.h>
@@ -11,7 +14,10 @@
 #endif
 
 extern "C" {
+#include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "keys/keyring.h"
 #include "spill_priv.h"
 }
@@ -20,7 +26,7 @@ using rocksdb::Status;
 
 namespace {
 
-enum { IDENT_BATCH = 64 };
+enum { IDENT_BATCH = 64, COMPACT_LOOK_US = 50000 };
 
 /* Key of the counter: ident 0 belongs to the store itself. */
 const rocksdb::Slice ident_key("\0\0\0\0\0\0\0\0ident", 13);
@@ -112,16 +118,89 @@ extern "C" RC store_drop_range(struct store *s, enum store_space sp, struct slic
     return RC_OK;
 }
 
-extern "C" RC store_compact_range(struct store *s, enum store_space sp, struct slice lower,
-                                  struct slice upper, struct err *e)
-{
-    rocksdb::Slice from = store_rocks::to_slice(lower), to = store_rocks::to_slice(upper);
-    rocksdb::CompactRangeOptions o;
+namespace {
 
-    TRY(store__writable(s, e));
+/* A compaction in a thread of its own, since the engine's call cannot be asked to look around. */
+struct Compaction {
+    struct store *s;
+    rocksdb::ColumnFamilyHandle *cf;
+    rocksdb::Slice from, to;
+    std::atomic<bool> canceled{ false };
+    struct mutex mu;
+    struct cond cond;
+    bool over = false; /* guarded by mu, as is st */
+    Status st;
+};
+
+void *compact(void *arg)
+{
+    Compaction *c = static_cast<Compaction *>(arg);
+    rocksdb::CompactRangeOptions o;
+    Status st;
+
     o.exclusive_manual_compaction = false;
     o.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kIfHaveCompactionFilter;
-    return result(s->db->CompactRange(o, s->cf[sp], &from, &to), "compact", e);
+    o.canceled = &c->canceled;
+    int sys = fault_hit("store.compact");
+    st = sys ? Status::IOError("compact", strerror(sys))
+             : c->s->db->CompactRange(o, c->cf, &c->from, &c->to);
+    mutex_lock(&c->mu);
+    c->over = true;
+    c->st = st;
+    cond_signal(&c->cond);
+    mutex_unlock(&c->mu);
+    return nullptr;
+}
+
+/* Until it is over, whatever check says: then it is over soon. */
+rc_t watch(Compaction *c, store_check_fn check, void *check_arg, struct err *e)
+{
+    rc_t rc = RC_OK;
+
+    mutex_lock(&c->mu);
+    while (!c->over) {
+        if (cond_wait_until(&c->cond, &c->mu, clock_mono_us() + COMPACT_LOOK_US) || !check ||
+            rc.failed)
+            continue;
+        mutex_unlock(&c->mu);
+        rc = check(check_arg, e);
+        if (rc.failed)
+            c->canceled = true;
+        mutex_lock(&c->mu);
+    }
+    mutex_unlock(&c->mu);
+    return rc;
+}
+
+} /* namespace */
+
+extern "C" RC store_compact_range(struct store *s, enum store_space sp, struct slice lower,
+                                  struct slice upper, store_check_fn check, void *check_arg,
+                                  struct err *e)
+{
+    Compaction c;
+    pthread_t t;
+
+    TRY(store__writable(s, e));
+    if (check)
+        TRY(check(check_arg, e));
+    c.s = s;
+    c.cf = s->cf[sp];
+    c.from = store_rocks::to_slice(lower);
+    c.to = store_rocks::to_slice(upper);
+    mutex_init(&c.mu);
+    cond_init(&c.cond);
+    rc_t rc = RC_OK;
+    if (thread_try_start("compact", compact, &c, &t)) {
+        rc = watch(&c, check, check_arg, e);
+        thread_join(t);
+    } else {
+        compact(&c);
+    }
+    mutex_fini(&c.mu);
+    cond_fini(&c.cond);
+    TRY(rc);
+    return result(c.st, "compact", e);
 }
 
 extern "C" RC store_checkpoint(struct store *s, const char *dir, struct err *e)

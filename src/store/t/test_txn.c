@@ -306,13 +306,42 @@ static void a_compacted_range_keeps_its_keys(void **state)
     for (const char *p = "acegi"; *p; p++)
         put1(f->s, STORE_RECORDS, (char[]){ *p, 0 }, "v", STORE_NOSYNC);
     OK(store_drop_range(f->s, STORE_RECORDS, SLICE_LIT("b"), SLICE_LIT("d"), &err));
-    OK(store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"), &err));
+    OK(store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"), NULL, NULL, &err));
     keys_of(f->s, NULL, NULL, "", "", false, out);
     assert_string_equal(out, "aegi");
     OK(store_close(f->s, &err));
     f->s = open_at(f->dir, f->k);
     keys_of(f->s, NULL, NULL, "", "", false, out);
     assert_string_equal(out, "aegi");
+}
+
+static RC no_patience(void *arg, struct err *e)
+{
+    int *left = arg;
+
+    if ((*left)-- > 0)
+        return RC_OK;
+    FAIL(e, ERR_INTERRUPTED, "interrupted");
+}
+
+static void a_compaction_is_interrupted(void **state)
+{
+    struct fix *f = *state;
+    int left = 0;
+
+    put1(f->s, STORE_RECORDS, "a", "v", STORE_NOSYNC);
+    FAILS(ERR_INTERRUPTED, store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"),
+                                               no_patience, &left, &err));
+    fault_arm("store.compact", "delay300", 0, 1);
+    left = 1; /* once before it begins */
+    FAILS(ERR_INTERRUPTED, store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"),
+                                               no_patience, &left, &err));
+    fault_arm("store.compact", "EIO", 0, 1);
+    FAILS(ERR_IO, store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"), NULL,
+                                      NULL, &err));
+    fault_disarm_all();
+    OK(store_compact_range(f->s, STORE_RECORDS, SLICE_LIT("a"), SLICE_LIT("z"), NULL, NULL, &err));
+    assert_string_equal(get1(f->s, STORE_RECORDS, "a"), "v");
 }
 
 static void idents_are_never_given_twice(void **state)
@@ -404,6 +433,7 @@ int main(void)
         T(cursors_seek),
         T(a_dropped_range_is_gone_for_good),
         T(a_compacted_range_keeps_its_keys),
+        T(a_compaction_is_interrupted),
         T(idents_are_never_given_twice),
         T(what_was_committed_is_there_after_reopening),
         T(spills_come_back_as_they_were),

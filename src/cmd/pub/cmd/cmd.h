@@ -67,6 +67,7 @@ enum cmd_flags {
     CMD_API_V1 = 1 << 8,        /* part of the Stable API, version 1 */
     CMD_TEST_ONLY = 1 << 9,     /* exists only when the node offers test commands */
     CMD_STAGES_WRITE = 1 << 10, /* writes when its pipeline has $out or $merge */
+    CMD_LONG = 1 << 11,         /* works through a whole collection whoever asks */
 };
 
 /* What a request must be allowed to do, for the commands where one action on one resource says it. */

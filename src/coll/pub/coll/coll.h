@@ -98,8 +98,10 @@ void coll_record_key(uint8_t out[16], uint64_t ident, uint64_t rid);
 RC coll_entry_rid(const struct index_def *d, struct slice key, struct slice value, uint64_t *rid,
                   struct slice *fields, struct slice *tags, struct err *e);
 
-/* coll_compact(): rewrite the collection's tables without what was deleted; *freed is the estimate of bytes that this gave back. [long] */
-RC coll_compact(struct catalog_coll *x, int64_t *freed, struct err *e);
+/* coll_compact(): rewrite the collection's tables without what was deleted; *freed is the estimate of bytes that this gave back. [long]; check as
+ * for store_compact_range(). */
+RC coll_compact(struct catalog_coll *x, store_check_fn check, void *check_arg, int64_t *freed,
+                struct err *e);
 
 /* coll_validate(): every document against every index, both ways, on one snapshot. [long] */
 struct coll_validation {

@@ -140,12 +140,16 @@ void store_snapshot_release(struct store_snapshot *snap);
 RC store_snapshot_get(struct store *s, struct store_snapshot *snap, enum store_space sp,
                       struct slice key, struct store_pin *pin, struct slice *value, struct err *e);
 
+/* Whether a long call may go on: its caller's patience, as an error. */
+typedef rc_t (*store_check_fn)(void *arg, struct err *e);
+
 /* store_drop_range(): delete every key in [lower, upper) of a space, durably, outside of transactions (a dropped table). */
 RC store_drop_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
                     struct err *e);
-/* store_compact_range(): rewrite what is in [lower, upper) without what was deleted or replaced; [long]. Readers and writers go on. */
+/* store_compact_range(): rewrite what is in [lower, upper) without what was deleted or replaced; [long]. Readers and writers go on. check, which may be NULL,
+ * is asked before it begins and some times a second: when it fails, the work ends early, and so does the call, with check's error. */
 RC store_compact_range(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
-                       struct err *e);
+                       store_check_fn check, void *check_arg, struct err *e);
 /* store_checkpoint(): a consistent copy in a directory that does not exist yet (hard links where it can), encrypted as it is, with its own anchor;
  * [long]. It opens like any store. A directory without ANCHOR is one that was not finished. */
 RC store_checkpoint(struct store *s, const char *dir, struct err *e);
