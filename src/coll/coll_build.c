@@ -1,20 +1,37 @@
 /* coll_build.c - making and dropping indexes.
  *
+ * A build goes on beside readers and writers. It begins with the collection's lock exclusively held, for a moment: from then on every write keeps the new
+ * indexes' entries too (rt->kept), so what is left to the build is the documents with record ids given out before. It takes them in batches, each a
+ * transaction with its own snapshot and the lock shared. A document's present entries are computed anew; where a write changes the same
+ * entries meanwhile, the store says that there is a conflict, and the batch is tried again, smaller. At the end, exclusively for a moment again, the
+ * new indexes become part of the catalogue and of what queries may use (rt->indexes).
+ *
+ *   (turn) ──▶ announced ──▶ filling ──▶ installed
+ *                  └────────────┴──▶ given up: interrupted, a duplicate, the collection or one of the indexes dropped
+ *
  * A new index's table is put on the catalogue's list of tables to be removed before its first entry is written, and struck off in the transaction
- * that makes the index part of the collection: a build that fails or dies leaves nothing behind. The collection's lock is held exclusively while
- * existing documents are indexed, so writers wait and no document is missed; readers go on with the indexes they hold.
+ * that makes the index part of the collection: a build that fails or dies leaves nothing behind. One build of a collection runs at a time; others wait.
+ * A unique index refuses duplicates from the moment that its build is announced.
  */
+#include "base/fault.h"
+#include "base/file.h"
 #include "coll_priv.h"
 
-enum { BUILD_BATCH_BYTES = 1 << 20, BUILD_CHECK_EVERY = 256 };
+enum {
+    /* of entries: what a conflict makes vain, and the writer that it meets waits for */
+    BATCH_BYTES = 1 << 18,
+    BATCH_DOCS = 2048,
+    TURN_LOOK_US = 20000,
+};
 
 struct build {
     struct catalog_coll *x;
     struct rt *rt;
     struct coll_build *req;
-    struct coll_indexes *next; /* the list with the new ones */
-    uint64_t made[INDEXES_MAX];
+    struct index_def *made[INDEXES_MAX]; /* owned */
     int n_made;
+    uint64_t next_rid, end_rid; /* documents that are left to do */
+    bool given_up;              /* by a drop; guarded by x->lock */
 };
 
 static const struct index_def *find_by_name(const struct coll_indexes *l, struct slice name)
@@ -57,45 +74,80 @@ static RC classify(const struct coll_indexes *l, struct bdoc spec, bool *exists,
     return RC_OK;
 }
 
-static RC add_defs(struct build *b, struct err *e)
+/* Names and keys of the indexes that are there and of those before it in the request. */
+static RC add_def(struct build *b, struct coll_indexes *all, struct bdoc spec, struct err *e)
 {
-    struct coll_indexes *old = b->rt->indexes;
+    struct index_def *d;
+    uint64_t ident;
+    bool exists;
 
-    b->next = coll__indexes_new(old->n + b->req->n_specs);
-    b->next->n = 0;
+    TRY(classify(all, spec, &exists, e));
+    if (exists)
+        return RC_OK;
+    if (all->n >= INDEXES_MAX)
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "add index fails, too many indexes for the collection: at most %d", INDEXES_MAX);
+    TRY(store_new_ident(catalog_store(b->x->cat), &ident, e));
+    TRY(index_def_new(spec, ident, &d, e));
+    b->made[b->n_made++] = coll__def_owned(b->x->cat, d);
+    all->v[all->n++] = index_def_ref(d);
+    return RC_OK;
+}
+
+static struct coll_indexes *list_with(const struct coll_indexes *old, int room)
+{
+    struct coll_indexes *l = coll__indexes_new(old->n + room);
+
     for (int i = 0; i < old->n; i++)
-        b->next->v[b->next->n++] = index_def_ref(old->v[i]);
-    for (int i = 0; i < b->req->n_specs; i++) {
-        struct index_def *d;
-        bool exists;
-        TRY(classify(b->next, b->req->specs[i], &exists, e));
-        if (exists)
-            continue;
-        if (b->next->n >= INDEXES_MAX)
-            FAIL(e, ERR_CANNOT_CREATE_INDEX,
-                 "add index fails, too many indexes for the collection: at most %d", INDEXES_MAX);
-        uint64_t ident;
-        TRY(store_new_ident(catalog_store(b->x->cat), &ident, e));
-        TRY(index_def_new(b->req->specs[i], ident, &d, e));
-        b->next->v[b->next->n++] = coll__def_owned(b->x->cat, d);
-    }
+        l->v[i] = index_def_ref(old->v[i]);
+    l->n = old->n;
+    return l;
+}
+
+static RC add_defs(struct build *b, struct coll_indexes **all, struct err *e)
+{
+    struct coll_indexes *old = b->rt->indexes; /* changes are serial, and this is one */
+
+    *all = list_with(old, b->req->n_specs);
+    for (int i = 0; i < b->req->n_specs; i++)
+        TRY(add_def(b, *all, b->req->specs[i], e));
+    for (int i = 0; i < b->n_made; i++)
+        TRY(catalog_doom(b->x->cat, STORE_INDEXES, b->made[i]->ident, e));
+    b->req->n_before = old->n;
+    b->req->n_after = (*all)->n;
     return RC_OK;
 }
 
-static RC doom_new(struct build *b, struct err *e)
+/* announce(): from here on writes keep the new indexes. No write runs at this moment: those that are over are in every later snapshot, and have lower
+ * record ids than those that come. */
+static RC announce(struct build *b, struct err *e)
 {
-    for (int i = b->rt->indexes->n; i < b->next->n; i++) {
-        TRY(catalog_doom(b->x->cat, STORE_INDEXES, b->next->v[i]->ident, e));
-        b->made[b->n_made++] = b->next->v[i]->ident;
+    struct coll_indexes *all = NULL;
+    rc_t rc = RC_OK;
+
+    catalog_ddl_begin(b->x->cat);
+    if (atomic_load(&b->x->dropped))
+        rc = err_set(e, ERR_NAMESPACE_NOT_FOUND, __FILE__, __LINE__, "the collection was dropped");
+    if (!rc.failed)
+        rc = add_defs(b, &all, e);
+    if (!rc.failed && b->n_made) {
+        pthread_rwlock_wrlock(&b->x->lock);
+        b->end_rid = atomic_load(&b->rt->next_rid);
+        b->rt->build = b;
+        coll_indexes_unref(b->rt->kept);
+        b->rt->kept = TAKE(all);
+        pthread_rwlock_unlock(&b->x->lock);
     }
-    return RC_OK;
+    catalog_ddl_end(b->x->cat);
+    coll_indexes_unref(all);
+    return rc;
 }
 
-/* One document's entries in the new indexes. w is made up: its lock is the build's. */
-static RC index_document(struct coll_txn *w, int first, uint64_t rid, struct bdoc doc,
-                         struct arena *a, size_t *bytes, struct err *e)
+/* One document's entries in the new indexes. w is made up: the caller holds the lock. */
+static RC index_document(struct coll_txn *w, uint64_t rid, struct bdoc doc, struct arena *a,
+                         size_t *bytes, struct err *e)
 {
-    for (int i = first; i < w->indexes->n; i++) {
+    for (int i = w->rt->indexes->n; i < w->indexes->n; i++) {
         struct index_keys keys;
         TRY(index_extract(w->indexes->v[i], doc, a, &keys, e));
         TRY(coll__put_keys(w, i, rid, &keys, e));
@@ -105,110 +157,220 @@ static RC index_document(struct coll_txn *w, int first, uint64_t rid, struct bdo
     return RC_OK;
 }
 
-static RC flush(struct build *b, struct coll_txn *w, struct err *e)
+/* index_range(): documents from b->next_rid on, at most max_docs of them; *next is where to go on. */
+static RC index_range(struct build *b, struct coll_txn *w, int max_docs, uint64_t *next,
+                      struct err *e)
 {
-    store_pin_release(&w->pin);
-    TRY(store_commit(&w->t, STORE_NOSYNC, e));
-    for (int i = 0; i < b->next->n; i++)
-        atomic_fetch_or(&b->next->v[i]->multikey_durable, w->multikey_put[i]);
-    memset(w->multikey_put, 0, sizeof(w->multikey_put));
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
+    uint8_t lower[16], upper[16];
+    size_t bytes = 0;
+    bool valid;
+
+    coll_record_key(lower, b->x->ident, b->next_rid);
+    coll_record_key(upper, b->x->ident, b->end_rid);
+    struct store_cursor_opts o = { .space = STORE_RECORDS,
+                                   .lower = SLICE(lower, 16),
+                                   .upper = SLICE(upper, 16),
+                                   .long_scan = true };
+    TRY(store_cursor_open(catalog_store(b->x->cat), w->t, NULL, &o, &cur, e));
+    TRY(store_cursor_first(cur, &valid, e));
+    *next = b->end_rid;
+    for (int n = 0; valid; n++) {
+        struct slice k = store_cursor_key(cur), v = store_cursor_value(cur);
+        if (k.len != 16)
+            FAIL(e, ERR_CORRUPT, "a record's key does not parse");
+        if (n == max_docs || bytes > BATCH_BYTES) {
+            *next = get_be64(k.p + 8);
+            return RC_OK;
+        }
+        TRY(index_document(w, get_be64(k.p + 8), (struct bdoc){ .p = v.p, .len = (uint32_t)v.len },
+                           a, &bytes, e));
+        arena_reset(a);
+        TRY(store_cursor_next(cur, &valid, e));
+    }
     return RC_OK;
 }
 
-static RC index_all(struct build *b, struct store_cursor *cur, struct coll_txn *w, struct arena *a,
-                    struct err *e)
+static RC batch_locked(struct build *b, int max_docs, struct err *e)
 {
-    struct store *s = catalog_store(b->x->cat);
-    size_t bytes = 0;
-    int64_t n = 0;
-    bool valid;
+    struct coll_txn w = { .x = b->x, .rt = b->rt, .indexes = b->rt->kept };
+    uint64_t next;
 
-    TRY(store_cursor_first(cur, &valid, e));
-    while (valid) {
-        struct slice k = store_cursor_key(cur), v = store_cursor_value(cur);
-        if (!w->t)
-            TRY(store_begin(s, &w->t, e));
-        TRY(index_document(w, b->rt->indexes->n, get_be64(k.p + 8),
-                           (struct bdoc){ .p = v.p, .len = (uint32_t)v.len }, a, &bytes, e));
-        arena_reset(a);
-        if (bytes > BUILD_BATCH_BYTES) {
-            TRY(flush(b, w, e));
-            bytes = 0;
-        }
-        if (b->req->check && ++n % BUILD_CHECK_EVERY == 0)
-            TRY(b->req->check(b->req->check_arg, e));
-        TRY(store_cursor_next(cur, &valid, e));
-    }
-    return w->t ? flush(b, w, e) : RC_OK;
+    if (b->given_up || atomic_load(&b->x->dropped))
+        FAIL(e, ERR_INDEX_BUILD_ABORTED, "Index build aborted: the %s was dropped",
+             b->given_up ? "index" : "collection");
+    TRY(store_begin(catalog_store(b->x->cat), &w.t, e));
+    rc_t rc = index_range(b, &w, max_docs, &next, e);
+    store_pin_release(&w.pin);
+    if (!rc.failed)
+        rc = store_commit(&w.t, STORE_NOSYNC, e);
+    store_abort(&w.t);
+    buf_fini(&w.key);
+    if (rc.failed)
+        return rc;
+    for (int i = 0; i < w.indexes->n; i++)
+        atomic_fetch_or(&w.indexes->v[i]->multikey_durable, w.multikey_put[i]);
+    b->next_rid = next;
+    return RC_OK;
 }
 
 static RC fill(struct build *b, struct err *e)
 {
-    AUTO(arena_freep) struct arena *a = arena_new(0);
-    AUTO(store_cursor_closep) struct store_cursor *cur = NULL;
-    struct store *s = catalog_store(b->x->cat);
-    struct coll_txn w = { .x = b->x, .rt = b->rt, .indexes = b->next };
-    uint8_t lower[8], upper[8];
+    int max_docs = BATCH_DOCS,
+    try
+        = 0;
 
-    put_be64(lower, b->x->ident);
-    put_be64(upper, b->x->ident + 1);
-    struct store_snapshot *snap = store_snapshot(s);
-    struct store_cursor_opts o = { .space = STORE_RECORDS,
-                                   .lower = SLICE(lower, 8),
-                                   .upper = SLICE(upper, 8),
-                                   .long_scan = true };
-    rc_t rc = store_cursor_open(s, NULL, snap, &o, &cur, e);
-    if (!rc.failed)
-        rc = index_all(b, cur, &w, a, e);
-    store_pin_release(&w.pin);
-    store_abort(&w.t);
-    buf_fini(&w.key);
-    store_cursor_close(TAKE(cur));
-    store_snapshot_release(snap);
-    return rc;
+    while (b->next_rid < b->end_rid) {
+        struct err why = { 0 };
+        int sys = fault_hit("coll.build");
+        if (sys)
+            return file_err(e, sys, "build", "an index");
+        if (b->req->check)
+            TRY(b->req->check(b->req->check_arg, e));
+        pthread_rwlock_rdlock(&b->x->lock);
+        rc_t rc = batch_locked(b, max_docs, &why);
+        pthread_rwlock_unlock(&b->x->lock);
+        if (!rc.failed) {
+            max_docs = MIN(BATCH_DOCS, 2 * max_docs);
+            try
+                = 0;
+            continue;
+        }
+        if (why.code != ERR_WRITE_CONFLICT) {
+            *e = why;
+            return rc;
+        }
+        err_reset(&why);
+        max_docs = MAX(1, max_docs / 2);
+        coll_backoff(++try);
+    }
+    return RC_OK;
+}
+
+static RC install_locked(struct build *b, struct err *e)
+{
+    struct catalog_index v[INDEXES_MAX + 1];
+    uint64_t made[INDEXES_MAX];
+    struct rt *rt = b->rt;
+
+    if (b->given_up || atomic_load(&b->x->dropped))
+        FAIL(e, ERR_INDEX_BUILD_ABORTED, "Index build aborted: the %s was dropped",
+             b->given_up ? "index" : "collection");
+    for (int i = 0; i < rt->kept->n; i++)
+        v[i] =
+            (struct catalog_index){ .ident = rt->kept->v[i]->ident, .spec = rt->kept->v[i]->spec };
+    for (int i = 0; i < b->n_made; i++)
+        made[i] = b->made[i]->ident;
+    struct catalog_index_change ch = {
+        .indexes = v, .n_indexes = rt->kept->n, .made = made, .n_made = b->n_made
+    };
+    TRY(catalog_set_indexes(b->x, &ch, e));
+    coll_indexes_unref(rt->indexes);
+    rt->indexes = coll__indexes_ref(rt->kept);
+    rt->build = NULL;
+    return RC_OK;
 }
 
 static RC install(struct build *b, struct err *e)
 {
-    struct catalog_index v[INDEXES_MAX + 1];
-
-    for (int i = 0; i < b->next->n; i++)
-        v[i] = (struct catalog_index){ .ident = b->next->v[i]->ident, .spec = b->next->v[i]->spec };
-    struct catalog_index_change ch = {
-        .indexes = v, .n_indexes = b->next->n, .made = b->made, .n_made = b->n_made
-    };
-    TRY(catalog_set_indexes(b->x, &ch, e));
-    coll_indexes_unref(b->rt->indexes);
-    b->rt->indexes = TAKE(b->next);
-    return RC_OK;
+    catalog_ddl_begin(b->x->cat);
+    pthread_rwlock_wrlock(&b->x->lock);
+    rc_t rc = install_locked(b, e);
+    pthread_rwlock_unlock(&b->x->lock);
+    catalog_ddl_end(b->x->cat);
+    return rc;
 }
 
-static RC build_locked(struct build *b, struct err *e)
+/* give_up(): writes keep the new indexes no more; who builds them notices. The caller holds the lock exclusively. */
+static void give_up(struct rt *rt)
 {
-    TRY(coll__rt(b->x, &b->rt, e));
-    b->req->n_before = b->rt->indexes->n;
-    TRY(add_defs(b, e));
-    b->req->n_after = b->next->n;
-    if (b->next->n == b->rt->indexes->n)
-        return RC_OK;
-    TRY(doom_new(b, e));
-    TRY(fill(b, e));
-    return install(b, e);
+    if (!rt->build)
+        return;
+    rt->build->given_up = true;
+    rt->build = NULL;
+    coll_indexes_unref(rt->kept);
+    rt->kept = coll__indexes_ref(rt->indexes);
+}
+
+/* discard(): after a failure; the last reference of each new index removes its table. */
+static void discard(struct build *b)
+{
+    pthread_rwlock_wrlock(&b->x->lock);
+    if (b->rt->build == b)
+        give_up(b->rt);
+    pthread_rwlock_unlock(&b->x->lock);
+    for (int i = 0; i < b->n_made; i++)
+        atomic_store(&b->made[i]->dropped, true);
+}
+
+/* take_turn(): waits until no other build of the collection runs. */
+static RC take_turn(struct build *b, struct err *e)
+{
+    struct rt *rt = b->rt;
+    rc_t rc = RC_OK;
+
+    mutex_lock(&rt->turn_lock);
+    while (rt->turn_taken && !rc.failed) {
+        cond_wait_until(&rt->turn_over, &rt->turn_lock, clock_mono_us() + TURN_LOOK_US);
+        mutex_unlock(&rt->turn_lock);
+        if (b->req->check)
+            rc = b->req->check(b->req->check_arg, e);
+        mutex_lock(&rt->turn_lock);
+    }
+    if (!rc.failed)
+        rt->turn_taken = true;
+    mutex_unlock(&rt->turn_lock);
+    return rc;
+}
+
+static void give_turn(struct rt *rt)
+{
+    mutex_lock(&rt->turn_lock);
+    rt->turn_taken = false;
+    cond_signal(&rt->turn_over);
+    mutex_unlock(&rt->turn_lock);
+}
+
+/* all_there(): nothing is to be built, which needs no turn. */
+static RC all_there(struct build *b, bool *there, struct err *e)
+{
+    struct coll_indexes *l;
+    rc_t rc = coll_ref_indexes(b->x, &l, e);
+
+    *there = true;
+    if (rc.failed)
+        return rc;
+    for (int i = 0; !rc.failed && i < b->req->n_specs; i++) {
+        bool exists;
+        rc = classify(l, b->req->specs[i], &exists, e);
+        *there &= exists;
+    }
+    b->req->n_before = b->req->n_after = l->n;
+    coll_indexes_unref(l);
+    b->rt = b->x->rt;
+    return rc;
 }
 
 RC coll_create_indexes(struct catalog_coll *x, struct coll_build *req, struct err *e)
 {
     struct build b = { .x = x, .req = req };
+    bool there;
 
-    catalog_ddl_begin(x->cat);
-    pthread_rwlock_wrlock(&x->lock);
-    rc_t rc = build_locked(&b, e);
-    if (rc.failed && b.next)
-        for (int i = b.rt->indexes->n; i < b.next->n; i++)
-            atomic_store(&b.next->v[i]->dropped, true); /* releasing them removes their tables */
-    coll_indexes_unref(b.next);
-    pthread_rwlock_unlock(&x->lock);
-    catalog_ddl_end(x->cat);
+    TRY(all_there(&b, &there, e));
+    if (there)
+        return RC_OK;
+    TRY(take_turn(&b, e));
+    rc_t rc = announce(&b, e);
+    if (!rc.failed && b.n_made)
+        rc = fill(&b, e);
+    if (!rc.failed && b.n_made)
+        rc = install(&b, e);
+    if (rc.failed)
+        discard(&b);
+    for (int i = 0; i < b.n_made; i++)
+        index_def_unref(b.made[i]);
+    give_turn(b.rt);
     return rc;
 }
 
@@ -218,6 +380,20 @@ static bool is_named(const struct index_def *d, const struct slice *names, int n
         if (slice_eq_str(names[i], d->name))
             return true;
     return n < 0;
+}
+
+/* replace_indexes(): l (ours now) instead of what queries use; writes keep it and what is being built. */
+static void replace_indexes(struct rt *rt, struct coll_indexes *l)
+{
+    struct build *b = rt->build;
+    struct coll_indexes *kept = list_with(l, b ? b->n_made : 0);
+
+    for (int i = 0; b && i < b->n_made; i++)
+        kept->v[kept->n++] = index_def_ref(b->made[i]);
+    coll_indexes_unref(rt->indexes);
+    coll_indexes_unref(rt->kept);
+    rt->indexes = l;
+    rt->kept = kept;
 }
 
 static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
@@ -231,8 +407,10 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
     TRY(coll__rt(x, &rt, e));
     struct coll_indexes *old = rt->indexes;
     *n_before = old->n;
+    bool building = n < 0;
     for (int i = 0; i < n; i++) {
-        const struct index_def *d = find_by_name(old, names[i]);
+        const struct index_def *d = find_by_name(rt->kept, names[i]);
+        building |= d && !find_by_name(old, names[i]);
         if (!d)
             FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [%.*s]",
                  (int)MIN(names[i].len, 200u), names[i].p);
@@ -259,8 +437,9 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
     for (int i = 0; i < old->n; i++)
         if (!old->v[i]->is_id && is_named(old->v[i], names, n))
             atomic_store(&old->v[i]->dropped, true);
-    rt->indexes = next;
-    coll_indexes_unref(old);
+    if (building)
+        give_up(rt);
+    replace_indexes(rt, next);
     return RC_OK;
 }
 
@@ -300,8 +479,7 @@ static RC set_spec_locked(struct catalog_coll *x, struct slice name, struct bdoc
         coll_indexes_unref(next);
         return RC_FAILED;
     }
-    rt->indexes = next;
-    coll_indexes_unref(old);
+    replace_indexes(rt, next);
     return RC_OK;
 }
 

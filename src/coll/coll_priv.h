@@ -18,7 +18,13 @@ enum validation_level { VALIDATE_OFF, VALIDATE_STRICT, VALIDATE_MODERATE };
 
 struct rt {
     struct catalog_coll *x;
-    struct coll_indexes *indexes;  /* guarded by x->lock */
+    struct coll_indexes *indexes; /* what queries may use; guarded by x->lock */
+    /* what writes keep: indexes, then what `build` makes; as above */
+    struct coll_indexes *kept;
+    struct build *build;    /* the one that was announced, or NULL; as above */
+    struct mutex turn_lock; /* a leaf; guards turn_taken: one build at a time */
+    struct cond turn_over;
+    bool turn_taken;
     struct arena *validator_arena; /* guarded by x->lock, as all of the next four */
     struct match *validator;
     struct bdoc validator_doc;
@@ -49,7 +55,7 @@ struct coll_txn {
     unsigned gen;
     uint64_t settled_rid; /* when it began */
     uint64_t trimmed_rid; /* no document that it sees is below it; 0: as rt->oldest_rid says */
-    struct coll_indexes *indexes; /* borrowed: the lock is held */
+    struct coll_indexes *indexes; /* those that writes keep; borrowed: the lock is held */
     int64_t d_docs, d_bytes, written;
     int64_t save_docs, save_bytes;
     bool bypass;
@@ -62,6 +68,7 @@ struct coll_txn {
 /* coll_rt.c; the caller holds x->lock */
 RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e);
 struct coll_indexes *coll__indexes_new(int n);
+struct coll_indexes *coll__indexes_ref(struct coll_indexes *l);
 void coll__load_capped(struct rt *rt);
 RC coll__load_validator(struct rt *rt, struct err *e);
 void coll__count_key(uint8_t out[18], uint64_t ident, uint16_t number);

@@ -13,6 +13,12 @@ struct coll_indexes *coll__indexes_new(int n)
     return l;
 }
 
+struct coll_indexes *coll__indexes_ref(struct coll_indexes *l)
+{
+    atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+    return l;
+}
+
 void coll_indexes_unref(struct coll_indexes *l)
 {
     if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
@@ -202,8 +208,11 @@ static void rt_free(void *p)
         mem_free(s);
     }
     coll_indexes_unref(rt->indexes);
+    coll_indexes_unref(rt->kept);
     arena_free(rt->validator_arena);
     mutex_fini(&rt->stripes_lock);
+    mutex_fini(&rt->turn_lock);
+    cond_fini(&rt->turn_over);
     mem_free(rt);
 }
 
@@ -213,6 +222,7 @@ static RC load(struct rt *rt, struct store_snapshot *snap, struct err *e)
     TRY(coll__read_counts(catalog_store(rt->x->cat), snap, rt->x->ident, add_stripe, rt, e));
     TRY(load_next_rid(rt, snap, e));
     TRY(load_indexes(rt, snap, e));
+    rt->kept = coll__indexes_ref(rt->indexes);
     return coll__load_validator(rt, e);
 }
 
@@ -229,6 +239,8 @@ RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e)
         struct rt *rt = NEW(struct rt);
         rt->x = x;
         mutex_init(&rt->stripes_lock);
+        mutex_init(&rt->turn_lock);
+        cond_init(&rt->turn_over);
         struct store_snapshot *snap = store_snapshot(catalog_store(x->cat));
         rc = load(rt, snap, e);
         store_snapshot_release(snap);
@@ -244,7 +256,9 @@ RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e)
     return rc;
 }
 
-RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e)
+/* The lock is held while the snapshot is taken, so that no index is installed or dropped between the two. */
+static RC ref_indexes(struct catalog_coll *x, struct coll_indexes **out,
+                      struct store_snapshot **snap, struct err *e)
 {
     struct rt *rt;
 
@@ -252,11 +266,24 @@ RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct er
     pthread_rwlock_rdlock(&x->lock);
     rc_t rc = coll__rt(x, &rt, e);
     if (!rc.failed) {
-        atomic_fetch_add_explicit(&rt->indexes->refs, 1, memory_order_relaxed);
-        *out = rt->indexes;
+        *out = coll__indexes_ref(rt->indexes);
+        if (snap)
+            *snap = store_snapshot(catalog_store(x->cat));
     }
     pthread_rwlock_unlock(&x->lock);
     return rc;
+}
+
+RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e)
+{
+    return ref_indexes(x, out, NULL, e);
+}
+
+RC coll_view(struct catalog_coll *x, struct coll_indexes **out, struct store_snapshot **snap,
+             struct err *e)
+{
+    *snap = NULL;
+    return ref_indexes(x, out, snap, e);
 }
 
 static void range_of(uint64_t ident, uint8_t lower[8], uint8_t upper[8])

@@ -232,11 +232,7 @@ RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg,
     };
 
     *out = (struct coll_validation){ .valid = true, .errors = BDOC_EMPTY, .warnings = BDOC_EMPTY };
-    v.snap = store_snapshot(v.s);
-    if (coll_ref_indexes(x, &v.indexes, e).failed) {
-        store_snapshot_release(v.snap);
-        return RC_FAILED;
-    }
+    TRY(coll_view(x, &v.indexes, &v.snap, e));
     v.scratch = arena_new(0);
     bw_init(&v.errors, &v.errors_buf);
     bw_array_begin(&v.errors, "errors");

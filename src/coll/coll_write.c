@@ -50,7 +50,7 @@ RC coll_begin(struct catalog_coll *x, struct coll_txn **out, struct err *e)
     struct coll_txn *w = NEW(struct coll_txn);
     w->x = catalog_coll_ref(x);
     w->rt = rt;
-    w->indexes = rt->indexes;
+    w->indexes = rt->kept;
     /* before the snapshot, so that its row cannot have changed since */
     take_stripe(w);
     if (store_begin(catalog_store(x->cat), &w->t, e).failed) {
@@ -317,6 +317,23 @@ static bool untouched(const struct index_def *d, struct bdoc old, struct bdoc do
     return true;
 }
 
+/* What is in the index of a document that is there: nothing, if an index that is being built cannot take it. */
+static RC present_keys(const struct index_def *d, struct bdoc doc, struct arena *a,
+                       struct index_keys *out, struct err *e)
+{
+    struct err why = { 0 };
+
+    if (!index_extract(d, doc, a, out, &why).failed)
+        return RC_OK;
+    if (why.code != ERR_CANNOT_INDEX_PARALLEL_ARRAYS) {
+        *e = why;
+        return RC_FAILED;
+    }
+    err_reset(&why);
+    *out = (struct index_keys){ 0 };
+    return RC_OK;
+}
+
 RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc doc, struct arena *a,
                struct err *e)
 {
@@ -327,7 +344,7 @@ RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc do
         struct index_keys before, after;
         if (untouched(w->indexes->v[i], old, doc))
             continue;
-        TRY(index_extract(w->indexes->v[i], old, a, &before, e));
+        TRY(present_keys(w->indexes->v[i], old, a, &before, e));
         TRY(index_extract(w->indexes->v[i], doc, a, &after, e));
         TRY(coll__diff_keys(w, i, rid, &before, &after, e));
     }
@@ -344,7 +361,7 @@ RC coll_delete(struct coll_txn *w, uint64_t rid, struct bdoc old, struct arena *
 
     for (int i = 0; i < w->indexes->n; i++) {
         struct index_keys keys;
-        TRY(index_extract(w->indexes->v[i], old, a, &keys, e));
+        TRY(present_keys(w->indexes->v[i], old, a, &keys, e));
         TRY(coll__del_keys(w, i, rid, &keys, e));
     }
     coll_record_key(key, w->x->ident, rid);

@@ -110,8 +110,7 @@ static RC open_plan(struct exec *x, struct err *e)
 {
     struct planner p = { .s = &x->s, .a = x->s.q->arena };
 
-    x->snap = store_snapshot(x->store);
-    TRY(coll_ref_indexes(x->s.coll, &x->indexes, e)); /* after the snapshot: see coll.h */
+    TRY(coll_view(x->s.coll, &x->indexes, &x->snap, e));
     p.indexes = x->indexes;
     TRY(exec__plan(&p, &x->plan, e));
     x->check_filter = x->s.match && x->s.match->root->n_children > 0 &&

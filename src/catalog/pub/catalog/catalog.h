@@ -7,7 +7,7 @@
  *          catalog_open() finishes the list.
  * Locks    ddl mutex (one change of the catalogue at a time), then a collection's lock, then the map's lock.
  *          A collection's lock: shared while one of its documents is written or while its index list is read; exclusive while its
- *          definition changes.
+ *          definition changes: for a moment, since all who want to read the list of indexes wait.
  * Threads  [any]
  */
 #ifndef CATALOG_CATALOG_H

@@ -37,8 +37,11 @@ RC coll_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *tar
 /* coll_set_options(): replace the options (collMod): the validator is compiled anew. */
 RC coll_set_options(struct catalog_coll *x, struct bdoc options, struct err *e);
 
-/* coll_ref_indexes(): the present list. Take the snapshot before the list: then every document that the snapshot shows has set its multikey bits. */
+/* coll_ref_indexes(): the list of those that queries may use. coll_view(): and a snapshot that goes with it: each index has the entries of every document that
+ * the snapshot shows, and its multikey bits. Release both. */
 RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e);
+RC coll_view(struct catalog_coll *x, struct coll_indexes **out, struct store_snapshot **snap,
+             struct err *e);
 struct coll_info {
     int64_t n_docs, n_bytes; /* committed */
     uint64_t disk_bytes, index_bytes;
@@ -47,8 +50,10 @@ struct coll_info {
 RC coll_info(struct catalog_coll *x, struct coll_info *out, struct err *e);
 RC coll_count(struct catalog_coll *x, int64_t *out, struct err *e); /* n_docs alone: cheap */
 
-/* Indexes. specs are completed by index_spec_check(); those that exist already are skipped.
- * Errors: ERR_INDEX_OPTIONS_CONFLICT, ERR_INDEX_KEY_SPECS_CONFLICT, ERR_CANNOT_CREATE_INDEX (too many), ERR_DUPLICATE_KEY with info. */
+/* Indexes. specs are completed by index_spec_check(); those that exist already are skipped. Readers and writers go on during a build; a second build of the
+ * collection waits for the first. From its beginning, writes are held to what the new indexes refuse (duplicates, parallel arrays).
+ * Errors: ERR_INDEX_OPTIONS_CONFLICT, ERR_INDEX_KEY_SPECS_CONFLICT, ERR_CANNOT_CREATE_INDEX (too many), ERR_DUPLICATE_KEY with info,
+ * ERR_INDEX_BUILD_ABORTED (the collection or one of the indexes was dropped meanwhile), what `check` says. */
 struct coll_build {
     const struct bdoc *specs;
     int n_specs;
@@ -57,7 +62,7 @@ struct coll_build {
     int n_before, n_after; /* out */
 };
 RC coll_create_indexes(struct catalog_coll *x, struct coll_build *b, struct err *e);
-/* coll_drop_indexes(): names given; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. */
+/* coll_drop_indexes(): names given; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. A build that makes one of them is given up. */
 RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
                      struct err *e);
 /* coll_set_index_spec(): collMod of hidden or expireAfterSeconds: the same table under a changed specification. */

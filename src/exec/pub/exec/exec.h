@@ -1,6 +1,6 @@
 /* exec.h - plans: which index a query uses, and the iterator that runs it.
  *
- * Model    exec_open() takes a snapshot, then the collection's index list, chooses a plan from the filter's tree and opens it. exec_next() pulls rows:
+ * Model    exec_open() takes a snapshot and the collection's index list, chooses a plan from the filter's tree and opens it. exec_next() pulls rows:
  *          scan, filter, sort (spilling through struct agg_env), skip, limit, projection. Every document is checked against the whole filter after it was
  *          fetched, so that bounds only ever need to be wide enough.
  * Memory   Nodes live in the qctx's arena. A row's document is valid until the next call. exec_close() releases snapshot, cursors and references.
