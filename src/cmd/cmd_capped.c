@@ -154,13 +154,13 @@ RC cmd__cloneCollectionAsCapped(struct cmd_req *r, struct bw *w, struct err *e)
     if (there)
         FAIL(e, ERR_NAMESPACE_EXISTS, "cloneCollectionAsCapped failed: destination %s exists",
              to.ns);
-    TRY(coll_create(r->node->catalog, slice_str(to.ns), capped_options(r->arena, src, size), &dst,
-                    e));
+    struct bdoc options = capped_options(r->arena, src, size);
+    struct cmd_ns tmp;
+    TRY(cmd_temporary_new(r, CMD_TEMPORARY_COPY, to.db, options, &tmp, &dst, e));
     rc_t rc = cmd_copy_documents(r, src, dst, e);
     if (!rc.failed)
-        return RC_OK;
-    struct err ignored = { 0 };
-    if (coll_drop(dst, &ignored).failed)
-        err_reset(&ignored);
+        rc = cmd_temporary_settle(r, dst, options, slice_str(to.ns), NULL, e);
+    if (rc.failed)
+        cmd_temporary_drop(dst);
     return rc;
 }

@@ -97,25 +97,18 @@ static RC across_databases(struct cmd_req *r, struct catalog_coll *from, const s
                            struct catalog_coll *target, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *copy = NULL;
-    AUTO(buf_fini) struct buf hex = BUF_INIT;
-    uint8_t oid[12];
+    struct bdoc options = catalog_options(from, r->arena);
+    struct cmd_ns tmp;
 
-    oid_new(oid);
-    for (size_t i = 0; i < sizeof(oid); i++)
-        buf_printf(&hex, "%02x", oid[i]);
-    const char *tmp = arena_printf(r->arena, "%.*s.tmp%s.renameCollection", (int)to->db.len,
-                                   to->db.p, buf_cstr(&hex));
-    TRY(coll_create(r->node->catalog, slice_str(tmp), catalog_options(from, r->arena), &copy, e));
+    TRY(cmd_temporary_new(r, CMD_TEMPORARY_COPY, to->db, options, &tmp, &copy, e));
     rc_t rc = cmd_copy_documents(r, from, copy, e);
     if (!rc.failed)
         rc = cmd_copy_indexes(from, copy, e);
     if (!rc.failed)
-        rc = coll_rename(copy, slice_str(to->ns), target, e);
+        rc = cmd_temporary_settle(r, copy, options, slice_str(to->ns), target, e);
     if (!rc.failed)
         return coll_drop(from, e);
-    struct err ignored = { 0 };
-    if (coll_drop(copy, &ignored).failed)
-        err_reset(&ignored);
+    cmd_temporary_drop(copy);
     return rc;
 }
 

@@ -1,5 +1,5 @@
 /* node.c - opening and closing a node's shared state, and its background work. */
-#include "cmd_priv.h"
+#include "cmd_write.h"
 
 void node_init(struct node *n)
 {
@@ -18,19 +18,16 @@ void node_init(struct node *n)
     oid_new(n->process_oid);
 }
 
-/* What $out was writing when the process ended. */
+/* What $out or a copy was writing when the process ended. */
 static RC drop_temporary(struct catalog *c, struct err *e)
 {
     struct catalog_list l;
     rc_t rc = RC_OK;
 
     catalog_list(c, SLICE_EMPTY, &l);
-    for (int i = 0; !rc.failed && i < l.n; i++) {
-        struct bval temp = bdoc_get(l.v[i].x->options, "temp");
-        if (!bval_is_missing(temp) && bval_truthy(temp) &&
-            slice_has_prefix(l.v[i].name, SLICE_LIT("tmp.agg_out.")))
+    for (int i = 0; !rc.failed && i < l.n; i++)
+        if (cmd_temporary_is(l.v[i].name, l.v[i].x->options))
             rc = coll_drop(l.v[i].x, e);
-    }
     catalog_list_free(&l);
     return rc;
 }

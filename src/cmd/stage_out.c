@@ -115,17 +115,6 @@ static struct bdoc options_of(struct arena *a, struct catalog_coll *target)
     return target ? catalog_options(target, a) : BDOC_EMPTY;
 }
 
-static struct bdoc temporary_options(struct arena *a, struct catalog_coll *target)
-{
-    AUTO(buf_fini) struct buf b = BUF_INIT;
-    struct bw w;
-
-    bw_init(&w, &b);
-    bw_fields(&w, options_of(a, target));
-    bw_bool(&w, "temp", true);
-    return bw_done_arena(&w, a);
-}
-
 static RC write_all(struct cmd_stages *s, struct qctx *q, const struct cmd_ns *ns,
                     struct catalog_coll *coll, struct doc_source *in, struct err *e)
 {
@@ -158,44 +147,28 @@ static RC write_all(struct cmd_stages *s, struct qctx *q, const struct cmd_ns *n
     return rc;
 }
 
-/* The new collection is ready to be read: it takes the target's options and name. */
-static RC take_place(struct cmd_stages *s, struct catalog_coll *made, struct catalog_coll *target,
-                     const char *ns, struct err *e)
-{
-    TRY(store_sync(s->r->node->store, e));
-    TRY(coll_set_options(made, options_of(s->r->arena, target), e));
-    return coll_rename(made, slice_str(ns), target, e);
-}
-
 static RC replace(struct cmd_stages *s, struct qctx *q, const struct out_args *a,
                   struct doc_source *in, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *made = NULL, *target = NULL;
-    AUTO(buf_fini) struct buf hex = BUF_INIT;
-    struct cmd_ns ns = { .db = a->db, .coll = a->coll }, tmp = { .db = a->db };
-    uint8_t oid[12];
+    struct cmd_ns ns = { .db = a->db, .coll = a->coll }, tmp;
 
     ns.ns =
         arena_printf(q->arena, "%.*s.%.*s", (int)a->db.len, a->db.p, (int)a->coll.len, a->coll.p);
     target = cmd_coll(s->r, &ns);
     TRY(check_target(target, a, ns.ns, e));
-    oid_new(oid);
-    for (size_t i = 0; i < sizeof(oid); i++)
-        buf_printf(&hex, "%02x", oid[i]);
-    tmp.coll = slice_str(arena_printf(q->arena, "tmp.agg_out.%s", buf_cstr(&hex)));
-    tmp.ns = arena_printf(q->arena, "%.*s.%s", (int)a->db.len, a->db.p, (const char *)tmp.coll.p);
-    TRY(coll_create(s->r->node->catalog, slice_str(tmp.ns), temporary_options(q->arena, target),
-                    &made, e));
+    struct cmd_req own = *s->r;
+    own.arena = q->arena;
+    TRY(cmd_temporary_new(&own, CMD_TEMPORARY_OUT, a->db, options_of(q->arena, target), &tmp, &made,
+                          e));
     rc_t rc = target ? cmd_copy_indexes(target, made, e) : RC_OK;
     if (!rc.failed)
         rc = write_all(s, q, &tmp, made, in, e);
     if (!rc.failed)
-        rc = take_place(s, made, target, ns.ns, e);
-    if (!rc.failed)
-        return RC_OK;
-    struct err ignored = { 0 };
-    if (coll_drop(made, &ignored).failed)
-        err_reset(&ignored);
+        rc = cmd_temporary_settle(s->r, made, options_of(s->r->arena, target), slice_str(ns.ns),
+                                  target, e);
+    if (rc.failed)
+        cmd_temporary_drop(made);
     return rc;
 }
 

@@ -1,6 +1,8 @@
 /* test_capped.c - convertToCapped, cloneCollectionAsCapped, compact, validateDBMetadata. */
 #include "cmd_fixture.h"
 
+#include "base/fault.h"
+
 #include <pthread.h>
 
 static void fill(struct fixture *f, const char *coll, int n)
@@ -69,6 +71,66 @@ static void test_clone(void **state)
         run_json(f, "t",
                  "{\"cloneCollectionAsCapped\": \"a\", \"toCollection\": \"$x\", \"size\": 6}"),
         73);
+}
+
+static int n_collections(struct fixture *f)
+{
+    struct bdoc r = run_json(f, "t", "{\"listCollections\": 1, \"nameOnly\": true}");
+
+    return (int)bdoc_count(bval_doc(at(r, "cursor.firstBatch")));
+}
+
+static void reopen(struct fixture *f)
+{
+    struct node_limits limits = f->node.limits;
+
+    node_close(&f->node);
+    struct store *s = f->node.store;
+    node_init(&f->node);
+    f->node.limits = limits;
+    f->node.store = s;
+    OK(node_open(&f->node, &err));
+}
+
+/* A copy is there whole or not at all, whatever stops it; what a stop leaves of it goes when the node opens. */
+static void test_copies_are_whole(void **state)
+{
+    static const char *const copies[] = {
+        "{\"cloneCollectionAsCapped\": \"a\", \"toCollection\": \"c\", \"size\": 100000}",
+        "{\"renameCollection\": \"t2.a\", \"to\": \"t.c\"}",
+        "{\"aggregate\": \"a\", \"pipeline\": [{\"$out\": \"c\"}], \"cursor\": {}}",
+    };
+    struct fixture *f = *state;
+    struct catalog_coll *left = NULL;
+    struct bdoc temp = BDOC_EMPTY;
+
+    fill(f, "a", 20);
+    CHECK_CODE(run_json(f, "t2",
+                        "{\"insert\": \"a\", \"documents\": [{\"_id\": 1}, {\"_id\": 2}]}"),
+               0);
+    for (size_t i = 0; i < ARRAY_LEN(copies); i++) {
+        const char *db = i == 1 ? "admin" : "t";
+
+        fault_arm("temporary.whole", "EIO", 0, 1);
+        assert_int_not_equal(bval_to_double(bdoc_get(run_json(f, db, copies[i]), "ok")), 1);
+        fault_disarm_all();
+        assert_int_equal(n_collections(f), 1);
+        CHECK_CODE(run_json(f, db, copies[i]), 0);
+        CHECK_I64(run_json(f, "t", "{\"count\": \"c\"}"), "n", i == 1 ? 2 : 20);
+        assert_int_equal(n_collections(f), 2);
+        assert_true(bval_is_missing(
+            at(run_json(f, "t", "{\"listCollections\": 1, \"filter\": {\"name\": \"c\"}}"),
+               "cursor.firstBatch.0.options.temp")));
+        CHECK_CODE(run_json(f, "t", "{\"drop\": \"c\"}"), 0);
+    }
+    OK(bdoc_from_json(f->a, "{\"temp\": true}", &temp, &err));
+    OK(coll_create(f->node.catalog, SLICE_LIT("t.tmp.copy.1"), temp, &left, &err));
+    catalog_coll_unref(left);
+    CHECK_CODE(run_json(f, "t", "{\"create\": \"tmp.copy.2\"}"), 0); /* a user's own */
+    assert_int_equal(n_collections(f), 3);
+    reopen(f);
+    assert_int_equal(n_collections(f), 2);
+    CHECK_CODE(run_json(f, "t2", "{\"dropDatabase\": 1}"), 0);
 }
 
 static void test_compact(void **state)
@@ -153,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_convert, fixture_clean),
         cmocka_unit_test_setup(test_clone, fixture_clean),
+        cmocka_unit_test_setup(test_copies_are_whole, fixture_clean),
         cmocka_unit_test_setup(test_compact, fixture_clean),
         cmocka_unit_test_setup(test_metadata, fixture_clean),
         cmocka_unit_test_setup(test_options_change, fixture_clean),

@@ -43,6 +43,34 @@ static void test_coll_stats(void **state)
     CHECK_CODE(aggregate(f, "t", "\"c\"", "[{\"$match\": {}}, {\"$collStats\": {}}]"), 40602);
 }
 
+/* A frontier of more than one portion: each document once, at its distance, and in the next round what they lead to. */
+static void test_graph_lookup_of_many(void **state)
+{
+    struct fixture *f = *state;
+
+    CHECK_CODE(run_json(f, "t",
+                        "{\"insert\": \"c\", \"documents\": [{\"_id\": 1, \"to\": 90000}, "
+                        "{\"_id\": 59999, \"to\": [-5, 1]}, {\"_id\": 90000}, "
+                        "{\"_id\": -5, \"to\": -6}, {\"_id\": -6}, {\"_id\": 70000}]}"),
+               0);
+    struct bdoc r = aggregate(
+        f, "t", "\"c\"",
+        "[{\"$limit\": 1}, {\"$graphLookup\": {\"from\": \"c\", \"startWith\": {\"$range\": [0, 60000]}, "
+        "\"connectFromField\": \"to\", \"connectToField\": \"_id\", \"as\": \"r\", \"maxDepth\": 1, "
+        "\"depthField\": \"d\"}}, {\"$unwind\": \"$r\"}, {\"$replaceRoot\": {\"newRoot\": \"$r\"}}, "
+        "{\"$sort\": {\"_id\": 1}}]");
+    CHECK_CODE(r, 0);
+    assert_int_equal(bdoc_count(bval_doc(at(r, "cursor.firstBatch"))), 4);
+    CHECK_I64(r, "cursor.firstBatch.0._id", -5);
+    CHECK_I64(r, "cursor.firstBatch.0.d", 1);
+    CHECK_I64(r, "cursor.firstBatch.1._id", 1);
+    CHECK_I64(r, "cursor.firstBatch.1.d", 0);
+    CHECK_I64(r, "cursor.firstBatch.2._id", 59999);
+    CHECK_I64(r, "cursor.firstBatch.2.d", 0);
+    CHECK_I64(r, "cursor.firstBatch.3._id", 90000);
+    CHECK_I64(r, "cursor.firstBatch.3.d", 1);
+}
+
 static void test_index_stats(void **state)
 {
     struct fixture *f = *state;
@@ -100,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_coll_stats, fixture_clean),
+        cmocka_unit_test_setup(test_graph_lookup_of_many, fixture_clean),
         cmocka_unit_test_setup(test_index_stats, fixture_clean),
         cmocka_unit_test_setup(test_current_op, fixture_clean),
         cmocka_unit_test_setup(test_sessions, fixture_clean),
