@@ -1,7 +1,7 @@
 /* stage_graph.c - $graphLookup: what can be reached from a document by following a field, breadth first.
  *
- * Each round asks the foreign collection for the documents whose connectToField is in the frontier ($in: an index may serve it). A document
- * found for the first time is kept, with its distance, and its connectFromField is the next frontier. Values asked for once are not
+ * Each round asks the foreign collection for the documents whose connectToField is in the frontier ($in: an index may serve it), in portions, so
+ * that no filter outgrows a document. A document found for the first time is kept, with its distance, and its connectFromField is the next frontier. Values asked for once are not
  * asked for again, so cycles end.
  *
  * Memory   What was found for one input document is held at once; above the stage's budget it is refused (40099).
@@ -9,6 +9,8 @@
 #include "agg_priv.h"
 
 #include "base/mem.h"
+
+enum { PORTION_VALUES = 20000, PORTION_BYTES = 4 << 20 };
 
 struct graph {
     struct slice from, to; /* to: the dotted connectToField */
@@ -98,8 +100,21 @@ static RC condition(const struct graph *g, struct arena *a, const char *op, stru
     return vals_object(a, &g->to, &inner, 1, v, e);
 }
 
-/* {$and: [restriction, {to: {$in: [frontier]}}, {to: {$exists: true}} if null is asked for]}: $in would take null for missing too. */
-static RC frontier_filter(const struct graph_iter *gi, struct bdoc *out, struct err *e)
+/* The end of the portion of the frontier that begins at i: one value at least. */
+static uint32_t portion_end(const struct search *s, uint32_t i, uint32_t end)
+{
+    uint64_t bytes = 0;
+    uint32_t at = i;
+
+    while (at < end && at - i < PORTION_VALUES &&
+           (at == i || bytes + s->asked.v[at].len < PORTION_BYTES))
+        bytes += s->asked.v[at++].len;
+    return at;
+}
+
+/* Of the values from s->from to end: {$and: [restriction, {to: {$in: [frontier]}}, {to: {$exists: true}} if null is asked for]}: $in would take null for missing too. */
+static RC frontier_filter(const struct graph_iter *gi, uint32_t end, struct bdoc *out,
+                          struct err *e)
 {
     const struct graph *g = gi->it.s->data;
     const struct search *s = &gi->s;
@@ -108,7 +123,7 @@ static RC frontier_filter(const struct graph_iter *gi, struct bdoc *out, struct 
     struct bval o;
     bool has_null = false;
 
-    for (uint32_t i = s->from; i < s->asked.n; i++) {
+    for (uint32_t i = s->from; i < end; i++) {
         o = s->asked.v[i];
         has_null |= o.type == BT_NULL;
         if (o.type != BT_REGEX) {
@@ -182,6 +197,24 @@ static RC round_of(struct graph_iter *gi, struct doc_source *src, int64_t depth,
     }
 }
 
+static RC portion(struct graph_iter *gi, uint32_t end, int64_t depth, struct err *e)
+{
+    const struct agg_env *env = gi->it.r.env;
+    const struct graph *g = gi->it.s->data;
+    struct qctx *q = gi->it.r.q;
+    struct arena_mark mark = arena_mark(q->scratch);
+    struct doc_source *src = NULL;
+    struct bdoc filter;
+
+    TRY(frontier_filter(gi, end, &filter, e));
+    gi->s.from = end;
+    TRY(env->open_collection(env->env, q, g->from, filter, BVAL_MISSING, &src, e));
+    rc_t rc = round_of(gi, src, depth, e);
+    doc_source_close(src);
+    arena_rewind(q->scratch, mark);
+    return rc;
+}
+
 static RC search(struct graph_iter *gi, struct err *e)
 {
     const struct graph *g = gi->it.s->data;
@@ -192,14 +225,9 @@ static RC search(struct graph_iter *gi, struct err *e)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "$graphLookup has no collections here");
     for (int64_t depth = 0; s->from < s->asked.n && (!g->limited || depth <= g->max_depth);
          depth++) {
-        struct doc_source *src = NULL;
-        struct bdoc filter;
-        TRY(frontier_filter(gi, &filter, e));
-        s->from = s->asked.n;
-        TRY(env->open_collection(env->env, gi->it.r.q, g->from, filter, BVAL_MISSING, &src, e));
-        rc_t rc = round_of(gi, src, depth, e);
-        doc_source_close(src);
-        TRY(rc);
+        uint32_t end = s->asked.n;
+        while (s->from < end)
+            TRY(portion(gi, portion_end(s, s->from, end), depth, e));
     }
     return RC_OK;
 }
