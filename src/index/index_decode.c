@@ -274,7 +274,7 @@ static RC take_fixed(struct reader *r, uint8_t rank, struct bval *out, struct er
 
 static RC take_value(struct reader *r, int depth, struct bval *out, struct err *e)
 {
-    uint8_t rank;
+    uint8_t rank = 0;
     struct bdoc d;
 
     TRY(take(r, 1, &rank, e));
