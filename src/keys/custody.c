@@ -210,12 +210,39 @@ RC custody__save(struct custody *k, struct envelope **next, struct err *e)
     return RC_OK;
 }
 
-RC custody_heal(struct custody *k, struct err *e)
+static bool is_whole(struct custody *k, struct slice bytes)
+{
+    AUTO(buf_fini) struct buf there = BUF_INIT, wanted = BUF_INIT;
+    struct err ignored = { 0 };
+    struct env_pin pin;
+
+    if (!env_files_hold(k->dir, bytes) || file_read(k->pin_path, 4096, &there, &ignored).failed)
+        return false;
+    pin_of(k->env, &pin);
+    pin_encode(&pin, &wanted);
+    return slice_eq(buf_view(&there), buf_view(&wanted));
+}
+
+static RC heal_locked(struct custody *k, bool *did, struct err *e)
+{
+    AUTO(buf_fini) struct buf bytes = BUF_INIT;
+
+    TRY(envelope_encode(k->env, k->ring, &bytes, e));
+    if (!k->degraded && is_whole(k, buf_view(&bytes)))
+        return RC_OK;
+    put_in_force(k, k->env, /* degraded= */ true);
+    TRY(custody__heal(k, e));
+    *did = true;
+    return RC_OK;
+}
+
+RC custody_heal(struct custody *k, bool *did, struct err *e)
 {
     rc_t rc;
 
+    *did = false;
     mutex_lock(&k->lock);
-    rc = custody__heal(k, e);
+    rc = heal_locked(k, did, e);
     mutex_unlock(&k->lock);
     return rc;
 }

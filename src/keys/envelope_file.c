@@ -127,6 +127,20 @@ RC env_files_write(const char *dir, struct slice bytes, int *written, struct err
     return RC_OK;
 }
 
+bool env_files_hold(const char *dir, struct slice bytes)
+{
+    for (int i = 0; i < ENV_COPIES; i++) {
+        AUTO(mem_freep) char *path = copy_path(dir, i);
+        AUTO(buf_fini) struct buf there = BUF_INIT;
+        struct err ignored = { 0 };
+
+        if (file_read(path, ENV_FILE_MAX, &there, &ignored).failed ||
+            !slice_eq(buf_view(&there), bytes))
+            return false;
+    }
+    return true;
+}
+
 RC env_files_repair(const char *dir, const struct env_loaded *l, struct err *e)
 {
     for (int i = 0; i < ENV_COPIES; i++)

@@ -142,6 +142,8 @@ bool env_files_exist(const char *dir);
 RC env_files_load(const char *dir, struct env_loaded *out, struct err *e);
 /* env_files_write(): copy after copy. When the first is durable the new state is in force; *written counts. */
 RC env_files_write(const char *dir, struct slice bytes, int *written, struct err *e);
+/* env_files_hold(): whether both copies are these bytes. */
+bool env_files_hold(const char *dir, struct slice bytes);
 RC env_files_repair(const char *dir, const struct env_loaded *l, struct err *e);
 int env_files_clean(const char *dir); /* removes temporary files of interrupted writes; how many */
 

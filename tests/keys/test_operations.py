@@ -1,4 +1,6 @@
 """The administrative operations: one table, offered on the administration socket and as the database command `coffer`."""
+import os
+
 import pymongo.errors
 import pytest
 
@@ -52,6 +54,26 @@ def test_the_localhost_exception_is_no_way_in(make_node, vault):
 def test_mistakes_are_named(cmk_node, name, fields, code):
     with cmk_node.client() as client:
         assert code_of(client, name, **fields) == code
+
+
+@pytest.mark.parametrize("mode", ["smk", "cmk"])
+def test_the_envelope_heals_while_the_node_runs(make_node, vault, mode):
+    """A copy that is damaged or gone, and a pin that is gone, are written anew before anybody needs them."""
+    node = make_node({**FAST_KEYS, "probe-interval": "100ms"}, vault=vault if mode == "cmk" else None)
+    files = [os.path.join(node.data_dir, "envelope.1"), os.path.join(node.data_dir, "envelope.2"), os.path.join(node.state_dir, "pin")]
+    want = {f: open(f, "rb").read() for f in files}
+    for n, file in enumerate(files):
+        for n_repair in range(2):
+            if n_repair == 0:
+                os.unlink(file)
+            else:
+                with open(file, "r+b") as f:
+                    f.seek(40)
+                    f.write(b"damaged!")
+            wait_until(lambda: os.path.exists(file) and open(file, "rb").read() == want[file], f"{file} is made good")
+            wait_until(lambda: len(node.events("envelopeRepaired")) > n * 2 + n_repair, "and it is told")
+    node.restart()
+    assert not [e for e in node.events("envelopeRepaired")][6:]
 
 
 def test_what_needs_keys_is_refused_while_sealed(cmk_node, vault, tmp_path):

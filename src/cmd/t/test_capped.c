@@ -82,14 +82,14 @@ static int n_collections(struct fixture *f)
 
 static void reopen(struct fixture *f)
 {
-    struct node_limits limits = f->node.limits;
+    struct node_limits limits = f->node->limits;
 
-    node_close(&f->node);
-    struct store *s = f->node.store;
-    node_init(&f->node);
-    f->node.limits = limits;
-    f->node.store = s;
-    OK(node_open(&f->node, &err));
+    node_close(f->node);
+    struct store *s = f->node->store;
+    node_init(f->node);
+    f->node->limits = limits;
+    f->node->store = s;
+    OK(node_open(f->node, &err));
 }
 
 /* A copy is there whole or not at all, whatever stops it; what a stop leaves of it goes when the node opens. */
@@ -124,7 +124,7 @@ static void test_copies_are_whole(void **state)
         CHECK_CODE(run_json(f, "t", "{\"drop\": \"c\"}"), 0);
     }
     OK(bdoc_from_json(f->a, "{\"temp\": true}", &temp, &err));
-    OK(coll_create(f->node.catalog, SLICE_LIT("t.tmp.copy.1"), temp, &left, &err));
+    OK(coll_create(f->node->catalog, SLICE_LIT("t.tmp.copy.1"), temp, &left, &err));
     catalog_coll_unref(left);
     CHECK_CODE(run_json(f, "t", "{\"create\": \"tmp.copy.2\"}"), 0); /* a user's own */
     assert_int_equal(n_collections(f), 3);

@@ -384,6 +384,84 @@ static void every_failure_is_clean(void **state)
     assert_true(failures > 100);
 }
 
+static bool heal(void)
+{
+    struct err e = { 0 };
+    bool did;
+
+    scene_must(custody_heal(s.k, &did, &e), &e);
+    assert_false(status().degraded);
+    return did;
+}
+
+/* What opening finds whole afterwards. */
+static void expect_whole(void)
+{
+    scene_open(&s);
+    assert_false(s.r.repaired || s.r.degraded || s.r.pin_moved);
+    assert_false(heal());
+}
+
+/* While the keys are in memory, copies and pin are made good whatever befell them. */
+static void copies_heal(void **state)
+{
+    AUTO(buf_fini) struct buf older = BUF_INIT;
+    struct err e = { 0 };
+
+    (void)state;
+    scene_create(&s);
+    assert_false(heal());
+    older = scene_read(&s, "envelope.2");
+    fake_add_version(&s.vault);
+    fault_arm("envelope.after-copy-1", "EIO", 0, 0);
+    scene_must(custody_rewrap(s.k, NULL, &e), &e);
+    int n_writes = (int)fault_count("envelope.after-copy-1");
+    fake_add_version(&s.vault);
+    fault_arm("envelope.after-copy-1", "EIO", n_writes - 1, 1);
+    scene_must(custody_rewrap(s.k, NULL, &e), &e); /* in force: the first copy holds it */
+    fault_disarm_all();
+    assert_true(status().degraded);
+    assert_true(heal());
+    assert_string_equal(version_of(1), "v3");
+    expect_whole();
+    for (int copy = 1; copy <= 2; copy++) {
+        AUTO(mem_freep) char *name = mem_printf("envelope.%d", copy);
+        AUTO(mem_freep) char *path = mem_printf("%s/%s", s.dir, name);
+
+        scene_write(&s, name, SLICE_LIT("damaged"));
+        assert_true(heal());
+        expect_whole();
+        scene_write(&s, name, buf_view(&older)); /* undamaged, and of another time */
+        assert_true(heal());
+        expect_whole();
+        assert_int_equal(unlink(path), 0);
+        assert_true(heal());
+        expect_whole();
+    }
+    assert_int_equal(unlink(s.pin), 0);
+    assert_true(heal());
+    expect_whole();
+}
+
+/* No room for it: it is degraded, says so, and the next try makes it good. */
+static void healing_is_tried_again(void **state)
+{
+    struct err e = { 0 };
+    bool did;
+
+    (void)state;
+    scene_create(&s);
+    scene_write(&s, "envelope.1", SLICE_LIT("damaged"));
+    fault_arm("file.write", "ENOSPC", 0, -1);
+    assert_true(custody_heal(s.k, &did, &e).failed);
+    assert_int_equal(e.code, ERR_DISK_FULL);
+    assert_false(did);
+    assert_true(status().degraded);
+    fault_disarm_all();
+    assert_true(heal());
+    expect_whole();
+}
+
 /* kill -9 at each durable step: a child does the story and is killed at the n-th of them; the parent opens what it left. */
 static const char *const kill_points[] = {
     "file.create",           "file.write",           "file.sync", "file.rename", "dir.sync",
@@ -554,6 +632,8 @@ int main(void)
         T(disabled_in_the_middle),
         T(outage_in_the_middle),
         T(every_failure_is_clean),
+        T(copies_heal),
+        T(healing_is_tried_again),
         T(killed_at_every_step),
         T(many_rotations),
         T(too_many_generations),

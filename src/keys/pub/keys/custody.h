@@ -102,8 +102,9 @@ RC custody_switch(struct custody *k, const struct custody_target *to, struct err
 /* custody_resume(): finish an interrupted rotation, if there is one. */
 RC custody_resume(struct custody *k, bool *did, struct err *e);
 /* custody_heal(): a write of the second copy or of the pin that failed (status: degraded) does not undo an operation, whose result the
- * first copy holds. It is written again here, and before the next operation. Nothing to do: RC_OK. */
-RC custody_heal(struct custody *k, struct err *e);
+ * first copy holds. It is written again here, and before the next operation. So is a copy or a pin that is gone, damaged or another one since: what
+ * is in memory was verified, and stays what counts. Nothing to do: RC_OK and not *did. To be called now and then. */
+RC custody_heal(struct custody *k, bool *did, struct err *e);
 
 /* Census: what lies under each generation. The store counts; see store_census(). */
 struct census_row {
