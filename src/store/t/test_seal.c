@@ -1,4 +1,5 @@
 /* test_seal.c - the sealing layouts by themselves: what is written comes back, and no edit of a file goes unseen. */
+#include "histories.h"
 #include "support.h"
 
 static struct store__seal seal, other_store;
@@ -189,6 +190,11 @@ static void no_edit_of_a_block_file_goes_unseen(void **state)
     }
     for (size_t n = 0; n < good.len; n += n < 200 || good.len - n < 40 ? 1 : 61) { /* cut */
         save(path, SLICE(good.p, n));
+        assert_int_equal(block_read_all(&seal, path, 7, &out), ERR_CORRUPT);
+    }
+    /* whole chunks are left, and the last one does not say that it is */
+    for (size_t n = 0; n < 3; n++) {
+        save(path, SLICE(good.p, STORE__HEADER_LEN + n * (STORE__CHUNK + STORE__TAG_LEN)));
         assert_int_equal(block_read_all(&seal, path, 7, &out), ERR_CORRUPT);
     }
     buf_clear(&bad);
@@ -541,6 +547,26 @@ static void equal_texts_at_one_index_differ_by_what_they_authenticate(void **sta
     buf_fini(&a);
 }
 
+static void frames_of_two_histories_do_not_mix(void **state)
+{
+    struct buf file = BUF_INIT, out = BUF_INIT;
+    struct store__stream_end end;
+    const char *path = tmp_path();
+    struct script s;
+
+    (void)state;
+    stream_write(path, true, &s, &file);
+    rewrite_frame(seal.keys, file.p, s.ends[0], s.ends[1]);
+    save(path, SLICE(file.p, s.ends[1])); /* by itself it is as good as the one before */
+    assert_int_equal(stream_read_all(path, &out, &end), ERR_NONE);
+    assert_int_equal(end.reach.frames, 2);
+    save(path, buf_view(&file));
+    assert_int_equal(stream_read_all(path, &out, &end), ERR_CORRUPT);
+    assert_int_equal(end.reach.frames, 2);
+    buf_fini(&file);
+    buf_fini(&out);
+}
+
 static void a_failed_write_is_cut_off_and_the_rest_kept(void **state)
 {
     struct store__stream_writer *w;
@@ -646,6 +672,7 @@ int main(void)
         cmocka_unit_test(a_torn_tail_is_told_from_damage),
         cmocka_unit_test(frames_keep_their_place),
         cmocka_unit_test(equal_texts_at_one_index_differ_by_what_they_authenticate),
+        cmocka_unit_test(frames_of_two_histories_do_not_mix),
         cmocka_unit_test(a_failed_write_is_cut_off_and_the_rest_kept),
         cmocka_unit_test(a_mark_that_finds_no_room_says_so_later),
         cmocka_unit_test(a_failed_sync_is_final),

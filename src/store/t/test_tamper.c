@@ -2,7 +2,7 @@
  *
  * Two images of one store: `clean` was closed, `crash` is what kill -9 leaves (copied while the store was open and everything was synced).
  */
-#include "support.h"
+#include "histories.h"
 
 enum { ROWS = 400 };
 
@@ -445,6 +445,31 @@ static void missing_files_are_missed(void **state)
     }
 }
 
+/* Where the frames of a stream of the directory end; [0] is the end of the header. */
+static int borders_of(const char *path, size_t *borders, int max)
+{
+    struct store__seal seal = { .keys = keys, .alg = store__build_alg() };
+    struct store__anchor_data d;
+    struct store__stream *s;
+    struct store__stream_end end;
+    struct store__name n;
+    struct slice plain;
+    bool more = true;
+    int nb = 0;
+
+    OK(store__anchor_load(keys, seal.alg, work, seal.id, &d, &err));
+    store__anchor_data_fini(&d);
+    store__path_parse(path, &n);
+    OK(store__stream_open(&seal, path, n.role, n.number, &s, &err));
+    while (more && nb < max) {
+        store__stream_state(s, &end);
+        borders[nb++] = (size_t)end.physical;
+        OK(store__stream_next(s, &plain, &more, &err));
+    }
+    store__stream_free(s);
+    return nb;
+}
+
 static void cut_streams_are_noticed(void **state)
 {
     static const char *const what[] = { ".log", "MANIFEST" };
@@ -452,26 +477,9 @@ static void cut_streams_are_noticed(void **state)
     (void)state;
     for (size_t w = 0; w < ARRAY_LEN(what); w++) {
         const char *path = a_file(work, what[w], 0);
-        struct store__seal seal = { .keys = keys, .alg = store__build_alg() };
-        struct store__anchor_data d;
-        struct store__stream *s;
-        struct store__stream_end end;
-        struct store__name n;
-        struct slice plain;
-        bool more = true;
         size_t borders[512];
-        int nb = 0;
+        int nb = borders_of(path, borders, 512);
 
-        OK(store__anchor_load(keys, seal.alg, work, seal.id, &d, &err));
-        store__anchor_data_fini(&d);
-        store__path_parse(path, &n);
-        OK(store__stream_open(&seal, path, n.role, n.number, &s, &err));
-        while (more && nb < 512) {
-            store__stream_state(s, &end);
-            borders[nb++] = (size_t)end.physical;
-            OK(store__stream_next(s, &plain, &more, &err));
-        }
-        store__stream_free(s);
         assert_true(nb > 5);
         for (int i = 0; i < nb - 3;
              i += nb > 60 ? nb / 20
@@ -484,6 +492,40 @@ static void cut_streams_are_noticed(void **state)
         }
     }
     expect(ERR_NONE, "put back");
+}
+
+/* As long as the anchor remembers, sealed under its own key, chained and whole, but what another machine wrote that was resumed from the same image. */
+static void another_history_is_noticed(void **state)
+{
+    static const char *const what[] = { ".log", "MANIFEST" };
+
+    (void)state;
+    for (size_t w = 0; w < ARRAY_LEN(what); w++) {
+        const char *path = a_file(work, what[w], 0);
+        AUTO(buf_fini) struct buf file = BUF_INIT;
+        struct store__anchor_data d;
+        uint8_t id[STORE_ID_LEN];
+        struct store__name n;
+        size_t borders[512];
+        uint32_t frames = 0;
+        int nb = borders_of(path, borders, 512);
+
+        store__path_parse(path, &n);
+        OK(store__anchor_load(keys, store__build_alg(), work, id, &d, &err));
+        for (uint32_t i = 0; i < d.n; i++)
+            if (d.pins[i].role == n.role && d.pins[i].number == n.number)
+                frames = d.pins[i].reach.frames;
+        store__anchor_data_fini(&d);
+        assert_in_range(frames, 1, nb - 1);
+        OK(file_read(path, 1 << 24, &file, &err));
+        rewrite_frame(keys, file.p, borders[frames - 1], borders[frames]);
+        int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        OK(file_write_fd(fd, SLICE(file.p, borders[frames]), &err));
+        close(fd);
+        expect(ERR_STALE, what[w]);
+        rm_rf(work);
+        copy_dir(crash, work);
+    }
 }
 
 static void older_files_are_stale(void **state)
@@ -688,6 +730,7 @@ int main(void)
         T(an_old_envelope_is_refused),
         T(missing_files_are_missed),
         T(cut_streams_are_noticed),
+        T(another_history_is_noticed),
         T(older_files_are_stale),
         T(a_whole_older_image_shows_by_its_counter),
         T(files_of_another_store_are_foreign),
