@@ -265,12 +265,26 @@ static RC rename_txn(struct catalog_coll *x, struct slice ns, struct catalog_col
     return store_commit(&t, STORE_SYNC, e);
 }
 
+/* The caller looked before it had the ddl mutex: what has the name now must be what is to make way for x. */
+static RC check_place(struct catalog *c, struct slice ns, const struct catalog_coll *target,
+                      struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *there = catalog_find(c, ns);
+
+    if (there == target)
+        return RC_OK;
+    if (there)
+        FAIL(e, ERR_NAMESPACE_EXISTS, "target namespace exists");
+    FAIL(e, ERR_NAMESPACE_NOT_FOUND, "the target was dropped or renamed meanwhile");
+}
+
 RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target,
                   struct err *e)
 {
     struct catalog *c = x->cat;
 
     TRY(check_case(c, ns, e));
+    TRY(check_place(c, ns, target, e));
     pthread_rwlock_wrlock(&x->lock);
     if (target)
         pthread_rwlock_wrlock(&target->lock);

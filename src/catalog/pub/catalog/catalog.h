@@ -123,7 +123,8 @@ RC catalog_create(struct catalog *c, const struct catalog_new *n, struct catalog
                   struct err *e);
 /* catalog_drop(): takes x's lock; x stays a valid reference, marked dropped. ERR_NAMESPACE_NOT_FOUND when it was dropped meanwhile. */
 RC catalog_drop(struct catalog_coll *x, struct err *e);
-/* catalog_rename(): target, when not NULL, is dropped in the same transaction. */
+/* catalog_rename(): target, when not NULL, is dropped in the same transaction. ERR_NAMESPACE_EXISTS when another than target has the name by now,
+ * ERR_NAMESPACE_NOT_FOUND when x or target is gone. */
 RC catalog_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *target,
                   struct err *e);
 /* catalog_set_indexes(): replace the list; x's lock is held exclusively. Tables of `gone` are listed as to be removed, those of `made` struck off
