@@ -220,6 +220,56 @@ static void forged_with_the_public_key(void **state)
     }
 }
 
+/* He puts keys of his own in the place of all of them, under their numbers, so that every live generation confirms the envelope: only the pin can tell. */
+static void forge_all(struct buf *out)
+{
+    AUTO(env_loaded_fini) struct env_loaded l = { 0 };
+    struct keyring *ring = keyring_new();
+    struct envelope *env;
+    struct err e = { 0 };
+
+    scene_must(env_files_load(s.dir, &l, &e), &e);
+    env = l.env;
+    for (size_t i = 0; i < env->n_gens; i++) {
+        struct env_gen *g = &env->gens[i];
+        struct secret *smk = NULL;
+
+        if (g->state != GEN_LIVE)
+            continue;
+        scene_must(secret_random(SMK_LEN, &smk, &e), &e);
+        scene_must(env_commitment(smk, env->lineage, g->gen, g->commitment, &e), &e);
+        scene_must(s.vault.p.wrap(&s.vault.p, env->canary.version, smk, 0, &g->wrap, &e), &e);
+        scene_must(keyring_add(ring, g->gen, smk, &e), &e);
+        if (g->gen == 1)
+            memcpy(env->first_commitment, g->commitment, COMMITMENT_LEN);
+    }
+    env->sequence += 1;
+    scene_must(envelope_encode(env, ring, out, &e), &e);
+    keyring_unref(ring);
+}
+
+static void forged_in_every_generation(void **state)
+{
+    (void)state;
+    for (int first_gone = 0; first_gone <= 1; first_gone++) {
+        struct buf forged = BUF_INIT;
+        struct err e = { 0 };
+
+        scene_wipe(&s);
+        scene_create(&s);
+        if (first_gone) { /* what is current must be the pin's */
+            scene_must(custody_new_generation(s.k, &e), &e);
+            scene_must(custody_retire(s.k, 1, NULL, 0, &e), &e);
+            scene_must(custody_destroy(s.k, 1, &e), &e);
+        }
+        scene_close(&s);
+        forge_all(&forged);
+        scene_write_both(&s, buf_view(&forged));
+        assert_int_equal(scene_refused(&s), ERR_ENVELOPE_FORGED);
+        buf_fini(&forged);
+    }
+}
+
 static void another_clusters_envelope(void **state)
 {
     struct scene other;
@@ -252,6 +302,29 @@ static void rolled_back(void **state)
     scene_write_both(&s, buf_view(&old));
     assert_int_equal(scene_refused(&s), ERR_ENVELOPE_STALE);
     buf_fini(&old);
+}
+
+/* By one step only: the wrapped form of a key that was destroyed would be back. */
+static void rolled_back_by_one(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    for (int step = 0; step < 2; step++) {
+        scene_wipe(&s);
+        scene_create(&s);
+        scene_must(custody_new_generation(s.k, &e), &e);
+        struct buf old = scene_read(&s, "envelope.1");
+        scene_must(custody_retire(s.k, 1, NULL, 0, &e), &e);
+        if (step == 1) {
+            buf_fini(&old);
+            old = scene_read(&s, "envelope.1");
+            scene_must(custody_destroy(s.k, 1, &e), &e);
+        }
+        scene_write_both(&s, buf_view(&old));
+        assert_int_equal(scene_refused(&s), ERR_ENVELOPE_STALE);
+        buf_fini(&old);
+    }
 }
 
 static void pin_lost(void **state)
@@ -418,8 +491,10 @@ int main(void)
         T(every_bit_flipped),
         T(every_byte_changed_knowingly),
         T(forged_with_the_public_key),
+        T(forged_in_every_generation),
         T(another_clusters_envelope),
         T(rolled_back),
+        T(rolled_back_by_one),
         T(pin_lost),
         T(adopt_does_not_overrule_a_pin),
         T(envelope_gone),
