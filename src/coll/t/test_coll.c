@@ -171,6 +171,29 @@ static void test_build(void **state)
     assert_null(catalog_find(f->cat, SLICE_LIT("db.build")));
 }
 
+static void take_row(void *arg, uint16_t number, int64_t docs, int64_t bytes)
+{
+    int64_t *row = arg;
+
+    if (docs) {
+        row[0] = number;
+        row[1] = docs;
+        row[2] = bytes;
+    }
+}
+
+static void put_count(struct fixture *f, const uint8_t key[18], int64_t docs, int64_t bytes)
+{
+    struct store_txn *t;
+    uint8_t v[16];
+
+    put_be64(v, (uint64_t)docs);
+    put_be64(v + 8, (uint64_t)bytes);
+    OK(store_begin(f->s, &t, &err));
+    OK(store_put(t, STORE_META, SLICE(key, 18), SLICE(v, sizeof(v)), &err));
+    OK(store_commit(&t, STORE_NOSYNC, &err));
+}
+
 /* Damage that validate must see: an entry taken away, one added, a count changed. */
 static void test_validate_sees(void **state)
 {
@@ -204,6 +227,34 @@ static void test_validate_sees(void **state)
     OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
     assert_false(v.valid);
     assert_int_equal(v.index[1].n_keys, 2);
+
+    OK(store_begin(f->s, &t, &err)); /* put right again, but for the tags beside the key */
+    OK(store_del(t, STORE_INDEXES, buf_view(&key), &err));
+    key.p[key.len - 1]--;
+    OK(store_put(t, STORE_INDEXES, buf_view(&key), SLICE_LIT("\1"), &err));
+    OK(store_commit(&t, STORE_NOSYNC, &err));
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    assert_false(v.valid);
+    OK(store_begin(f->s, &t, &err));
+    OK(store_put(t, STORE_INDEXES, buf_view(&key), SLICE_EMPTY, &err));
+    OK(store_commit(&t, STORE_NOSYNC, &err));
+    check_valid(f, x, 1);
+
+    struct store_snapshot *snap = store_snapshot(f->s); /* the kept count, one too many */
+    uint8_t count_key[18];
+    int64_t row[3] = { -1, 0, 0 };
+    OK(coll__read_counts(f->s, snap, x->ident, take_row, row, &err));
+    store_snapshot_release(snap);
+    assert_true(row[0] >= 0);
+    coll__count_key(count_key, x->ident, (uint16_t)row[0]);
+    put_count(f, count_key, row[1] + 1, row[2]);
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    assert_false(v.valid);
+    put_count(f, count_key, row[1], row[2] + 1); /* and the kept size */
+    OK(coll_validate(x, f->a, NULL, NULL, &v, &err));
+    assert_false(v.valid);
+    put_count(f, count_key, row[1], row[2]);
+    check_valid(f, x, 1);
     coll_indexes_unref(l);
     buf_fini(&key);
     catalog_coll_unref(x);

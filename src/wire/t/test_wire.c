@@ -1,6 +1,8 @@
 /* test_wire.c - messages there and back, and everything that must be refused. */
 #include "unit.h"
 
+#include <zstd.h>
+
 #include "base/arena.h"
 #include "base/mem.h"
 #include "bsonx/bw.h"
@@ -327,6 +329,41 @@ static struct bdoc long_doc(void)
     return d;
 }
 
+/* A frame of Zstandard need not say what it unfolds to: then the message's size is all there is, and is held to the limit. */
+static void test_zstd_that_does_not_say(void)
+{
+    uint8_t packed[1024];
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+    struct buf inner = BUF_INIT;
+    struct wire_msg m;
+
+    wire_put_msg(&inner, 7, 0, long_doc());
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 0)));
+    size_t n = ZSTD_compress2(z, packed, sizeof(packed), inner.p + 16, inner.len - 16);
+    assert_false(ZSTD_isError(n));
+    assert_true(ZSTD_getFrameContentSize(packed, n) == ZSTD_CONTENTSIZE_UNKNOWN);
+    for (int lies = 0; lies <= 1; lies++) {
+        buf_clear(&b);
+        buf_push_le32(&b, (uint32_t)(25 + n));
+        buf_push_le32(&b, 7);
+        buf_push_le32(&b, 0);
+        buf_push_le32(&b, WIRE_OP_COMPRESSED);
+        buf_push_le32(&b, WIRE_OP_MSG);
+        buf_push_le32(&b, lies ? WIRE_MAX_MESSAGE : (uint32_t)(inner.len - 16));
+        buf_push_u8(&b, WIRE_ZSTD);
+        buf_push(&b, packed, n);
+        size_t used = arena_used(a);
+        if (lies) {
+            CHECK_RC_FAILS(wire_parse(buf_view(&b), codec, a, &m, &e), &e, ERR_PROTOCOL_ERROR);
+            assert_in_range(arena_used(a) - used, 0, 65536);
+        } else {
+            parse_ok(buf_view(&b), &m);
+        }
+    }
+    ZSTD_freeCCtx(z);
+    buf_fini(&inner);
+}
+
 static void test_compression(void **state)
 {
     struct bdoc d = long_doc();
@@ -353,7 +390,10 @@ static void test_compression(void **state)
                      lie[] = { was + 1, was - 1, 0x7fffffff, WIRE_MAX_MESSAGE - 16 };
 
             put_le32(b.p + 20, lie[i]);
+            size_t used = arena_used(a);
             refuse(ERR_PROTOCOL_ERROR);
+            if (i >= 2) /* no room is made for what cannot come */
+                assert_in_range(arena_used(a) - used, 0, 65536);
             put_le32(b.p + 20, was);
         }
         b.p[24] = 9;
@@ -365,6 +405,7 @@ static void test_compression(void **state)
         b.len -= 5;
         refuse(ERR_PROTOCOL_ERROR);
     }
+    test_zstd_that_does_not_say();
     assert_int_equal(wire_compressor_find(SLICE_LIT("lzma")), -1);
     /* What does not shrink goes out as it is. */
     buf_clear(&b);
