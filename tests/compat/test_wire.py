@@ -1,4 +1,5 @@
 """The wire as clients meet it: compression, the old handshake, TLS, who is listened to, and limits."""
+import contextlib
 import datetime
 import ipaddress
 import os
@@ -259,6 +260,33 @@ def test_tls_versions(make_node, pki):
     with socket.create_connection(("127.0.0.1", node.port), timeout=30) as plain:
         plain.sendall(op_msg({"ping": 1, "$db": "admin"}))
         assert not plain.recv(4096).startswith(struct.pack("<i", 50)) and closed(plain)
+
+
+def test_a_handshake_that_stops_holds_nobody_up(make_node, pki):
+    """Nothing sent, half a ClientHello, a whole one and no answer to the server's: others log in meanwhile, and all of them end."""
+    node = make_node(tls_settings(pki, handshake_timeout="1s", workers="1", max_workers="2"), start=False)
+    start_tls(node)
+    hello = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello).do_handshake()
+    first = hello.read()
+    stopped = []
+    for n in range(60):
+        s = socket.create_connection(("127.0.0.1", node.port), timeout=60)
+        s.sendall((b"", first[:1], first[:len(first) // 2], first)[n % 4])
+        stopped.append(s)
+    v = ssl.TLSVersion
+    for _ in range(5):
+        assert handshake(node.port, pki, v.TLSv1_2, v.TLSv1_3) == "TLSv1.3"
+    for s in stopped:
+        with contextlib.suppress(ConnectionError):
+            while s.recv(65536):
+                pass
+        s.close()
+    assert handshake(node.port, pki, v.TLSv1_2, v.TLSv1_3) == "TLSv1.3"
 
 
 def start_tls(node):
