@@ -45,6 +45,7 @@ RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_switch(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_follow(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_cluster_report(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_drill(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_vault(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_inspect(struct coffer *c, int argc, char **argv, struct err *e);

@@ -69,7 +69,7 @@ static bool is_nested(struct bval v)
 }
 
 /* A nested value goes below its name, two columns in; the elements of an array are marked by a dash. */
-static void print_text(struct bdoc d, bool array, int indent)
+static void format_text(struct bdoc d, bool array, int indent, struct buf *out)
 {
     struct biter it;
 
@@ -78,28 +78,28 @@ static void print_text(struct bdoc d, bool array, int indent)
         if (indent == 0 && slice_eq_str(it.name, "ok"))
             continue;
         if (array)
-            printf("%*s-", indent, "");
+            buf_printf(out, "%*s-", indent, "");
         else
-            printf("%*s%.*s:", indent, "", (int)it.name.len, (const char *)it.name.p);
+            buf_printf(out, "%*s%.*s:", indent, "", (int)it.name.len, (const char *)it.name.p);
         if (is_nested(it.val)) {
-            printf("\n");
-            print_text(bval_doc(it.val), it.val.type == BT_ARRAY, indent + 2);
+            buf_printf(out, "\n");
+            format_text(bval_doc(it.val), it.val.type == BT_ARRAY, indent + 2, out);
             continue;
         }
         if (it.val.type == BT_STRING) {
             struct slice s = bval_str(it.val);
-            printf(" %.*s\n", (int)s.len, (const char *)s.p);
+            buf_printf(out, " %.*s\n", (int)s.len, (const char *)s.p);
             continue;
         }
-        AUTO(buf_fini) struct buf text = BUF_INIT;
-        bval_to_json(it.val, &text);
-        printf(" %s\n", buf_cstr(&text));
+        buf_printf(out, " ");
+        bval_to_json(it.val, out);
+        buf_printf(out, "\n");
     }
 }
 
-static void print_json(struct bval v)
+static void format_json(struct bval v, struct buf *out)
 {
-    AUTO(buf_fini) struct buf space = BUF_INIT, text = BUF_INIT;
+    AUTO(buf_fini) struct buf space = BUF_INIT;
     struct biter it;
     struct bw w;
 
@@ -111,20 +111,29 @@ static void print_json(struct bval v)
                 bw_val_slice(&w, it.name, it.val);
         v = bval_of_doc(bw_finish(&w), BT_DOCUMENT);
     }
-    bval_to_json(v, &text);
-    printf("%s\n", buf_cstr(&text));
+    bval_to_json(v, out);
+    buf_printf(out, "\n");
 }
 
-RC talk_print(const struct coffer *c, struct bval v, struct err *e)
+RC talk_format(const struct coffer *c, struct bval v, struct buf *out, struct err *e)
 {
     const char *how = settings_str(c->settings, CS_OUTPUT);
 
     if (strcmp(how, "json") == 0)
-        print_json(v);
+        format_json(v, out);
     else if (strcmp(how, "text") == 0)
-        print_text(bval_doc(v), v.type == BT_ARRAY, 0);
+        format_text(bval_doc(v), v.type == BT_ARRAY, 0, out);
     else
         FAIL(e, ERR_CONFIG, "setting \"output\" takes text or json, not \"%.60s\"", how);
+    return RC_OK;
+}
+
+RC talk_print(const struct coffer *c, struct bval v, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    TRY(talk_format(c, v, &text, e));
+    printf("%s", buf_cstr(&text));
     return RC_OK;
 }
 

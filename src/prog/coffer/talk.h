@@ -16,6 +16,8 @@ RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64
 /* talk_put_setting(): a setting as a field of a request, under its own name, when it was given. Who answers has another working directory than we do, so paths
  * are made absolute. */
 RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e);
+/* talk_format(): v as talk_print() prints it, added to out. */
+RC talk_format(const struct coffer *c, struct bval v, struct buf *out, struct err *e);
 /* talk_print(): v as the setting output says: one line of JSON, or indented text. The member `ok` of a document is left out. */
 RC talk_print(const struct coffer *c, struct bval v, struct err *e);
 /* talk_and_print(): both. */
