@@ -84,6 +84,25 @@ def test_a_drill_that_is_ended_gives_the_key_back(drill, vault, how):
     assert out == ""
 
 
+def test_a_key_that_cannot_be_given_back_is_left_to_the_guard(drill, vault):
+    process = drill("--rounds=1000", "--yes", "--drill-limit=20s", wait=False)
+    try:
+        wait_until(lambda: sealed_error(drill.node), "the key is away")
+        version = drill.node.admin("keyShow")["needed"][0]["version"]
+        vault.kill()
+        process.terminate()
+        process.wait(timeout=120)
+        vault.start()
+        _, err = process.communicate(timeout=120)  # the guard has it open until the key is back
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert f"az keyvault key set-attributes --enabled true --id {vault.node_settings()['key-url']}/{version}" in err
+    assert "the key is back" in err
+    assert enabled(vault)
+    wait_until(lambda: serves(drill.node, 50), "the data is back")
+
+
 def test_who_may_not_disable_the_key_is_told_so(drill, vault):
     done = drill("--yes", f"--client-id={vault.client_id('node')}")
     assert done.returncode == 1 and "KeyDenied" in done.stderr, done.stderr

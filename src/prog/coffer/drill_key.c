@@ -208,6 +208,7 @@ RC drill_key_open(const struct coffer *c, struct bdoc shown, struct drill_key *o
     const char *in_envelope = text_at(shown, "configuration.versionInEnvelope", a);
 
     *out = DRILL_KEY_INIT;
+    out->give_us = MIN((uint64_t)GIVE_US, settings_us(c->settings, CS_DRILL_LIMIT));
     if (!*url || !*version)
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "the cluster has no customer's key that could be taken away");
@@ -247,7 +248,7 @@ RC drill_key_give(struct drill_key *k, struct err *e)
 {
     if (!k->away)
         return RC_OK;
-    if (give(k, GIVE_US, e).failed) {
+    if (give(k, k->give_us, e).failed) {
         fprintf(stderr, "coffer: giving the key back is tried for another %d minutes\n",
                 GUARD_GIVE_US / 60000000);
         say_by_hand(k);

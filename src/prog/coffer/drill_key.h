@@ -17,9 +17,10 @@ struct key_provider;
 
 struct drill_key {
     struct key_provider *provider;
-    char *url;     /* versionless */
-    char *version; /* the one that is disabled */
-    int guard;     /* pipe to the guard; -1: none */
+    char *url;        /* versionless */
+    char *version;    /* the one that is disabled */
+    uint64_t give_us; /* how long giving it back is tried here, before that is left to the guard */
+    int guard;        /* pipe to the guard; -1: none */
     pid_t guard_pid;
     bool away; /* disabled, or may be */
 };
