@@ -85,9 +85,10 @@ void http_client_freep(struct http_client **c)
 const char *http_outcome_name(enum http_outcome o)
 {
     static const char *const names[] = {
-        [HTTP_OUT_ANSWER] = "answer", [HTTP_OUT_DNS] = "DNS",         [HTTP_OUT_TCP] = "TCP",
-        [HTTP_OUT_TLS] = "TLS",       [HTTP_OUT_TIMEOUT] = "timeout", [HTTP_OUT_BAD] = "bad",
-        [HTTP_OUT_LOCAL] = "local",
+        [HTTP_OUT_ANSWER] = "answer",   [HTTP_OUT_DNS] = "DNS",
+        [HTTP_OUT_TCP] = "TCP",         [HTTP_OUT_TLS] = "TLS",
+        [HTTP_OUT_TIMEOUT] = "timeout", [HTTP_OUT_BAD] = "bad",
+        [HTTP_OUT_LOCAL] = "local",     [HTTP_OUT_CREDENTIAL] = "credential",
     };
     return names[o];
 }
@@ -185,12 +186,13 @@ enum http_outcome http__client_outcome(CURLcode rc)
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CLIENTCERT: /* the server wants one, or another one */
     case CURLE_SSL_SHUTDOWN_FAILED: return HTTP_OUT_TLS;
     case CURLE_OPERATION_TIMEDOUT: return HTTP_OUT_TIMEOUT;
+    case CURLE_SSL_CERTPROBLEM: return HTTP_OUT_CREDENTIAL; /* our own */
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_BAD_FUNCTION_ARGUMENT:
     case CURLE_UNKNOWN_OPTION:

@@ -140,6 +140,8 @@ RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a)
     kmsg_printable(a->detail, detail, sizeof detail);
     if (a->outcome == HTTP_OUT_LOCAL)
         FAIL(e, ERR_CONFIG, "the %s cannot be called: %s", what, detail);
+    if (a->outcome == HTTP_OUT_CREDENTIAL)
+        FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential cannot be used: %s", detail);
     if (a->outcome == HTTP_OUT_BAD)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the %s's answer is malformed: %s", what, detail);
     FAIL(e, ERR_KEY_UNREACHABLE, "could not reach the %s (%s): %s", what,

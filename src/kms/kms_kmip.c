@@ -93,7 +93,6 @@ static RC kmip_get_key(struct kms_remote *r, const char *version, uint64_t deadl
                        struct key_info *out, struct err *e)
 {
     struct kms_kmip *k = kmip_of(r);
-    const struct slice place[] = { SLICE_LIT("kmip:"), slice_str(r->shown) };
     char id[KMSG_KMIP_ID_MAX + 1];
     struct kmsg_kmip_key key;
 
@@ -107,8 +106,10 @@ static RC kmip_get_key(struct kms_remote *r, const char *version, uint64_t deadl
     out->expires_s = key.inactive_s;
     out->can_wrap = key.can_wrap;
     out->can_unwrap = key.can_unwrap;
-    /* there is no public half: the key is the same when its place is */
-    return sha256(place, ARRAY_LEN(place), out->public_sha256, e);
+    /* There is no public half: the key is the same when its object is, on whichever server of one replica set. Whoever acts on that has the canary
+     * unwrapped first. */
+    const struct slice object[] = { SLICE_LIT("kmip:"), slice_str(id) };
+    return sha256(object, ARRAY_LEN(object), out->public_sha256, e);
 }
 
 static RC kmip_wrap(struct kms_remote *r, const char *version, const struct secret *plain,

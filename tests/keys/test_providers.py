@@ -3,6 +3,8 @@
 The services are those of support/keyservices.py: strict, so that a request with one wrong byte fails the test.
 """
 
+import os
+
 import pytest
 
 import keyservices
@@ -176,6 +178,47 @@ def test_a_lying_kmip_server(authority, run_service, make_node):
         service.mode = None
         wait_class(node, "ok")
     assert node.state() == "Ready" and serves(node, 10)
+
+
+def test_the_certificate_for_a_kmip_server(authority, run_service, make_node, tmp_path):
+    service = run_service(kmipservice.Kmip(authority))
+    with open(service.client_pem, "rb") as f:
+        good = f.read()
+    _, stranger = keyservices.Authority(tmp_path / "other pki").issue("node")
+    with open(stranger, "rb") as f:
+        foreign = f.read()
+    node = make_node({**FAST_KEYS, **service.node_settings()})
+    fill(node, 10)
+    wait_class(node, "ok")
+    for pem, name in ((b"no certificate\n", "credential"), (good.split(b"-----BEGIN PRIVATE")[0], "credential"), (foreign, "unreachable"),
+                      (None, "credential")):
+        if pem is None:
+            os.unlink(service.client_pem)
+        else:
+            authority.put("node.pem", pem)
+        wait_class(node, name)
+        authority.put("node.pem", good)
+        wait_class(node, "ok")
+    assert node.state() == "Ready" and serves(node, 10)
+
+
+def test_another_kmip_server_with_the_same_objects(authority, run_service, make_node):
+    first, second, stranger = (run_service(kmipservice.Kmip(authority)) for _ in range(3))
+    second.objects, second.links = first.objects, first.links
+    stranger.objects[first.first] = os.urandom(32)  # another key under the same identifier
+    node = make_node({**FAST_KEYS, **first.node_settings()})
+    fill(node, 10)
+    node.stop()
+    first.deny()
+    node.start()
+    node.wait_state("Inaccessible")
+    url = "kmip://127.0.0.1:{}/" + first.first
+    answer = node.admin("keySet", **{"key-url": url.format(stranger.port)})
+    assert answer["codeName"] == "KeyBadAnswer" and "keyInUse" in answer["error"], answer
+    assert node.state() == "Inaccessible"
+    answer = node.admin("keySet", **{"key-url": url.format(second.port)})
+    assert answer.get("ok"), answer
+    wait_until(lambda: serves(node, 10), "the data is back")
 
 
 def test_azure_through_a_proxy(authority, run_service, make_node):

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,7 +25,7 @@ REQUEST_HEADER, REQUEST, REQUEST_PAYLOAD, RESPONSE_HEADER, RESPONSE, RESPONSE_PA
 RESULT_MESSAGE, RESULT_REASON, RESULT_STATUS, TIME_STAMP, UID = 0x42007D, 0x42007E, 0x42007F, 0x420092, 0x420094
 DATA, RANDOM_IV, TAG_LENGTH, AUTH_TAG = 0x4200C2, 0x4200C5, 0x4200CE, 0x4200FF
 GET_ATTRIBUTES, ENCRYPT, DECRYPT = 0x0B, 0x1F, 0x20
-NOT_FOUND, PERMISSION_DENIED, WRONG_STATE, GENERAL_FAILURE = 0x01, 0x0C, 0x43, 0x100
+NOT_FOUND, CRYPTOGRAPHIC_FAILURE, PERMISSION_DENIED, WRONG_STATE, GENERAL_FAILURE = 0x01, 0x0A, 0x0C, 0x43, 0x100
 ACTIVE, DEACTIVATED = 2, 3
 
 # what a lying server answers, and the class that a node is to make of it
@@ -287,7 +288,10 @@ class Kmip(keyservices.KeyService):
         if self.cipher_mode == "gcm":
             parameters, sealed, nonce, tag = take(rest, PARAMETERS, DATA, NONCE, AUTH_TAG)
             self.parameters(parameters, False)
-            plain = AESGCM(key).decrypt(nonce, sealed + tag, None)
+            try:
+                plain = AESGCM(key).decrypt(nonce, sealed + tag, None)
+            except InvalidTag:
+                raise Failed(CRYPTOGRAPHIC_FAILURE) from None
         else:
             parameters, sealed, nonce = take(rest, PARAMETERS, DATA, NONCE)
             self.parameters(parameters, False)

@@ -37,13 +37,14 @@ void http_client_free(struct http_client *c);
 void http_client_freep(struct http_client **c);
 
 enum http_outcome {
-    HTTP_OUT_ANSWER,  /* status, headers and body are there */
-    HTTP_OUT_DNS,     /* the name does not resolve */
-    HTTP_OUT_TCP,     /* refused, reset, unreachable, cut off */
-    HTTP_OUT_TLS,     /* handshake, certificate, name */
-    HTTP_OUT_TIMEOUT, /* the deadline passed */
-    HTTP_OUT_BAD,     /* what came is not HTTP or is too large */
-    HTTP_OUT_LOCAL,   /* the call itself is wrong: URL, scheme, CA file */
+    HTTP_OUT_ANSWER,     /* status, headers and body are there */
+    HTTP_OUT_DNS,        /* the name does not resolve */
+    HTTP_OUT_TCP,        /* refused, reset, unreachable, cut off */
+    HTTP_OUT_TLS,        /* handshake, certificate, name */
+    HTTP_OUT_TIMEOUT,    /* the deadline passed */
+    HTTP_OUT_BAD,        /* what came is not HTTP or is too large */
+    HTTP_OUT_CREDENTIAL, /* the client certificate or its key cannot be used */
+    HTTP_OUT_LOCAL,      /* the call itself is wrong: URL, scheme, CA file */
 };
 const char *http_outcome_name(enum http_outcome o); /* "DNS", "TCP", ...; static */
 
