@@ -514,6 +514,18 @@ RC envelope_inspect(struct slice bytes, struct custody_status *out, struct err *
     return RC_OK;
 }
 
+RC envelope_inspect_dir(const char *dir, struct custody_status *out, struct err *e)
+{
+    AUTO(env_loaded_fini) struct env_loaded l = { 0 };
+
+    memset(out, 0, sizeof(*out));
+    if (!env_files_exist(dir))
+        FAIL(e, ERR_NOT_FOUND, "\"%s\" has no key envelope", dir);
+    TRY(env_files_load(dir, &l, e));
+    status_of(l.env, out);
+    return RC_OK;
+}
+
 RC pin_inspect(struct slice bytes, struct pin_facts *out, struct err *e)
 {
     struct env_pin pin;

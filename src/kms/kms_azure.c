@@ -169,6 +169,27 @@ static RC azure_unwrap(struct kms_remote *remote, const struct wrapped_key *w, b
     return secret_from(value.p, value.len, out, e);
 }
 
+static RC azure_disable(struct kms_remote *remote, const char *version, uint64_t deadline_us,
+                        struct err *e)
+{
+    struct kms_azure *p = azure_of(remote);
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    struct kmsg_kv_key k;
+
+    kmsg_kv_url(&p->target, version, "", &url);
+    struct kms_exchange x = { .method = "PATCH",
+                              .url = buf_cstr(&url),
+                              .body = SLICE_LIT("{\"attributes\":{\"enabled\":false}}"),
+                              .deadline_us = deadline_us };
+    TRY(kms__exchange(&p->remote, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    TRY(kmsg_kv_read_key(&r, &p->target, version, &k, e));
+    if (k.enabled)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that version %s is enabled still", version);
+    return RC_OK;
+}
+
 static void azure_free(struct kms_remote *remote)
 {
     struct kms_azure *p = azure_of(remote);
@@ -184,6 +205,7 @@ static const struct kms_remote_ops ops = {
     .get_key = azure_get_key,
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
+    .disable = azure_disable,
     .free = azure_free,
     .headers = azure_headers,
     .drop = azure_drop,

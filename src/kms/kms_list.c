@@ -133,6 +133,25 @@ static RC list_unwrap(struct key_provider *table, const struct wrapped_key *w, b
     return ask_all(list_of(table), &a, deadline_us, e);
 }
 
+/* In every vault: one that keeps it opens what the others close. The first failure is told, after all have been asked. */
+static RC list_disable(struct key_provider *table, const char *version, uint64_t deadline_us,
+                       struct err *e)
+{
+    struct kms_list *l = list_of(table);
+    rc_t rc = RC_OK;
+
+    for (size_t i = 0; i < l->n; i++) {
+        struct err why = { 0 };
+        if (l->vault[i]
+                ->disable(l->vault[i], version, share_of(deadline_us, l->n - i), &why)
+                .failed)
+            rc = err_set(e, why.code, why.file, why.line, "vault %zu of %zu: %s", i + 1, l->n,
+                         why.msg);
+        err_reset(&why);
+    }
+    return rc;
+}
+
 static void list_free(struct key_provider *table)
 {
     if (!table)
@@ -157,6 +176,7 @@ RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider *
         .get_key = list_get_key,
         .wrap = list_wrap,
         .unwrap = list_unwrap,
+        .disable = providers[0]->disable ? list_disable : NULL, /* all are of one kind */
         .free = list_free,
     };
     for (size_t i = 1; i < n; i++)

@@ -56,6 +56,8 @@ struct kms_remote_ops {
                uint64_t deadline_us, struct wrapped_key *out, struct err *e);
     RC (*unwrap)(struct kms_remote *r, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
+    RC (*disable)(struct kms_remote *r, const char *version, uint64_t deadline_us,
+                  struct err *e);       /* NULL: the service has nothing like it */
     void (*free)(struct kms_remote *r); /* the whole object, half-built too */
 
     /* what kms__exchange() needs */

@@ -72,6 +72,17 @@ static RC remote_unwrap(struct key_provider *table, const struct wrapped_key *w,
     return finish(r, r->ops->unwrap(r, w, fresh, deadline_us, out, e), e);
 }
 
+static RC remote_disable(struct key_provider *table, const char *version, uint64_t deadline_us,
+                         struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    if (!r->ops->is_version(version))
+        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
+    mutex_lock(&r->lock);
+    return finish(r, r->ops->disable(r, version, deadline_us, e), e);
+}
+
 static void remote_free(struct key_provider *table)
 {
     if (!table)
@@ -93,6 +104,7 @@ void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops)
         .get_key = remote_get_key,
         .wrap = remote_wrap,
         .unwrap = remote_unwrap,
+        .disable = ops->disable ? remote_disable : NULL,
         .free = remote_free,
     };
     mutex_init(&r->lock);

@@ -40,6 +40,7 @@ RC coffer_rotation_resume(struct coffer *c, int argc, char **argv, struct err *e
 RC coffer_rotation_status(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_list(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_cluster_erase(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e);
@@ -53,6 +54,10 @@ RC coffer_restore(struct coffer *c, int argc, char **argv, struct err *e);
 
 /* coffer_path(): "HOME/program/leaf" as a new string; leaf NULL: the program's directory. */
 char *coffer_path(const struct coffer *c, const char *program, const char *leaf);
+/* coffer_node_args(): cofferd's path and the flags that find a node of this installation; owned strings. */
+enum { COFFER_ARGS_MAX = 32 };
+void coffer_node_args(const struct coffer *c, const char *program, char *out[COFFER_ARGS_MAX],
+                      int *n);
 /* coffer_words(): how many words a command's name has when they are the first of argv; else 0. */
 int coffer_words(const char *words, int argc, char **argv);
 /* coffer_node(): the node that the settings name: "smk" or "cmk". */

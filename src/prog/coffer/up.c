@@ -239,6 +239,45 @@ static RC wait_hello(const struct coffer *c, const char *program, const struct r
     }
 }
 
+/* node_args(): where a node is and which key it has; f NULL: the service's. */
+static void node_args(const struct coffer *c, const char *program, const struct vault_facts *f,
+                      struct args *a)
+{
+    arg(a, mem_printf("%s/cofferd", c->bin_dir));
+    flag(a, "cluster-name", program);
+    flag_path(a, c, "data-dir", program, "data");
+    flag_path(a, c, "state-dir", program, "state");
+    flag_path(a, c, "log-file", program, "log");
+    flag(a, "log-format", "json");
+    if (!f)
+        return;
+    flag(a, "key-mode", "cmk");
+    flag(a, "key-url", f->key_url);
+    flag(a, "key-ca-file", f->ca_file);
+    flag(a, "key-audience", f->audience);
+    flag(a, "token-source", "app-service");
+    flag(a, "token-endpoint", f->app_endpoint);
+    flag(a, "token-secret-file", f->node_secret_file);
+    flag(a, "client-id", f->node_id);
+}
+
+/* The node "cmk" is the one with the vault's key: it needs the facts only to be found, so that without them the rest is done all the same. */
+void coffer_node_args(const struct coffer *c, const char *program, char *out[COFFER_ARGS_MAX],
+                      int *n)
+{
+    struct vault_facts f = { 0 };
+    struct args a = { 0 };
+    struct err ignored = { 0 };
+    bool known = strcmp(program, "cmk") == 0 && !read_facts(c, &f, &ignored).failed;
+
+    node_args(c, program, known ? &f : NULL, &a);
+    INVARIANT(a.n < COFFER_ARGS_MAX);
+    memcpy(out, a.v, (size_t)a.n * sizeof(out[0]));
+    *n = a.n;
+    facts_fini(&f);
+    err_reset(&ignored);
+}
+
 static RC start_node(const struct coffer *c, const char *program, int port_setting,
                      const struct vault_facts *f, struct running *out, struct err *e)
 {
@@ -246,25 +285,10 @@ static RC start_node(const struct coffer *c, const char *program, int port_setti
 
     TRY(make_dirs(c, program, e));
     TRY(check_port(c, program, port_setting, e));
-    arg(&a, mem_printf("%s/cofferd", c->bin_dir));
-    flag(&a, "cluster-name", program);
-    flag_path(&a, c, "data-dir", program, "data");
-    flag_path(&a, c, "state-dir", program, "state");
-    flag_path(&a, c, "log-file", program, "log");
+    node_args(c, program, f, &a);
     flag_path(&a, c, "port-file", program, "port");
-    flag(&a, "log-format", "json");
     flag_number(&a, "port", settings_i64(c->settings, port_setting));
     flag(&a, "cache-size", settings_str(c->settings, CS_CACHE_SIZE));
-    if (f) {
-        flag(&a, "key-mode", "cmk");
-        flag(&a, "key-url", f->key_url);
-        flag(&a, "key-ca-file", f->ca_file);
-        flag(&a, "key-audience", f->audience);
-        flag(&a, "token-source", "app-service");
-        flag(&a, "token-endpoint", f->app_endpoint);
-        flag(&a, "token-secret-file", f->node_secret_file);
-        flag(&a, "client-id", f->node_id);
-    }
     if (c->restore_node && strcmp(c->restore_node, program) == 0)
         flag(&a, "restore-from", c->restore_from);
     rc_t rc = run(c, program, &a, "port", out, e);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "crypto/aead.h"
 #include "crypto/secret.h"
+#include "erase.h"
 #include "harden.h"
 #include "keys/helper.h"
 #include "kms/kms.h"
@@ -77,6 +78,18 @@ static void set_signals(void)
     INVARIANT(sigprocmask(SIG_SETMASK, &set, NULL) == 0);
 }
 
+/* What is being erased may lack its configuration already. */
+static RC load_conf(struct process *p, struct err *e)
+{
+    struct err ignored = { 0 };
+    TRY(erase_refuse(p, e));
+    if (!erase_is_due(p))
+        return process_load_conf(p, e);
+    (void)process_load_conf(p, &ignored).failed;
+    err_reset(&ignored);
+    return RC_OK;
+}
+
 static RC prepare(struct process *p, struct err *e)
 {
     set_signals();
@@ -91,21 +104,41 @@ static RC prepare(struct process *p, struct err *e)
     TRY(handoff_take(&p->handoff, e));
     TRY(process_places(p, e));
     TRY(process_lock(p, e));
-    TRY(process_load_conf(p, e));
+    TRY(load_conf(p, e));
     TRY(kms_init(/* wiping= */ true, e));
     TRY(secret_arena_init((size_t)settings_i64(p->set, SET_KEY_MEMORY), e));
     return crypto_init(e);
+}
+
+static int fail(const struct err *e)
+{
+    log_err(EV_START_FAILED, e, NULL, 0);
+    fprintf(stderr, "cofferd: %s\n", e->msg);
+    return RUN_FAILED;
+}
+
+/* `cofferd ... erase`, of a node that is stopped. */
+static int erase(struct process *p)
+{
+    struct err e = { 0 };
+    fault_init_from_env();
+    if (prepare(p, &e).failed ||
+        erase_mark(p, settings_str(p->set, SET_CONFIRM),
+                   settings_bool(p->set, SET_KEEP_KEY_VERSION), &e)
+            .failed ||
+        erase_run(p, &e).failed)
+        return fail(&e);
+    return RUN_STOPPED;
 }
 
 static int run(struct process *p)
 {
     struct err e = { 0 };
     fault_init_from_env();
-    if (prepare(p, &e).failed) {
-        log_err(EV_START_FAILED, &e, NULL, 0);
-        fprintf(stderr, "cofferd: %s\n", e.msg);
-        return RUN_FAILED;
-    }
+    if (prepare(p, &e).failed)
+        return fail(&e);
+    if (erase_is_due(p))
+        return erase_run(p, &e).failed ? fail(&e) : RUN_STOPPED;
     return p->handoff.mode == HANDOFF_SEALED ? sealed_run(p, &p->handoff) : ready_run(p);
 }
 
@@ -139,6 +172,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[rest], "settings-doc") == 0) {
             settings_print_markdown(p.set, stdout);
             rc = 0;
+        } else if (strcmp(argv[rest], "erase") == 0 && rest + 1 == argc) {
+            rc = erase(&p);
         } else {
             fprintf(stderr, "cofferd: \"%s\" is not a flag; see --help\n", argv[rest]);
             rc = 2;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "erase.h"
 #include "keyops.h"
 #include "rotator.h"
 
@@ -115,6 +116,22 @@ static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return admin_inspect(dir, custody_keyring(o->source.custody), w, &problems, e);
 }
 
+static RC op_erase(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    struct process *p = o->source.process;
+    AUTO(mem_freep) char *confirm = NULL;
+    bool keep;
+    TRY(admin_arg_str(args, "confirm", &confirm, e));
+    TRY(admin_arg_bool(args, "keep-key-version", &keep, e));
+    TRY(erase_mark(p, confirm ? confirm : "", keep, e));
+    AUTO(mem_freep) char *report = mem_printf("%s/erased", p->state_dir);
+    bw_str(w, "state", "erasing");
+    bw_str(w, "report", report);
+    o->replace(o->stop_arg);
+    return RC_OK;
+}
+
 static RC op_stop(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     (void)args;
@@ -152,6 +169,9 @@ static const struct admin_op table[] = {
       "copy the store, encrypted as it is, into a new directory", op_backup },
     { "inspect", "dir", ADMIN_OP_LOCAL,
       "verify every tag of a directory that is under this node's keys", op_inspect },
+    { "erase", "confirm,keep-key-version", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL,
+      "destroy every known wrapped copy of the cluster's keys, for ever; confirm is the cluster's name",
+      op_erase },
     { "stop", "", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL, "stop the node in order",
       op_stop },
 };

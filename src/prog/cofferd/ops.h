@@ -11,7 +11,9 @@ struct ops_ctx {
     struct status_source source;
     struct keyctl *keys;
     void (*stop)(void *arg); /* ask the process to stop in order */
-    void *stop_arg;
+    /* ask it to replace its image, which then looks at what is to be done */
+    void (*replace)(void *arg);
+    void *stop_arg; /* of both */
 };
 
 /* ops_table(): the operations over o, which outlives what is done with them. While sealed those that need keys are refused. */

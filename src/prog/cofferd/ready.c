@@ -59,10 +59,10 @@ struct ready {
     struct cond dog_wake;
     bool dog_loose, dog_done; /* guarded by dog_lock */
 
-    atomic_bool stop, seal, reopen; /* asked for; the main thread looks after SIGUSR1 */
-    _Atomic uint64_t fatal_us;      /* monotonic: when the engine stopped; 0 while it runs */
-    atomic_bool sealing;            /* requests are refused from now on */
-    struct handoff why;             /* written before seal is set */
+    atomic_bool stop, seal, reopen, replace; /* asked for; the main thread looks after SIGUSR1 */
+    _Atomic uint64_t fatal_us; /* monotonic: when the engine stopped; 0 while it runs */
+    atomic_bool sealing;       /* requests are refused from now on */
+    struct handoff why;        /* written before seal is set */
 };
 
 static void wake_main(struct ready *r)
@@ -74,6 +74,13 @@ static void ask_stop(void *arg)
 {
     struct ready *r = arg;
     atomic_store(&r->stop, true);
+    wake_main(r);
+}
+
+static void ask_replace(void *arg)
+{
+    struct ready *r = arg;
+    atomic_store(&r->replace, true);
     wake_main(r);
 }
 
@@ -379,6 +386,7 @@ static RC start(struct ready *r, struct err *e)
         (struct ops_ctx){ .source = { .process = r->p, .custody = r->custody, .store = r->store },
                           .keys = &r->keys,
                           .stop = ask_stop,
+                          .replace = ask_replace,
                           .stop_arg = r };
     ops_table(&r->ops, /* sealed= */ false, &r->admin_ops);
     struct frontdoor_config fc = { .process = r->p,
@@ -460,6 +468,23 @@ static void reopen(struct ready *r)
     raise(SIGKILL);
 }
 
+/* Somebody asked for what only an image without keys does. The answer to that goes out first; then nothing of this one may write any more. */
+static void replace(struct ready *r)
+{
+    struct handoff next = { .mode = HANDOFF_READY,
+                            .since_ms = clock_real_ms(),
+                            .lock_fd = r->p->lock_fd };
+    struct err e = { 0 };
+    tell_watchdog(r, &r->dog_loose); /* whatever hangs: the keys go in time */
+    admin_close(r->admin);
+    atomic_store(&r->node.stopping, true);
+    frontdoor_stop(r->door);
+    secret_arena_wipe();
+    if (handoff_exec(r->p->self_fd, r->p->argv, &next, &e).failed)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    raise(SIGKILL);
+}
+
 static void wait_for_end(struct ready *r)
 {
     sigset_t set;
@@ -471,6 +496,8 @@ static void wait_for_end(struct ready *r)
         int sig = sigwaitinfo(&set, NULL);
         if (sig == SIGTERM || sig == SIGINT || atomic_load(&r->stop))
             return;
+        if (atomic_load(&r->replace))
+            replace(r);
         if (atomic_load(&r->seal))
             seal(r);
         if (atomic_load(&r->reopen))

@@ -24,7 +24,7 @@ struct sealed {
     struct ops_ctx ops;
     struct admin_ops admin_ops;
     pthread_t main_thread;
-    atomic_bool stop, back;
+    atomic_bool stop, back, replace;
 };
 
 static void wake_main(struct sealed *s)
@@ -36,6 +36,13 @@ static void ask_stop(void *arg)
 {
     struct sealed *s = arg;
     atomic_store(&s->stop, true);
+    wake_main(s);
+}
+
+static void ask_replace(void *arg)
+{
+    struct sealed *s = arg;
+    atomic_store(&s->replace, true);
     wake_main(s);
 }
 
@@ -81,6 +88,7 @@ static RC start(struct sealed *s, struct err *e)
     s->ops = (struct ops_ctx){ .source = { .process = s->p, .loop = s->loop },
                                .keys = &s->keys,
                                .stop = ask_stop,
+                               .replace = ask_replace,
                                .stop_arg = s };
     struct frontdoor_config fc = { .process = s->p, .describe = describe, .describe_arg = s };
     TRY(frontdoor_open(&fc, &s->door, e));
@@ -100,7 +108,7 @@ static bool wait_for_end(struct sealed *s)
         int sig = sigwaitinfo(&set, NULL);
         if (sig == SIGTERM || sig == SIGINT || atomic_load(&s->stop))
             return false;
-        if (atomic_load(&s->back))
+        if (atomic_load(&s->back) || atomic_load(&s->replace))
             return true;
     }
 }
@@ -111,9 +119,13 @@ static void replace_image(struct sealed *s)
                          .since_ms = s->why.since_ms,
                          .lock_fd = s->p->lock_fd };
     struct err e = { 0 };
-    log_event0(EV_KEY_RETURNING);
-    admin_close(s->admin); /* the change that brought the key back is answered first */
-    frontdoor_fds(s->door, &h);
+    bool back = !atomic_load(&s->replace);
+    if (back)
+        log_event0(EV_KEY_RETURNING);
+    /* the change that brought the key back, or what else was asked for, is answered first */
+    admin_close(s->admin);
+    if (back)
+        frontdoor_fds(s->door, &h);
     if (handoff_exec(s->p->self_fd, s->p->argv, &h, &e).failed)
         log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
     raise(SIGKILL);

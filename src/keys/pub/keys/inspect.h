@@ -12,6 +12,8 @@
 
 /* envelope_inspect(): Errors: ERR_ENVELOPE_CORRUPT, ERR_UNKNOWN_FORMAT. */
 RC envelope_inspect(struct slice bytes, struct custody_status *out, struct err *e);
+/* envelope_inspect_dir(): the newest undamaged copy in dir. Errors: the same, ERR_NOT_FOUND. */
+RC envelope_inspect_dir(const char *dir, struct custody_status *out, struct err *e);
 /* envelope_canonical(): whether the fields, written again, give the bytes that they were read from. So it is with every envelope
  * that envelope_inspect() accepts; tests ask. */
 bool envelope_canonical(struct slice bytes);

@@ -57,6 +57,8 @@ struct key_provider {
     /* unwrap(): with exactly w->version. fresh = use a new connection (a confirmation). *out is a new secret. */
     RC (*unwrap)(struct key_provider *p, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
+    /* disable(): have the service refuse a version from now on, for everybody. NULL: it cannot be asked to. Denied where the identity may not. */
+    RC (*disable)(struct key_provider *p, const char *version, uint64_t deadline_us, struct err *e);
     void (*free)(struct key_provider *p);
 };
 
