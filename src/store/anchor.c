@@ -51,6 +51,7 @@ struct store__anchor {
     const struct store__seal *seal;
     char *dir;
     struct store__anchor_data d; /* guarded by mu */
+    uint64_t durable;            /* guarded by mu: the counter of the last one that was written */
     uint64_t emitted;            /* guarded by mu: journal bytes when it was last written */
     bool dirty;                  /* guarded by mu: something changed that no writing has covered */
     bool frozen; /* guarded by mu: what is on disk must stay: see store__anchor_reseal() */
@@ -251,6 +252,7 @@ static RC write_locked(struct store__anchor *a, struct err *e)
     a->dirty = true; /* until it is written */
     a->d.counter++;
     TRY(store__anchor_store(a->seal, a->dir, &a->d, e));
+    a->durable = a->d.counter;
     a->emitted = emitted;
     a->dirty = false;
     return RC_OK;
@@ -424,6 +426,16 @@ uint64_t store__anchor_counter(struct store__anchor *a)
 
     mutex_lock(&a->mu);
     v = a->d.counter;
+    mutex_unlock(&a->mu);
+    return v;
+}
+
+uint64_t store__anchor_durable(struct store__anchor *a)
+{
+    uint64_t v;
+
+    mutex_lock(&a->mu);
+    v = a->durable;
     mutex_unlock(&a->mu);
     return v;
 }

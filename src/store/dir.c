@@ -536,6 +536,11 @@ static RC examine(struct exam *x, struct err *e)
         FAIL(e, ERR_ENVELOPE_STALE,
              "the key envelope is at %" PRIu64 ", the anchor remembers %" PRIu64,
              x->c->envelope_seq, x->d->envelope_seq);
+    if (x->d->counter < x->c->anchor_floor)
+        FAIL(e, ERR_STALE,
+             "the store is at anchor %" PRIu64 ", the copy kept outside remembers %" PRIu64
+             ": this is an older state",
+             x->d->counter, x->c->anchor_floor);
     TRY(check_archive(x, e));
     for (size_t i = 0; i < x->names.n; i++) {
         AUTO(mem_freep) char *path = mem_printf("%s/%s", x->c->dir, x->names.names[i]);

@@ -267,6 +267,8 @@ void store__anchor_current_set(struct store__anchor *a, uint64_t manifest);
 RC store__anchor_set_envelope(struct store__anchor *a, uint64_t seq, struct err *e);
 uint64_t store__anchor_envelope(struct store__anchor *a);
 uint64_t store__anchor_counter(struct store__anchor *a);
+/* store__anchor_durable(): the counter of the last anchor that this one has written, and that is on disk: the other rises before that. 0 = none yet */
+uint64_t store__anchor_durable(struct store__anchor *a);
 uint64_t store__anchor_journal_bytes(
     struct store__anchor *a); /* of the journals open for writing */
 /* store__anchor_reseal(): the file of a pin that nobody else moves now (a manifest in writing, an archived journal) is replaced by one with the same text under the
@@ -329,6 +331,7 @@ struct store__examination {
     const char *dir;
     bool repair;
     uint64_t envelope_seq; /* of the envelope at hand; 0 = not compared */
+    uint64_t anchor_floor; /* a lower counter is ERR_STALE; 0 = not compared */
     store_event_fn on_event;
     void *event_arg;
 };

@@ -11,6 +11,7 @@
 #include "crypto/secret.h"
 #include "keys/helper.h"
 #include "keys/inspect.h"
+#include "keys/outside.h"
 #include "keys/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -45,6 +46,23 @@ static void pin(struct slice in)
 
     if (pin_inspect(in, &f, &e).failed)
         INVARIANT(e.code == ERR_PIN_MISSING || e.code == ERR_UNKNOWN_FORMAT);
+}
+
+/* What is accepted is all that the bytes say. */
+static void outside(struct slice in)
+{
+    AUTO(buf_fini) struct buf again = BUF_INIT;
+    struct outside_mark m;
+    struct restore_ticket t;
+    struct err e = { 0 };
+
+    if (!outside_decode(in, &m, &e).failed)
+        outside_encode(&m, &again);
+    else if (!ticket_decode(in, &t, &e).failed)
+        ticket_encode(&t, &again);
+    else
+        return;
+    INVARIANT(slice_eq(buf_view(&again), in));
 }
 
 static void saved_state(struct slice in)
@@ -137,11 +155,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     with_digest(SLICE(data + 1, size - 1), &b);
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0: envelope(buf_view(&b)); break;
     case 1: envelope(SLICE(data + 1, size - 1)); break;
     case 2: pin(buf_view(&b)); break;
     case 3: saved_state(buf_view(&b)); break;
+    case 5: outside(buf_view(&b)); break;
     default: helper(SLICE(data + 1, size - 1)); break;
     }
     return 0;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "making.h"
+#include "outside.h"
 #include "store/store.h"
 
 enum { SMALL_FILE_MAX = 1 << 20, COPY_STEP = 1 << 24 };
@@ -142,6 +143,8 @@ RC restore_copy(struct process *p, const char *from, struct err *e)
     TRY(making_begin(p, MAKING_RESTORE, e));
     TRY(copy_dir(source, p->store_dir, e));
     TRY(dir_sync(p->data_dir, e));
+    /* It is older than what is remembered outside, and that is meant. Before the envelope, which says that all is there. */
+    TRY(outside_write_ticket(p, from, e));
     return copy_beside(from, p->data_dir, e);
 }
 

@@ -15,6 +15,7 @@
 #include "harden.h"
 #include "keys/helper.h"
 #include "kms/kms.h"
+#include "outside.h"
 #include "process.h"
 #include "provider.h"
 
@@ -117,6 +118,15 @@ static int fail(const struct err *e)
     return RUN_FAILED;
 }
 
+static RC confirmed(const struct process *p, struct err *e)
+{
+    const char *name = settings_str(p->set, SET_CLUSTER_NAME);
+    if (strcmp(settings_str(p->set, SET_CONFIRM), name) != 0)
+        FAIL(e, ERR_BAD_VALUE, "the cluster's name is needed as a confirmation: --confirm=%.60s",
+             name);
+    return RC_OK;
+}
+
 /* `cofferd ... erase`, of a node that is stopped. */
 static int erase(struct process *p)
 {
@@ -127,6 +137,17 @@ static int erase(struct process *p)
                    settings_bool(p->set, SET_KEEP_KEY_VERSION), &e)
             .failed ||
         erase_run(p, &e).failed)
+        return fail(&e);
+    return RUN_STOPPED;
+}
+
+/* `cofferd ... accept-older`: what the data directory of a stopped node holds was put back on purpose. */
+static int accept_older(struct process *p)
+{
+    struct err e = { 0 };
+    fault_init_from_env();
+    if (prepare(p, &e).failed || confirmed(p, &e).failed ||
+        outside_write_ticket(p, p->data_dir, &e).failed)
         return fail(&e);
     return RUN_STOPPED;
 }
@@ -174,6 +195,8 @@ int main(int argc, char **argv)
             rc = 0;
         } else if (strcmp(argv[rest], "erase") == 0 && rest + 1 == argc) {
             rc = erase(&p);
+        } else if (strcmp(argv[rest], "accept-older") == 0 && rest + 1 == argc) {
+            rc = accept_older(&p);
         } else {
             fprintf(stderr, "cofferd: \"%s\" is not a flag; see --help\n", argv[rest]);
             rc = 2;

@@ -56,6 +56,7 @@ RC process_places(struct process *p, struct err *e)
     p->making_path = mem_printf("%s/making", p->state_dir);
     p->conf_path = mem_printf("%s/key-config", p->state_dir);
     p->conf_next_path = mem_printf("%s/key-config.next", p->state_dir);
+    p->ticket_path = mem_printf("%s/restore-ticket", p->state_dir);
     p->backups_path = mem_printf("%s/backups", p->state_dir);
     p->root_key_path = path_or(p->set, SET_SERVICE_ROOT_KEY, p->state_dir, "service-root.key");
     p->admin_path = path_or(p->set, SET_ADMIN_SOCKET, p->state_dir, "admin.sock");
@@ -188,7 +189,7 @@ void process_fini(struct process *p)
     char **const places[] = { &p->data_dir,       &p->store_dir,     &p->state_dir,
                               &p->pin_path,       &p->root_key_path, &p->machine_path,
                               &p->making_path,    &p->admin_path,    &p->conf_path,
-                              &p->conf_next_path, &p->backups_path };
+                              &p->conf_next_path, &p->backups_path,  &p->ticket_path };
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         mem_freep(places[i]);
     keyconf_fini(&p->conf);

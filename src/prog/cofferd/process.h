@@ -32,7 +32,7 @@ struct process {
     /* Places, absolute; owned. */
     char *data_dir, *store_dir, *state_dir;
     char *pin_path, *root_key_path, *machine_path, *making_path, *admin_path;
-    char *conf_path, *conf_next_path, *backups_path;
+    char *conf_path, *conf_next_path, *backups_path, *ticket_path;
 };
 
 /* process_places(): work the places out of the settings and make the directories (mode 0700). Errors: ERR_CONFIG, ERR_IO. */

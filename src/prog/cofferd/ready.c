@@ -30,6 +30,7 @@
 #include "keyloop.h"
 #include "node_secret.h"
 #include "ops.h"
+#include "outside.h"
 #include "provider.h"
 #include "rotator.h"
 #include "store/store.h"
@@ -51,6 +52,8 @@ struct ready {
     struct admin_server *admin;
     struct keyctl keys;
     struct rotator *rotator;
+    struct outside *outside;
+    struct outside_found found_outside;
     struct ops_ctx ops;
     struct admin_ops admin_ops;
     pthread_t main_thread, ticker, dog;
@@ -219,6 +222,8 @@ static RC open_store(struct ready *r, bool created, struct err *e)
         .anchor_bytes = settings_i64(s, SET_ANCHOR_BYTES),
         .reserve_bytes = settings_i64(s, SET_RESERVE_SIZE),
         .envelope_seq = st->sequence,
+        .anchor_floor = r->found_outside.floor,
+        .anchor_raise = r->found_outside.ticket,
         .create = created,
         .null_cipher = aead_algorithm() == AEAD_ALG_NULL,
         .on_event = on_store_event,
@@ -317,9 +322,11 @@ static RC open_data(struct ready *r, struct err *e)
 {
     enum making making;
     TRY(unlock(r, &making, e));
+    TRY(outside_look(r->p, r->custody, making == MAKING_NEW, &r->found_outside, e));
     TRY(open_store(r, making == MAKING_NEW, e));
     if (making == MAKING_RESTORE)
         TRY(restore_verify(r->store, e));
+    TRY(outside_drop_ticket(r->p, e));
     return making == MAKING_NOTHING ? RC_OK : making_done(r->p, e);
 }
 
@@ -399,6 +406,8 @@ static RC start(struct ready *r, struct err *e)
     r->dog_runs = true;
     TRY(start_prober(r, e));
     TRY(start_rotator(r, e));
+    TRY(outside_start(r->p, r->custody, r->store, &r->found_outside, &r->outside, e));
+    r->ops.source.outside = r->outside;
     TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
     r->ticking = true;
@@ -413,6 +422,7 @@ static RC stop(struct ready *r, struct err *e)
     frontdoor_stop(r->door);
     admin_close(r->admin); /* it looks at the loop and the store */
     rotator_stop(r->rotator);
+    outside_stop(r->outside);
     keyloop_stop(r->loop);
     r->loop = NULL;
     if (r->ticking)

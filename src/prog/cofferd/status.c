@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "crypto/aead.h"
+#include "outside.h"
 #include "rotator.h"
 #include "store/store.h"
 
@@ -85,6 +86,7 @@ void status_write(const struct status_source *s, struct bw *w)
         write_custody(s, w);
     if (s->store)
         write_census(s->store, w);
+    outside_status(s->outside, w);
     if (s->rotator) {
         bw_doc_begin(w, "smkRotation");
         rotator_status(s->rotator, w);

@@ -6,6 +6,7 @@
 #include "keyloop.h"
 #include "process.h"
 
+struct outside;
 struct rotator;
 struct store;
 
@@ -15,6 +16,7 @@ struct status_source {
     struct keyloop *loop;    /* rests in SMK mode: the service's key is not probed */
     struct store *store;     /* NULL while sealed */
     struct rotator *rotator; /* NULL while sealed */
+    struct outside *outside; /* NULL while sealed, and when nothing is kept outside */
 };
 
 /* status_write(): {version, mode, state, since, key, envelope, generations, lastProbe, nextProbe, gracePeriod, census, engine} fields. [any thread] */

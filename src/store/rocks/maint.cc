@@ -230,6 +230,11 @@ extern "C" RC store_checkpoint(struct store *s, const char *dir, struct err *e)
                              store__anchor_envelope(s->shared->anchor), e);
 }
 
+extern "C" uint64_t store_anchor_durable(struct store *s)
+{
+    return store__anchor_durable(s->shared->anchor);
+}
+
 extern "C" void store_stats(struct store *s, struct store_stats *out)
 {
     memset(out, 0, sizeof(*out));
@@ -246,7 +251,7 @@ extern "C" void store_stats(struct store *s, struct store_stats *out)
     out->journal_bytes = store__anchor_journal_bytes(s->shared->anchor);
     out->cache_bytes = s->cache->GetUsage();
     out->free_bytes = s->shared->free_bytes;
-    out->anchor_counter = store__anchor_counter(s->shared->anchor);
+    out->anchor_counter = store__anchor_durable(s->shared->anchor);
     out->fatal = s->shared->fatal;
     out->read_only = s->shared->read_only || s->shared->low_room || s->shared->fatal;
 }

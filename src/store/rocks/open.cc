@@ -180,6 +180,7 @@ rc_t examine(const struct store_config *c, struct store *s, struct err *e)
     check.dir = c->dir;
     check.repair = true;
     check.envelope_seq = c->envelope_seq;
+    check.anchor_floor = c->anchor_raise ? 0 : c->anchor_floor;
     check.on_event = c->on_event;
     check.event_arg = c->event_arg;
     TRY(store__dir_check(&check, &d, &r, e));
@@ -187,6 +188,12 @@ rc_t examine(const struct store_config *c, struct store *s, struct err *e)
         store__anchor_data_fini(&d);
         FAIL(e, ERR_NOT_FOUND, "there is no store in \"%s\"", c->dir);
     }
+    if (!r.exists && c->anchor_floor && !c->anchor_raise) {
+        store__anchor_data_fini(&d);
+        FAIL(e, ERR_STALE, "there is no store in \"%s\", and the copy kept outside remembers one",
+             c->dir);
+    }
+    d.counter = std::max(d.counter, c->anchor_floor);
     if (!r.exists && first_anchor(c, s, &d, e).failed) {
         store__anchor_data_fini(&d);
         return RC_FAILED;

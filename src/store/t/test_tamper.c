@@ -425,6 +425,45 @@ static void an_old_envelope_is_refused(void **state)
     FAILS(ERR_ENVELOPE_STALE, store_open(&c, &s, &err));
 }
 
+/* What is kept outside refuses what is older, and lets what is restored on purpose go on from there. */
+static void what_is_older_than_outside_is_refused(void **state)
+{
+    struct store_config c = config_for(tmp_path(), keys);
+    uint64_t at;
+    struct store *s;
+
+    (void)state;
+    OK(store_open(&c, &s, &err));
+    at = store_anchor_durable(s);
+    assert_true(at > 0);
+    /* the counter of one that could not be written is not told: the disk may have the one before */
+    fault_arm("fs.rename.anchor", "EIO", 0, 1);
+    FAILS(ERR_IO, store_pin_envelope(s, 100, &err));
+    fault_disarm_all();
+    assert_int_equal(store_anchor_durable(s), at);
+    OK(store_pin_envelope(s, 100, &err));
+    assert_true(store_anchor_durable(s) > at);
+    at = store_anchor_durable(s);
+    OK(store_close(s, &err)); /* writes another */
+    c.anchor_floor = at + 100;
+    FAILS(ERR_STALE, store_open(&c, &s, &err));
+    c.anchor_floor = at + 1; /* what is remembered is exactly what is there */
+    OK(store_open(&c, &s, &err));
+    assert_true(store_anchor_durable(s) > at + 1);
+    OK(store_close(s, &err));
+    c.anchor_floor = at + 100;
+    FAILS(ERR_STALE, store_open(&c, &s, &err));
+    c.anchor_raise = true;
+    OK(store_open(&c, &s, &err));
+    assert_true(store_anchor_durable(s) > c.anchor_floor);
+    OK(store_close(s, &err));
+    c.anchor_raise = false;
+    OK(store_open(&c, &s, &err));
+    OK(store_close(s, &err));
+    c.dir = tmp_path();
+    FAILS(ERR_STALE, store_open(&c, &s, &err)); /* nothing at all is older, too */
+}
+
 static void missing_files_are_missed(void **state)
 {
     static const struct {
@@ -728,6 +767,7 @@ int main(void)
         T(a_wrong_key_says_so_and_changes_nothing),
         T(a_second_process_is_refused),
         T(an_old_envelope_is_refused),
+        T(what_is_older_than_outside_is_refused),
         T(missing_files_are_missed),
         T(cut_streams_are_noticed),
         T(another_history_is_noticed),

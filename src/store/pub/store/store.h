@@ -65,6 +65,11 @@ struct store_config {
     uint64_t
         /* of the key envelope at hand: older than the anchor remembers is ERR_ENVELOPE_STALE; 0 = not compared */
         envelope_seq;
+    uint64_t
+        /* what is remembered outside of a counter of the anchor: one with a lower counter is ERR_STALE; 0 = not compared */
+        anchor_floor;
+    /* it may be lower for this once, and goes on from there: for what is restored on purpose */
+    bool anchor_raise;
     bool create; /* make a new store when the directory holds none; else that is ERR_NOT_FOUND */
     bool null_cipher;        /* only a build linked with the null cipher accepts this */
     store_event_fn on_event; /* may be NULL */
@@ -161,12 +166,14 @@ RC store_resume(struct store *s,
 struct store_stats {
     uint64_t data_bytes, journal_bytes, memtable_bytes, cache_bytes, n_files, free_bytes;
     uint64_t
-        /* rises with each anchor written: publish it outside to notice an old image */
+        /* of the last anchor that is on disk */
         anchor_counter;
     bool read_only; /* writes are refused at present (disk full, I/O error) */
     bool fatal;     /* the engine stopped: close and open again */
 };
 void store_stats(struct store *s, struct store_stats *out);
+/* store_anchor_durable(): rises with each anchor, after it is on disk: keep it outside, and give it as anchor_floor, to notice an older image. [any thread] */
+uint64_t store_anchor_durable(struct store *s);
 /* store_range_size(): estimate of bytes on disk and of keys in [lower, upper). */
 void store_range_size(struct store *s, enum store_space sp, struct slice lower, struct slice upper,
                       uint64_t *bytes);
