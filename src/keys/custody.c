@@ -428,6 +428,22 @@ RC custody_open(const struct custody_config *c, struct custody **out, struct cus
     return RC_OK;
 }
 
+RC custody_read_copy(const struct custody_config *c, struct keyring **out, struct err *e)
+{
+    AUTO(env_loaded_fini) struct env_loaded l = { 0 };
+    AUTO(custody_freep) struct custody *k = NULL;
+
+    *out = NULL;
+    TRY(env_files_load(c->dir, &l, e));
+    TRY(check_mode(c, l.env, e));
+    k = custody_new(c);
+    k->env = TAKE(l.env);
+    TRY(unwrap_all(k, e));
+    TRY(envelope_verify(k->env, buf_view(&l.bytes), k->ring, e));
+    *out = keyring_ref(k->ring);
+    return RC_OK;
+}
+
 RC custody_read_target(const struct custody_config *c, struct probe_target *out, struct err *e)
 {
     AUTO(env_loaded_fini) struct env_loaded l = { 0 };

@@ -33,6 +33,7 @@ RC coffer_up(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_down(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_status(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_revalidate(struct coffer *c, int argc, char **argv, struct err *e);
+RC coffer_backup_verify(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_rotate_key(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_rotation_pause(struct coffer *c, int argc, char **argv, struct err *e);

@@ -9,7 +9,11 @@
 #include "child.h"
 #include "coffer.h"
 
-enum { STATUS_TIMEOUT_MS = 5000, BACKUP_TIMEOUT_MS = 3600 * 1000 };
+enum {
+    STATUS_TIMEOUT_MS = 5000,
+    BACKUP_TIMEOUT_MS = 3600 * 1000,
+    VERIFY_TIMEOUT_MS = 6 * 3600 * 1000
+};
 
 static const char *const programs[] = { "vault", "smk", "cmk" };
 
@@ -68,6 +72,14 @@ RC coffer_backup(struct coffer *c, int argc, char **argv, struct err *e)
     AUTO(mem_freep) char *directory = NULL;
     TRY(coffer_absolute(argv[0], &directory, e));
     return operate(c, "backup", directory, BACKUP_TIMEOUT_MS, e);
+}
+
+RC coffer_backup_verify(struct coffer *c, int argc, char **argv, struct err *e)
+{
+    (void)argc;
+    AUTO(mem_freep) char *directory = NULL;
+    TRY(coffer_absolute(argv[0], &directory, e));
+    return operate(c, "backupVerify", directory, VERIFY_TIMEOUT_MS, e);
 }
 
 RC coffer_status(struct coffer *c, int argc, char **argv, struct err *e)

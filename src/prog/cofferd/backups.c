@@ -1,4 +1,4 @@
-/* backups.c - see backups.h. The file is a JSON document {"format": 1, "backups": [{dir, made, url, version, generation}]}, newest last. */
+/* backups.c - see backups.h. The file is a JSON document {"format": 1, "backups": [{dir, made, url, version, generation, verified, verifyError}]}, newest last. */
 #include "backups.h"
 
 #include <string.h>
@@ -85,6 +85,9 @@ RC backups_each(struct process *p, struct arena *a,
                                   .version = text_of(a, d, "version") };
         if (bval_to_i64(bdoc_get(d, "generation"), &gen))
             b.generation = (uint32_t)gen;
+        struct bval verified = bdoc_get(d, "verified");
+        b.verified_ms = verified.type == BT_DATE ? bval_i64(verified) : 0;
+        b.verify_error = text_of(a, d, "verifyError");
         b.present = read_envelope(a, &b);
         fn(&b, arg);
     }
@@ -113,26 +116,33 @@ static bool is_of(struct arena *a, struct bval row, const char *dir)
     return row.type == BT_DOCUMENT && strcmp(text_of(a, bval_doc(row), "dir"), dir) == 0;
 }
 
-/* The newest BACKUPS_KEPT - 1 rows, without the newest one of that directory: an older one may have been moved away. NULL: all. */
-static RC copy_rows(struct process *p, const char *without, struct bw *w, struct err *e)
+/* What becomes of the newest row of a directory: an older one may have been moved away. */
+typedef void (*row_fn)(struct bdoc row, void *arg, struct bw *w);
+
+/* The newest keep rows, the newest one of dir by way of fn. dir NULL: all as they are. */
+static RC copy_rows(struct process *p, int keep, const char *dir, row_fn fn, void *arg,
+                    struct bw *w, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     struct bdoc list;
     struct biter it;
-    int n = 0, drop = -1;
+    int n = 0, of_dir = -1;
 
     TRY(load(p, a, &list, e));
     biter_init(&it, list);
     for (; biter_next(&it); n++)
-        if (without && is_of(a, it.val, without))
-            drop = n;
-    int first = MAX(0, n + 1 - BACKUPS_KEPT);
+        if (dir && is_of(a, it.val, dir))
+            of_dir = n;
+    int first = MAX(0, n - keep);
     bw_i32(w, "format", BACKUPS_FORMAT);
     bw_array_begin(w, "backups");
     biter_init(&it, list);
-    for (int i = 0; biter_next(&it); i++)
-        if (i >= first && i != drop)
+    for (int i = 0; biter_next(&it); i++) {
+        if (i == of_dir)
+            fn(bval_doc(it.val), arg, w);
+        else if (i >= first)
             bw_val(w, NULL, it.val);
+    }
     return RC_OK;
 }
 
@@ -151,9 +161,16 @@ RC backups_note(struct process *p, struct custody *custody, const char *dir, str
     struct bw w;
 
     bw_init(&w, &doc);
-    TRY(copy_rows(p, NULL, &w, e));
+    TRY(copy_rows(p, BACKUPS_KEPT - 1, NULL, NULL, NULL, &w, e));
     describe(p, custody, dir, &w);
     return store_list(p, &w, e);
+}
+
+static void drop_row(struct bdoc row, void *arg, struct bw *w)
+{
+    (void)row;
+    (void)arg;
+    (void)w;
 }
 
 RC backups_forget(struct process *p, const char *dir, struct err *e)
@@ -162,6 +179,38 @@ RC backups_forget(struct process *p, const char *dir, struct err *e)
     struct bw w;
 
     bw_init(&w, &doc);
-    TRY(copy_rows(p, dir, &w, e));
+    TRY(copy_rows(p, BACKUPS_KEPT, dir, drop_row, NULL, &w, e));
+    return store_list(p, &w, e);
+}
+
+struct outcome {
+    int64_t when_ms;
+    const char *error;
+};
+
+static void note_outcome(struct bdoc row, void *arg, struct bw *w)
+{
+    const struct outcome *o = arg;
+    struct biter it;
+
+    bw_doc_begin(w, NULL);
+    biter_init(&it, row);
+    while (biter_next(&it))
+        if (!slice_eq_str(it.name, "verified") && !slice_eq_str(it.name, "verifyError"))
+            bw_val_slice(w, it.name, it.val);
+    bw_date(w, "verified", o->when_ms);
+    bw_str(w, "verifyError", o->error);
+    bw_doc_end(w);
+}
+
+RC backups_verified(struct process *p, const char *dir, int64_t when_ms, const char *error,
+                    struct err *e)
+{
+    AUTO(buf_fini) struct buf doc = BUF_INIT;
+    struct outcome o = { .when_ms = when_ms, .error = error };
+    struct bw w;
+
+    bw_init(&w, &doc);
+    TRY(copy_rows(p, BACKUPS_KEPT, dir, note_outcome, &o, &w, e));
     return store_list(p, &w, e);
 }

@@ -10,6 +10,9 @@
 
 /* backups_note(): dir is about to be made. Before, so that no stop leaves a backup that nobody knows of. */
 RC backups_note(struct process *p, struct custody *custody, const char *dir, struct err *e);
+/* backups_verified(): of the newest one of that directory, if there is one: error "" = it is good. */
+RC backups_verified(struct process *p, const char *dir, int64_t when_ms, const char *error,
+                    struct err *e);
 /* backups_forget(): it came to nothing. */
 RC backups_forget(struct process *p, const char *dir, struct err *e);
 
@@ -18,6 +21,8 @@ struct backup_facts {
     int64_t made_ms;
     const char *url, *version; /* the key and its version that open it */
     uint32_t generation;
+    int64_t verified_ms;      /* when it was last verified; 0 = never */
+    const char *verify_error; /* what was wrong then; "" = nothing */
     bool present; /* dir holds an envelope still; else it may be somewhere else, or gone */
     const struct custody_status *keys; /* what that envelope holds; NULL when there is none */
 };

@@ -126,6 +126,12 @@ static void show_backup(const struct backup_facts *b, void *arg)
     bw_str(n->w, "dir", b->dir);
     bw_bool(n->w, "present", b->present);
     bw_date(n->w, "made", b->made_ms);
+    if (b->verified_ms) {
+        bw_date(n->w, "verified", b->verified_ms);
+        bw_bool(n->w, "good", !*b->verify_error);
+        if (*b->verify_error)
+            bw_str(n->w, "verifyError", b->verify_error);
+    }
     if (*b->url)
         bw_str(n->w, "url", b->url);
     bw_array_begin(n->w, "generations");

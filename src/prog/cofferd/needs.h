@@ -10,7 +10,7 @@
  *      data                files under an older generation, which are being written anew: {files, bytes}
  *      archivedJournals    the same of closed journals that are kept
  *      retiredGeneration   nothing of the data directory is under it; its wrapped form waits for the backups that are
- *      backup              {dir, made, present, versions: of its own envelope, url}
+ *      backup              {dir, made, present, generations: of its own envelope, url, verified, good, verifyError}
  * What could not be looked at is an error field, and no empty list: neededError, censusError. */
 void needs_write(const struct status_source *s, struct bw *w);
 

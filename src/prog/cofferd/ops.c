@@ -12,6 +12,7 @@
 #include "erase.h"
 #include "keyops.h"
 #include "rotator.h"
+#include "verify.h"
 
 static RC op_status(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
@@ -68,6 +69,32 @@ static RC op_backup(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     TRY(rotator_holding(o->source.rotator, make_backup, &b, e));
     bw_str(w, "dir", path);
     return RC_OK;
+}
+
+struct verify_wanted {
+    struct ops_ctx *o;
+    const char *path;
+    struct bw *w;
+};
+
+static RC verify_one(void *arg, struct err *e)
+{
+    const struct verify_wanted *v = arg;
+    struct status_source *s = &v->o->source;
+
+    return verify_backup(s->process, s->custody, v->path, v->w, e);
+}
+
+/* One at a time, and none while one is being made. */
+static RC op_backup_verify(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    struct ops_ctx *o = ctx;
+    AUTO(mem_freep) char *path = NULL;
+    TRY(admin_arg_str(args, "dir", &path, e));
+    if (!path)
+        FAIL(e, ERR_BAD_VALUE, "the operation \"backupVerify\" needs the text field \"dir\"");
+    struct verify_wanted v = { .o = o, .path = path, .w = w };
+    return rotator_holding(o->source.rotator, verify_one, &v, e);
 }
 
 static RC op_rotate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
@@ -169,6 +196,9 @@ static const struct admin_op table[] = {
       "copy the store, encrypted as it is, into a new directory", op_backup },
     { "inspect", "dir", ADMIN_OP_LOCAL,
       "verify every tag of a directory that is under this node's keys", op_inspect },
+    { "backupVerify", "dir", ADMIN_OP_LOCAL,
+      "verify a backup: its keys by the vault, every tag of it, and that it opens",
+      op_backup_verify },
     { "erase", "confirm,keep-key-version", ADMIN_OP_CHANGES | ADMIN_OP_SEALED | ADMIN_OP_LOCAL,
       "destroy every known wrapped copy of the cluster's keys, for ever; confirm is the cluster's name",
       op_erase },

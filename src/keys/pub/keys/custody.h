@@ -75,6 +75,9 @@ RC custody_create(const struct custody_config *c, struct custody **out, struct e
 /* [net] */
 RC custody_open(const struct custody_config *c, struct custody **out, struct custody_report *r,
                 struct err *e);
+/* custody_read_copy(): the keys of a copy of a data directory (a backup): unwrapped and authenticated as by custody_open(), but nothing is written, and no pin
+ * asked. *out is a reference of the caller's. [net] */
+RC custody_read_copy(const struct custody_config *c, struct keyring **out, struct err *e);
 void custody_free(struct custody *k); /* NULL is fine; the ring lives on while others hold it */
 void custody_freep(struct custody **k);
 struct keyring *custody_keyring(struct custody *k); /* borrowed: keyring_ref() to keep it */
