@@ -74,7 +74,7 @@ RC outside_decode(struct slice in, struct outside_mark *out, struct err *e)
     return RC_OK;
 }
 
-void ticket_encode(const struct restore_ticket *t, struct buf *out)
+void outside_ticket_encode(const struct restore_ticket *t, struct buf *out)
 {
     begin(ticket_magic, out);
     buf_push_be64(out, (uint64_t)t->made_s);
@@ -83,7 +83,7 @@ void ticket_encode(const struct restore_ticket *t, struct buf *out)
     finish(out, TICKET_LEN);
 }
 
-RC ticket_decode(struct slice in, struct restore_ticket *out, struct err *e)
+RC outside_ticket_decode(struct slice in, struct restore_ticket *out, struct err *e)
 {
     memset(out, 0, sizeof(*out));
     TRY(check(in, ticket_magic, TICKET_LEN, "the restore ticket", e));

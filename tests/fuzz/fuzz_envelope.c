@@ -58,8 +58,8 @@ static void outside(struct slice in)
 
     if (!outside_decode(in, &m, &e).failed)
         outside_encode(&m, &again);
-    else if (!ticket_decode(in, &t, &e).failed)
-        ticket_encode(&t, &again);
+    else if (!outside_ticket_decode(in, &t, &e).failed)
+        outside_ticket_encode(&t, &again);
     else
         return;
     INVARIANT(slice_eq(buf_view(&again), in));

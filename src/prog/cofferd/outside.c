@@ -65,7 +65,7 @@ RC outside_write_ticket(struct process *p, const char *envelope_dir, struct err 
     TRY(envelope_inspect_dir(envelope_dir, st, e));
     memcpy(t.lineage, st->lineage, LINEAGE_LEN);
     TRY(anchor_sha256(p, t.anchor_sha256, e));
-    ticket_encode(&t, &bytes);
+    outside_ticket_encode(&t, &bytes);
     TRY(file_write_atomic(p->ticket_path, 0600, buf_view(&bytes), e));
     return step("ticket.written", e);
 }
@@ -90,7 +90,8 @@ static bool has_ticket(struct process *p, const uint8_t lineage[LINEAGE_LEN])
     if (!path_exists(p->ticket_path))
         return false;
     good = !file_read(p->ticket_path, TICKET_LEN, &bytes, &why).failed &&
-           !ticket_decode(buf_view(&bytes), &t, &why).failed && !anchor_sha256(p, sha, &why).failed;
+           !outside_ticket_decode(buf_view(&bytes), &t, &why).failed &&
+           !anchor_sha256(p, sha, &why).failed;
     if (good && (memcmp(t.lineage, lineage, LINEAGE_LEN) != 0 ||
                  memcmp(t.anchor_sha256, sha, sizeof(sha)) != 0))
         good = !err_set(&why, ERR_STALE, __FILE__, __LINE__,

@@ -29,7 +29,7 @@ struct restore_ticket {
     uint8_t anchor_sha256[32];
     int64_t made_s;
 };
-void ticket_encode(const struct restore_ticket *t, struct buf *out);
-RC ticket_decode(struct slice bytes, struct restore_ticket *out, struct err *e);
+void outside_ticket_encode(const struct restore_ticket *t, struct buf *out);
+RC outside_ticket_decode(struct slice bytes, struct restore_ticket *out, struct err *e);
 
 #endif
