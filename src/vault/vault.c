@@ -101,7 +101,8 @@ static RC open_state(struct vault_service *s, const struct vault_config *c, stru
     TRY(lock_dir(s, e));
     bool fresh = !path_exists(s->state_file);
     TRY(vault__root_open(s, c->root_key_file, fresh && !path_exists(s->pin_file), e));
-    return fresh ? make_state(s, c, e) : read_state(s, c, e);
+    TRY(fresh ? make_state(s, c, e) : read_state(s, c, e));
+    return vault__audit_open(s, e);
 }
 
 RC vault_open(const struct vault_config *c, struct vault_service **out, struct err *e)
@@ -150,6 +151,7 @@ void vault_close(struct vault_service *s)
     http_server_stop(s->https, STOP_GRACE_MS);
     http_server_stop(s->tokens, STOP_GRACE_MS);
     vault__rotator_stop(s);
+    vault__audit_close(s);
     vault__state_free(s);
     secret_free(s->root);
     fd_close(s->lock_fd);

@@ -9,8 +9,10 @@
 #include "crypto/ec.h"
 #include "crypto/rsa.h"
 #include "http/http_server.h"
+#include "keys/label.h"
 #include "vault/vault.h"
 #include "vault_access_priv.h"
+#include "vault_audit_priv.h"
 #include "vault_identity_priv.h"
 
 struct secret;
@@ -153,6 +155,7 @@ struct vault_service {
     struct http_server *https, *tokens;
     struct http_site sites[8], token_sites[4];
     struct federation_cache *federation;
+    struct vault_audit *audit;
     uint64_t rotation_check_ms;
     pthread_t rotator;
     bool rotator_runs;
@@ -173,6 +176,9 @@ struct vault_service {
 
 /* ---- vault_seal.c: the root key, single sealed objects, the sealed file, the pin ---- */
 RC vault__root_open(struct vault_service *s, const char *path, bool may_create, struct err *e);
+/* vault__derive(): 32 bytes of key for one use. */
+RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
+                 struct slice context, struct secret **out, struct err *e);
 /* vault__seal_key(): plain sealed for the place named by context (docs/formats/vault.md 3). */
 RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain,
                    struct buf *out, struct err *e);
@@ -325,6 +331,7 @@ struct rest_call {
     struct token_claims who;
     char request_id[UUID_LEN + 1];
     int status;
+    const char *refusal; /* the code of the error; "" when it succeeded. Static */
 };
 struct vault_op {
     const char *name; /* as in an audit record: "KeyWrap" */
@@ -346,6 +353,17 @@ void vault__rest_on_error(struct http_request *q, struct http_reply *r, int stat
                           const char *why);
 /* vault__rest_base(): "https://main.vault.localhost:8443" in the request's arena. */
 const char *vault__rest_base(struct rest_call *c);
+/* ---- vault_rest_record.c: what is written down of a request ---- */
+/* vault__record_ready(): there is room for the record; else it has been answered with 500. vault__record() must follow. */
+bool vault__record_ready(struct rest_call *c);
+/* vault__record(): the record in the audit log. When it cannot be written the answer is taken back. */
+void vault__record(struct rest_call *c, uint64_t started_us);
+void vault__record_log(const struct rest_call *c, uint64_t started_us);
+/* vault__record_own(): of what the vault does by itself, after vault__audit_ready(). A record that cannot be written is in the log of events. */
+void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
+                       const char *key, const char *version, bool done);
+bool vault__is_version(const char *text); /* up to 32 hex digits; "" is one */
+
 json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);
 void vault__not_found(struct rest_call *c);
 

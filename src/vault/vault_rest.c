@@ -35,6 +35,7 @@ void vault__rest_error(struct rest_call *c, int status, const char *code, const 
         (void)snprintf(text, sizeof text, "The request is malformed.");
     AUTO(kjson_freep) json_t *j = error_json(code, inner, text);
     c->status = status;
+    c->refusal = inner ? inner : code;
     http_reply_json(c->r, status, j);
 }
 
@@ -220,37 +221,36 @@ static bool check_path(struct rest_call *c)
                           "The request URI contains an invalid name.");
         return false;
     }
-    for (const char *p = c->version; *p; p++)
-        if (!isxdigit((unsigned char)*p) || p - c->version >= VERSION_LEN) {
-            vault__rest_error(c, 400, "BadParameter", NULL,
-                              "The request URI contains an invalid version.");
-            return false;
-        }
+    if (!vault__is_version(c->version)) {
+        vault__rest_error(c, 400, "BadParameter", NULL,
+                          "The request URI contains an invalid version.");
+        return false;
+    }
     return true;
 }
 
-/* One line for each operation. Names of keys are the operator's, what is no name is a client's and stays out; nothing of a body or
- * a token is in it. */
-static void record(const struct rest_call *c, uint64_t started_us)
+/* With room for its record: the request, from its token to its record. */
+static void serve(struct rest_call *c, uint64_t started_us)
 {
-    bool sound = !*c->key || vault__valid_key_name(c->key);
+    char why[640];
 
-    log_event(EV_VAULT_OPERATION, KV_STR("operation", c->op->name), KV_STR("vault", c->vault),
-              KV_STR("key", sound ? c->key : "(invalid)"),
-              KV_STR("version",
-                     sound && strlen(c->version) <= VERSION_LEN ? c->version : "(invalid)"),
-              KV_I64("status", c->status), KV_STR("principal", c->who.object_id),
-              KV_STR("requestId", c->request_id),
-              KV_U64("microseconds", clock_mono_us() - started_us));
+    if (!vault__token_check(c->s, http_bearer(c->q), tenant_of(c), clock_real_s(), &c->who, why,
+                            sizeof why))
+        challenge(c, why);
+    else if (check_vault(c) && vault__admit_address(c) && check_api_version(c) && check_path(c) &&
+             vault__admit_permission(c) && check_rate(c))
+        c->op->run(c);
+    vault__record(c, started_us);
 }
 
 static void enter(struct http_request *q, struct http_reply *r)
 {
     const struct vault_op *op = http_route_arg(q);
-    struct rest_call c = { .s = http_ctx(q), .q = q, .r = r, .op = op, .key = "", .version = "" };
+    struct rest_call c = {
+        .s = http_ctx(q), .q = q, .r = r, .op = op, .key = "", .version = "", .refusal = ""
+    };
     uint64_t started_us = clock_mono_us();
     struct err e = { 0 };
-    char why[640];
 
     settle_vault(&c);
     c.key = http_param_or(q, 0, "");
@@ -265,13 +265,9 @@ static void enter(struct http_request *q, struct http_reply *r)
     if (client_id && strlen(client_id) <= 64)
         http_reply_header(r, "x-ms-client-request-id", client_id);
 
-    if (!vault__token_check(c.s, http_bearer(q), tenant_of(&c), clock_real_s(), &c.who, why,
-                            sizeof why))
-        challenge(&c, why);
-    else if (check_vault(&c) && vault__admit_address(&c) && check_api_version(&c) &&
-             check_path(&c) && vault__admit_permission(&c) && check_rate(&c))
-        op->run(&c);
-    record(&c, started_us);
+    if (vault__record_ready(&c))
+        serve(&c, started_us);
+    vault__record_log(&c, started_us);
     vault__props_unref(c.props);
 }
 

@@ -133,14 +133,16 @@ static RC put_next(struct vault_service *s, const struct named *x, int64_t now_s
 
     if (!k || !is_due(k, now_s))
         return RC_OK;
+    TRY(vault__audit_ready(s, e));
     struct key_version *mine = TAKE(*v);
     vault__put_version(vault__find_vault(s, x->vault), x->key, mine);
-    if (vault__state_save(s, e).failed) {
+    rc_t rc = vault__state_save(s, e);
+    vault__record_own(s, "KeyRotateIfDue", x->vault, x->key, mine->id, !rc.failed);
+    if (rc.failed)
         vault__drop_newest(vault__find_vault(s, x->vault), x->key);
-        return RC_FAILED;
-    }
-    vault__tell_new_version(x->vault, x->key, mine->id, "KeyRotateIfDue");
-    return RC_OK;
+    else
+        vault__tell_new_version(x->vault, x->key, mine->id, "KeyRotateIfDue");
+    return rc;
 }
 
 static RC rotate_one(struct vault_service *s, const struct named *x, int64_t now_s, struct err *e)

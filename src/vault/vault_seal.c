@@ -50,7 +50,7 @@ static const char state_magic[8] = "CFRVAULT";
 static const char pin_magic[8] = "CFRVPIN1";
 static const uint8_t zero_nonce[AEAD_NONCE_LEN];
 
-static RC derive(struct vault_service *s, enum key_label label, struct slice salt,
+RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
                  struct slice context, struct secret **out, struct err *e)
 {
     AUTO(buf_fini) struct buf info = BUF_INIT;
@@ -67,7 +67,7 @@ static RC derive_aead(struct vault_service *s, enum key_label label, struct slic
     AUTO(secret_freep) struct secret *k = NULL;
 
     *out = NULL;
-    TRY(derive(s, label, salt, context, &k, e));
+    TRY(vault__derive(s, label, salt, context, &k, e));
     return aead_key_new(k, out, e);
 }
 
@@ -167,8 +167,8 @@ static RC key_check(struct vault_service *s, const uint8_t *header, uint8_t out[
 {
     AUTO(secret_freep) struct secret *k = NULL;
 
-    TRY(derive(s, LABEL_KEY_CHECK, SLICE(header + OFF_SALT, SALT_LEN), SLICE(header, OFF_CHECK), &k,
-               e));
+    TRY(vault__derive(s, LABEL_KEY_CHECK, SLICE(header + OFF_SALT, SALT_LEN),
+                      SLICE(header, OFF_CHECK), &k, e));
     memcpy(out, secret_view(k), CHECK_LEN);
     return RC_OK;
 }
@@ -179,7 +179,7 @@ static RC pin_mac(struct vault_service *s, const uint8_t *pin, uint8_t out[SHA25
     AUTO(secret_freep) struct secret *k = NULL;
     struct slice part = SLICE(pin, PIN_MAC);
 
-    TRY(derive(s, LABEL_PIN, SLICE(pin + PIN_STORE, 16), SLICE_LIT("vault"), &k, e));
+    TRY(vault__derive(s, LABEL_PIN, SLICE(pin + PIN_STORE, 16), SLICE_LIT("vault"), &k, e));
     return hmac_sha256(k, &part, 1, out, e);
 }
 

@@ -54,6 +54,31 @@ class Opener:
         assert mac == data[32:]
         return data[8:24], int.from_bytes(data[24:32], "big")
 
+    def audit_pin(self, data):
+        assert len(data) == 96 and data[:8] == b"CFRVAPN1"
+        mac = hmac.new(self.derive(13, data[8:24], b"vault audit"), data[:64], hashlib.sha256).digest()
+        assert mac == data[64:]
+        return data[8:24], int.from_bytes(data[24:32], "big"), data[32:64]
+
+    def segment(self, data, number, store_id, seq, chain):
+        """The records of one segment as (seq, chain, text); every byte is one of them or the header's."""
+        header, salt = data[:128], data[80:112]
+        assert header[:16] == b"CFRVAUD1" + b"\0\1\0\1" + bytes(4) and header[16:32] == store_id
+        assert int.from_bytes(header[32:40], "big") == number and int.from_bytes(header[40:48], "big") == seq and header[48:80] == chain
+        assert self.derive(5, salt, header[:112])[:16] == header[112:]
+        text_key, length_key = AESGCM(self.derive(20, salt, header[:112])), self.derive(20, salt, header[:112] + b"length")
+        records, at, index = [], 128, 0
+        while at < len(data):
+            length = int.from_bytes(data[at:at + 4], "big")
+            assert 1 <= length <= 16384 and at + 12 + length + 16 <= len(data)
+            check = hmac.new(length_key, index.to_bytes(8, "big") + data[at:at + 4], hashlib.sha256).digest()
+            assert check[:8] == data[at + 4:at + 12]
+            text = text_key.decrypt(bytes(4) + index.to_bytes(8, "big"), data[at + 12:at + 28 + length], chain + data[at:at + 12])
+            seq, at, index = seq + 1, at + 28 + length, index + 1
+            chain = hashlib.sha256(chain + seq.to_bytes(8, "big") + text).digest()
+            records.append((seq, chain, text))
+        return records
+
 
 def test_the_files_are_what_the_page_says(vault):
     wrapped = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "c2VjcmV0"}, identity="node").json()
@@ -65,7 +90,7 @@ def test_the_files_are_what_the_page_says(vault):
     opener = Opener(read(root_file))
     state, store_id, counter = opener.state(read(os.path.join(state_dir, "vault.state")))
     assert opener.pin(read(root_file + ".pin")) == (store_id, counter)
-    assert sorted(os.listdir(state_dir)) == ["lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
+    assert sorted(os.listdir(state_dir)) == ["audit", "lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
 
     assert state["format"] == 5
     assert state["caCertificate"].encode() == read(vault.settings["ca-file"])
@@ -92,6 +117,28 @@ def test_the_files_are_what_the_page_says(vault):
     for identity in state["identities"]:
         secret = read(os.path.join(vault.settings["credential-dir"], identity["name"]))
         assert hashlib.sha256(secret).digest() == b64u(identity["secretSha256"])
+
+
+def test_the_audit_log_is_what_the_page_says(vault):
+    vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "c2VjcmV0"}, identity="node")
+    vault.stop()
+    vault.start()
+    vault.call("GET", "/keys/data/", identity="node")
+    lines = vault.audit()
+    vault.stop()
+    root_file, state_dir = vault.settings["root-key-file"], vault.settings["state-dir"]
+    opener = Opener(read(root_file))
+    _, store_id, _ = opener.state(read(os.path.join(state_dir, "vault.state")))
+    names = sorted(os.listdir(os.path.join(state_dir, "audit")))
+    assert names == ["00000001.log", "00000002.log"]
+    seq, chain, records = 0, bytes(32), []
+    for number, name in enumerate(names, 1):
+        records += opener.segment(read(os.path.join(state_dir, "audit", name)), number, store_id, seq, chain)
+        if records:
+            seq, chain, _ = records[-1]
+    assert opener.audit_pin(read(root_file + ".pin.audit")) == (store_id, seq, chain)
+    assert [{"seq": n, "chain": c.hex(), **json.loads(text)} for n, c, text in records] == lines
+    assert [line["operationName"] for line in lines] == ["KeyWrap", "KeyGet"]
 
 
 def test_nothing_of_a_token_or_a_key_is_logged(vault):

@@ -354,6 +354,12 @@ class Vault(Program):
         assert not check or done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
+    def audit(self):
+        """The records of the audit log."""
+        done = subprocess.run([binary("coffer"), "vault", "audit", "--admin-socket=" + self.path("state", "admin.sock")],
+                              capture_output=True, text=True, timeout=60, check=True, cwd=self.dir)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
 
 def node_error(client, database="admin", command="ping"):
     """The code that a command is answered with; 0 when it succeeds."""

@@ -291,6 +291,28 @@ static RC access_show(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return answer_json(w, &text, e);
 }
 
+static RC audit(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf lines = BUF_INIT;
+    FIELDS(f, 0, "after");
+    uint64_t after = 0, last;
+    bool verify;
+
+    TRY(admin_arg_bool(args, "verify", &verify, e));
+    if (verify) {
+        TRY(vault_audit_verify(vault_of(ctx), &last, e));
+        bw_i64(w, "records", (int64_t)last);
+        bw_str(w, "verdict", "every record is whole and in its place");
+        return RC_OK;
+    }
+    if (f.v[0] && !text_u64(slice_str(f.v[0]), &after))
+        FAIL(e, ERR_BAD_VALUE, "the field \"after\" is the number of a record");
+    TRY(vault_audit_read(vault_of(ctx), after, &lines, &last, e));
+    bw_i64(w, "last", (int64_t)last);
+    bw_str_slice(w, "lines", buf_view(&lines));
+    return RC_OK;
+}
+
 static RC describe(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
@@ -334,6 +356,7 @@ static const struct admin_op rows[] = {
       firewall_default },
     { "firewallAdd", "range,vault", CHANGES, "lets an address or range in", firewall_add },
     { "firewallRemove", "range,vault", CHANGES, "takes that back", firewall_remove },
+    { "audit", "verify,after", ADMIN_OP_LOCAL, "the audit log: verified, or read", audit },
     { "signingKeyRotate", "compromised", CHANGES, "another key signs tokens from now on",
       signing_key_rotate },
 };

@@ -183,11 +183,19 @@ static bool takes_value(const struct settings *s, const char *flag)
     return strcmp(flag, "config") == 0 || (row >= 0 && settings_def(s, row)->type != SET_T_BOOL);
 }
 
+static bool may_stand_alone(const struct settings *s, const char *flag)
+{
+    int row = settings_find(s, flag);
+
+    return row >= 0 && (settings_def(s, row)->flags & SET_ALONE);
+}
+
 static void split_line(const struct settings *s, int argc, char **argv, struct line *out)
 {
     static char output[] = "--output"; /* -o, as other tools call it */
+    static char alone[] = "true";
 
-    out->flags = NEW_ARRAY(char *, (size_t)argc + 1);
+    out->flags = NEW_ARRAY(char *, (size_t)argc * 2 + 1);
     out->words = NEW_ARRAY(char *, (size_t)argc + 1);
     out->flags[out->n_flags++] = argv[0];
     for (int i = 1; i < argc; i++) {
@@ -198,7 +206,11 @@ static void split_line(const struct settings *s, int argc, char **argv, struct l
         }
         char *flag = is_output ? output : argv[i];
         out->flags[out->n_flags++] = flag;
-        if (strncmp(flag, "--", 2) == 0 && takes_value(s, flag + 2) && i + 1 < argc)
+        if (strncmp(flag, "--", 2) != 0 || !takes_value(s, flag + 2))
+            continue;
+        if (may_stand_alone(s, flag + 2) && (i + 1 == argc || argv[i + 1][0] == '-'))
+            out->flags[out->n_flags++] = alone;
+        else if (i + 1 < argc)
             out->flags[out->n_flags++] = argv[++i];
     }
 }

@@ -53,6 +53,8 @@ static const struct vault_command commands[] = {
       "allow or deny: what an address that no rule holds gets" },
     { "firewall add", "range", "vault", "firewallAdd", "lets an address or a range in" },
     { "firewall remove", "range", "vault", "firewallRemove", "takes that back" },
+    { "audit", "", "verify,after", "audit",
+      "the audit log as lines of JSON; verify: whether it is all there as it was written" },
     { "signing-key rotate", "", "compromised", "signingKeyRotate",
       "another key signs tokens; compromised: tokens of older ones end at once" },
 };
@@ -111,6 +113,42 @@ static void print_commands(void)
                commands[i].flags, commands[i].what);
 }
 
+/* The lines of one answer; their end is the number to go on from, or -1 when there are none. */
+static int64_t print_lines(struct bdoc answer)
+{
+    struct bval lines = bdoc_get(answer, "lines");
+    int64_t last = -1;
+
+    if (lines.type != BT_STRING || bval_str(lines).len == 0 ||
+        !bval_to_i64(bdoc_get(answer, "last"), &last))
+        return -1;
+    (void)fwrite(bval_str(lines).p, 1, bval_str(lines).len, stdout);
+    return last;
+}
+
+/* The whole log, a piece at a time. */
+static RC print_audit(const char *socket, const char *after, struct err *e)
+{
+    char from[24];
+
+    (void)snprintf(from, sizeof from, "%.20s", *after ? after : "0");
+    for (;;) {
+        AUTO(arena_freep) struct arena *a = arena_new(0);
+        AUTO(buf_fini) struct buf space = BUF_INIT;
+        struct bdoc answer;
+        struct bw w;
+
+        bw_init(&w, &space);
+        bw_str(&w, "op", "audit");
+        bw_str(&w, "after", from);
+        TRY(admin_call(socket, bw_finish(&w), VAULT_TIMEOUT_MS, a, &answer, e));
+        int64_t last = print_lines(answer);
+        if (last < 0)
+            return RC_OK;
+        (void)snprintf(from, sizeof from, "%lld", (long long)last);
+    }
+}
+
 static RC run(const struct coffer *c, const struct vault_command *k, int argc, char **argv,
               struct err *e)
 {
@@ -122,10 +160,18 @@ static RC run(const struct coffer *c, const struct vault_command *k, int argc, c
     struct bdoc answer;
     struct bw w;
 
+    bool audit = strcmp(k->op, "audit") == 0,
+         verify = audit && *settings_str(c->settings, CS_VERIFY);
+
     bw_init(&w, &space);
     bw_str(&w, "op", k->op);
     TRY(add_operands(k, argc, argv, &w, e));
-    TRY(add_flags(c, k, &w, e));
+    if (audit && !verify)
+        return print_audit(socket, settings_str(c->settings, CS_AFTER), e);
+    if (verify)
+        bw_bool(&w, "verify", true);
+    else
+        TRY(add_flags(c, k, &w, e));
     TRY(admin_call(socket, bw_finish(&w), VAULT_TIMEOUT_MS, a, &answer, e));
     return talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e);
 }

@@ -258,37 +258,51 @@ static void root_keys_are_checked(void **state)
     buf_fini(&root);
 }
 
-/* Each fallible file call of a change fails in turn: the change is refused, the state is as it was, the next try works. */
+/* What a change came to when one call failed. */
+enum outcome { REFUSED, UNRECORDED, DONE, OUTCOME_NR };
+
+static enum outcome change_failing(struct vaultfix *f, int nth, bool *reached)
+{
+    json_t *before, *after, *answer;
+
+    assert_int_equal(vaultfix_call(f, "GET", "/keys/data/" V, f->token_op, NULL, &before), 200);
+    fault_disarm_all();
+    fault_count_all();
+    fault_fail_nth((uint64_t)nth);
+    char *body = mem_printf("{\"tags\":{\"n\":\"%d\"}}", nth);
+    int status = vaultfix_call(f, "PATCH", "/keys/data/" V, f->token_op, body, &answer);
+    *reached = (uint64_t)nth <= fault_total();
+    fault_disarm_all();
+    mem_free(body);
+    assert_int_equal(vaultfix_call(f, "GET", "/keys/data/" V, f->token_op, NULL, &after), 200);
+    bool same = json_equal(before, after);
+    const json_t *inner = json_object_get(json_object_get(answer, "error"), "innererror");
+    if (status == 500 && !same)
+        assert_string_equal(kjson_str(inner, "code"), "AuditLogUnavailable");
+    else
+        assert_int_equal(status, same ? 500 : 200);
+    json_decref(before);
+    json_decref(after);
+    json_decref(answer);
+    return status == 200 ? DONE : same ? REFUSED : UNRECORDED;
+}
+
+/* Each fallible file call of a change fails in turn: the change is refused, the state is as it was, the next try works. Past the state's own save there
+ * are only its record, without which it is not answered as done, and the record's pin, which the next operation makes up for. */
 static void failed_writes_are_taken_back(void **state)
 {
     struct vaultfix *f = *state;
-    json_t *before, *after;
-    int failed = 0;
+    int n[OUTCOME_NR] = { 0 };
+    bool reached = true;
 
-    for (int nth = 1; nth < 200; nth++) {
-        assert_int_equal(vaultfix_call(f, "GET", "/keys/data/" V, f->token_op, NULL, &before), 200);
-        fault_disarm_all();
-        fault_count_all();
-        fault_fail_nth((uint64_t)nth);
-        char *body = mem_printf("{\"tags\":{\"n\":\"%d\"}}", nth);
-        int status = vaultfix_call(f, "PATCH", "/keys/data/" V, f->token_op, body, NULL);
-        uint64_t calls = fault_total();
-        fault_disarm_all();
-        mem_free(body);
-        assert_int_equal(vaultfix_call(f, "GET", "/keys/data/" V, f->token_op, NULL, &after), 200);
-        bool same = json_equal(before, after);
-        json_decref(before);
-        json_decref(after);
-        if ((uint64_t)nth > calls) {
-            assert_int_equal(status, 200);
-            break;
-        }
-        assert_int_equal(status, 500);
-        if (!same)
-            fail_msg("a refused change shows (call %d)", nth);
-        failed++;
+    for (int nth = 1; nth < 200 && reached; nth++) {
+        n[change_failing(f, nth, &reached)]++;
     }
-    assert_in_range(failed, 10, 198); /* the last round had nothing left to fail */
+    assert_false(reached); /* the last round had nothing left to fail */
+    assert_in_range(n[REFUSED], 10, 198);
+    /* fewer when a round began with the pin of what was before it: test_audit.c fails the record alone */
+    assert_in_range(n[UNRECORDED], 0, 3);
+    assert_in_range(n[DONE], 1, 12);
     assert_int_equal(vaultfix_call(f, "PATCH", "/keys/data/" V, f->token_op, "{\"tags\":{}}", NULL),
                      200);
     vaultfix_down(f);

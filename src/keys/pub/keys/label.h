@@ -21,6 +21,7 @@ enum key_label {
     LABEL_VAULT_STATE = 15, /* the embedded vault's state file */
     /* under the service root key, never an SMK: wrapping keys, and the root id */
     LABEL_SERVICE_ROOT = 16,
+    LABEL_VAULT_AUDIT = 20,  /* a segment of the embedded vault's audit log */
     LABEL_VAULT_BACKUP = 21, /* a key's backup that the embedded vault gave out */
 };
 

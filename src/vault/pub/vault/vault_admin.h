@@ -78,4 +78,11 @@ RC vault_firewall_rule(struct vault_service *s, const char *vault, const char *r
 /* vault_access(): JSON: mode, roleAssignments, accessPolicies, firewall. */
 RC vault_access(struct vault_service *s, const char *vault, struct buf *out, struct err *e);
 
+/* The audit log: one record for each operation on keys, refused ones too. vault_audit_verify(): every byte of it. Errors: ERR_CORRUPT, which says where.
+ * vault_audit_read(): records after number `after` as lines of JSON, each with its number (seq) and the chain over all up to it; about 1 MB of them;
+ * *last is the last one's number, or after when there are no more. Where a segment does not hold there is a line that says so. */
+RC vault_audit_verify(struct vault_service *s, uint64_t *records, struct err *e);
+RC vault_audit_read(struct vault_service *s, uint64_t after, struct buf *out, uint64_t *last,
+                    struct err *e);
+
 #endif

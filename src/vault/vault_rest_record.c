@@ -1,0 +1,140 @@
+/* vault_rest_record.c - what is written down of a request: its record in the audit log, without which it is not answered, and its line in the log of
+ * events, which may be lost. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "kmsg/kjson.h"
+#include "vault_priv.h"
+
+bool vault__is_version(const char *v)
+{
+    size_t n = strspn(v, "0123456789abcdefABCDEF");
+
+    return v[n] == 0 && n <= VERSION_LEN;
+}
+
+/* One line for each operation. Names of keys are the operator's, what is no name is a client's and stays out; nothing of a body or
+ * a token is in it. */
+void vault__record_log(const struct rest_call *c, uint64_t started_us)
+{
+    bool sound = !*c->key || vault__valid_key_name(c->key);
+
+    log_event(EV_VAULT_OPERATION, KV_STR("operation", c->op->name), KV_STR("vault", c->vault),
+              KV_STR("key", sound ? c->key : "(invalid)"),
+              KV_STR("version", sound && vault__is_version(c->version) ? c->version : "(invalid)"),
+              KV_I64("status", c->status), KV_STR("principal", c->who.object_id),
+              KV_STR("requestId", c->request_id),
+              KV_U64("microseconds", clock_mono_us() - started_us));
+}
+
+/* The caller's name, for readers; what counts is its object id. "" when it is gone. In the request's arena. */
+static const char *who_is_it(struct rest_call *c)
+{
+    const char *name = "";
+
+    mutex_lock(&c->s->lock);
+    const struct identity *p = vault__identity_by_object(c->s, c->who.object_id);
+    if (p)
+        name = arena_strdup(http_arena(c->q), p->name);
+    mutex_unlock(&c->s->lock);
+    return name;
+}
+
+static const char *header_or_empty(struct rest_call *c, const char *name)
+{
+    const char *v = http_header(c->q, name);
+
+    return v && strlen(v) <= 200 && utf8_valid(slice_str(v)) ? v : "";
+}
+
+/* A record in the form of the reference service's log. correlationId is the answer's x-ms-request-id; what the client made up stands apart from it. */
+static json_t *audit_json(struct rest_call *c, uint64_t started_us)
+{
+    char at[32], from[64], status[8];
+    struct arena *a = http_arena(c->q);
+    bool sound = !*c->key || vault__valid_key_name(c->key);
+    const char *version = sound && vault__is_version(c->version) ? c->version : "",
+               *vault = c->props ? c->vault : "";
+
+    clock_iso8601(clock_real_ms(), at, sizeof at);
+    (void)snprintf(status, sizeof status, "%d", c->status);
+    vault__address_text(http_peer(c->q), from, sizeof from);
+    json_t *who = json_pack("{s:s,s:s,s:s,s:s}", "oid", c->who.object_id, "appid", c->who.client_id,
+                            "tid", c->who.tenant, "name", who_is_it(c));
+    json_t *what =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:i}", "vault", vault, "key", sound ? c->key : "",
+                  "version", version, "clientInfo", header_or_empty(c, "User-Agent"),
+                  "clientRequestId", header_or_empty(c, "x-ms-client-request-id"), "httpStatusCode",
+                  c->status);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:{s:o},s:o}", "time", at,
+                     "category", "AuditEvent", "operationName", c->op->name, "resourceId",
+                     *vault ? arena_printf(a, "/vaults/%s", vault) : "", "resultType",
+                     c->status < 400 ? "Success" : "Failed", "resultSignature", status,
+                     "resultDescription", c->refusal, "durationMs",
+                     (json_int_t)((clock_mono_us() - started_us) / 1000), "callerIpAddress", from,
+                     "correlationId", c->request_id, "identity", "claim", who, "properties", what);
+}
+
+/* Does it change what the vault holds? Then its record is on the disk before it is answered. */
+static bool changes_a_key(const struct rest_call *c)
+{
+    return c->status < 400 && c->op->use == 0 && c->op->perm != PERM_GET &&
+           c->op->perm != PERM_LIST;
+}
+
+static void unrecorded(struct rest_call *c, const struct err *e, const char *text)
+{
+    log_err(EV_VAULT_UNRECORDED, e,
+            (const struct kv[]){ KV_STR("operation", c->op->name),
+                                 KV_STR("requestId", c->request_id) },
+            2);
+    vault__rest_error(c, 500, "InternalServerError", "AuditLogUnavailable", "%s", text);
+}
+
+bool vault__record_ready(struct rest_call *c)
+{
+    struct err e = { 0 };
+
+    if (!vault__audit_ready(c->s, &e).failed)
+        return true;
+    unrecorded(c, &e, "The operation is refused: the audit log cannot take its record.");
+    return false;
+}
+
+void vault__record(struct rest_call *c, uint64_t started_us)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(kjson_freep) json_t *j = audit_json(c, started_us);
+    struct err e = { 0 };
+
+    INVARIANT(j != NULL);
+    kjson_dump(j, &text);
+    if (vault__audit_write(c->s, buf_view(&text), changes_a_key(c), &e).failed)
+        unrecorded(c, &e,
+                   "The operation was carried out, but the audit log could not take its record: "
+                   "the result is withheld.");
+}
+
+void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
+                       const char *key, const char *version, bool done)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(mem_freep) char *resource = mem_printf("/vaults/%s", vault);
+    char at[32];
+    struct err e = { 0 };
+
+    clock_iso8601(clock_real_ms(), at, sizeof at);
+    AUTO(kjson_freep) json_t *j =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:s,s:s}}", "time", at, "category", "AuditEvent",
+                  "operationName", operation, "resourceId", resource, "resultType",
+                  done ? "Success" : "Failed", "resultDescription",
+                  done ? "" : "InternalServerError", "properties", "vault", vault, "key", key,
+                  "version", version);
+    INVARIANT(j != NULL);
+    kjson_dump(j, &text);
+    if (vault__audit_write(s, buf_view(&text), /* lasting= */ true, &e).failed)
+        log_err(EV_VAULT_UNRECORDED, &e, (const struct kv[]){ KV_STR("operation", operation) }, 1);
+}
