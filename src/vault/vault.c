@@ -82,25 +82,14 @@ static RC read_state(struct vault_service *s, const struct vault_config *c, stru
     return rc;
 }
 
-static bool is_under(const char *path, const char *dir)
-{
-    size_t n = strlen(dir);
-
-    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == 0);
-}
-
 static RC open_state(struct vault_service *s, const struct vault_config *c, struct err *e)
 {
-    if (is_under(c->root_key_file, c->state_dir))
-        FAIL(
-            e, ERR_CONFIG,
-            "the root key file must not lie in the vault's directory: who copies one would have both");
     if (c->tenant && *c->tenant && !vault__valid_uuid(c->tenant))
         FAIL(e, ERR_CONFIG, "\"%s\" is not a tenant id: a UUID is", c->tenant);
     TRY(dir_make(s->state_dir, 0700, e));
     TRY(lock_dir(s, e));
     bool fresh = !path_exists(s->state_file);
-    TRY(vault__root_open(s, c->root_key_file, fresh && !path_exists(s->pin_file), e));
+    TRY(vault__root_open(s, c, fresh && !path_exists(s->pin_file), e));
     TRY(fresh ? make_state(s, c, e) : read_state(s, c, e));
     return vault__audit_open(s, e);
 }
@@ -119,7 +108,8 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
     s->token_port = c->token_port;
     s->state_dir = mem_strdup(c->state_dir);
     s->state_file = mem_printf("%s/vault.state", c->state_dir);
-    s->pin_file = mem_printf("%s.pin", c->root_key_file);
+    s->pin_file = c->pin_file && *c->pin_file ? mem_strdup(c->pin_file)
+                                              : mem_printf("%s.pin", c->root_key_file);
     s->domain = mem_strdup(c->domain);
     s->login_host = mem_strdup(c->login_host);
     s->region = mem_strdup(c->region);

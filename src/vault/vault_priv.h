@@ -174,8 +174,12 @@ struct vault_service {
     int n_vaults;
 };
 
-/* ---- vault_seal.c: the root key, single sealed objects, the sealed file, the pin ---- */
-RC vault__root_open(struct vault_service *s, const char *path, bool may_create, struct err *e);
+/* ---- vault_root.c: where the root key comes from ---- */
+/* vault__root_open(): s->root. With may_create a source that can makes one when there is none. */
+RC vault__root_open(struct vault_service *s, const struct vault_config *c, bool may_create,
+                    struct err *e);
+
+/* ---- vault_seal.c: single sealed objects, the sealed file, the pin ---- */
 /* vault__derive(): 32 bytes of key for one use. */
 RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
                  struct slice context, struct secret **out, struct err *e);

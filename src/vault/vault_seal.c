@@ -6,11 +6,7 @@
  * Failure  A save that fails may have reached the disk all the same (the sync after a rename, the pin): its caller takes the change
  *          back in memory, and the next save writes what memory holds. Until then a restart shows the change.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -21,7 +17,6 @@
 #include "vault_priv.h"
 
 enum {
-    ROOT_LEN = 32,
     SALT_LEN = 32,
     FORMAT = 1,
     ALG_AES_256_GCM = 1,
@@ -69,47 +64,6 @@ static RC derive_aead(struct vault_service *s, enum key_label label, struct slic
     *out = NULL;
     TRY(vault__derive(s, label, salt, context, &k, e));
     return aead_key_new(k, out, e);
-}
-
-static RC root_create(const char *path, struct secret *root, struct err *e)
-{
-    AUTO(mem_freep) char *dir = mem_strdup(path);
-    char *slash = strrchr(dir, '/');
-
-    if (slash && slash != dir) {
-        *slash = 0;
-        TRY(dir_make(dir, 0700, e));
-    }
-    return file_write_atomic(path, 0600, SLICE(secret_view(root), ROOT_LEN), e);
-}
-
-RC vault__root_open(struct vault_service *s, const char *path, bool may_create, struct err *e)
-{
-    AUTO(buf_wipe) struct buf b = BUF_INIT;
-    AUTO(secret_freep) struct secret *root = NULL;
-    struct stat st;
-
-    if (!path_exists(path)) {
-        if (!may_create)
-            FAIL(e, ERR_NOT_FOUND,
-                 "the root key file \"%s\" is gone: without it the vault cannot be opened", path);
-        TRY(secret_random(ROOT_LEN, &root, e));
-        TRY(root_create(path, root, e));
-        s->root = TAKE(root);
-        return RC_OK;
-    }
-    if (stat(path, &st) != 0)
-        return file_err(e, errno, "could not examine", path);
-    if (st.st_mode & 077)
-        FAIL(e, ERR_CONFIG,
-             "the root key file \"%s\" is open to other users: its mode must be 0600", path);
-    if (st.st_uid != geteuid() && geteuid() != 0)
-        FAIL(e, ERR_CONFIG, "the root key file \"%s\" belongs to another user", path);
-    buf_reserve(&b, ROOT_LEN + 1);
-    TRY(file_read(path, ROOT_LEN, &b, e));
-    if (b.len != ROOT_LEN)
-        FAIL(e, ERR_CONFIG, "the root key file \"%s\" does not hold %d bytes", path, ROOT_LEN);
-    return secret_from(b.p, b.len, &s->root, e);
 }
 
 /* salt(32) || tag(16) || cipher text */

@@ -129,6 +129,25 @@ static RC listen_admin(const struct admin_ops *ops, const struct settings *s,
     return admin_listen(path, ops, out, e);
 }
 
+/* The path of the credential with the root key; "" when none is asked for. What the manager did not pass is found missing when it is read. */
+static RC root_credential(const struct settings *s, char **out, struct err *e)
+{
+    const char *name = settings_str(s, VS_ROOT_KEY_CREDENTIAL),
+               *dir = getenv("CREDENTIALS_DIRECTORY");
+
+    *out = NULL;
+    if (*name && *settings_str(s, VS_ROOT_KEY_FILE))
+        FAIL(e, ERR_CONFIG, "root-key-file and root-key-credential: only one of them can be set");
+    if (*name && (*name == '.' || strchr(name, '/')))
+        FAIL(e, ERR_CONFIG, "root-key-credential: \"%s\" is not a credential's name", name);
+    if (*name && (!dir || *dir != '/'))
+        FAIL(e, ERR_CONFIG,
+             "root-key-credential: the service manager passed no credentials "
+             "(CREDENTIALS_DIRECTORY is not set)");
+    *out = *name ? mem_printf("%s/%s", dir, name) : mem_strdup("");
+    return RC_OK;
+}
+
 static RC serve(const struct settings *s, struct err *e)
 {
     AUTO(vault_closep) struct vault_service *v = NULL;
@@ -136,18 +155,22 @@ static RC serve(const struct settings *s, struct err *e)
     struct ops_ctx ops_ctx = { .settings = s };
     struct admin_ops ops = ops_table(&ops_ctx);
     AUTO(mem_freep) char *root = bootstrap_path(s, VS_ROOT_KEY_FILE, ".keys/root.key");
+    AUTO(mem_freep) char *credential = NULL;
     uint32_t uids[UIDS_MAX];
     int n_uids, signal_nr = 0;
     sigset_t waited;
 
     TRY(check_lifetimes(s, e));
     TRY(read_uids(settings_str(s, VS_TOKEN_UIDS), uids, &n_uids, e));
+    TRY(root_credential(s, &credential, e));
     struct vault_config c = {
         .address = settings_str(s, VS_LISTEN),
         .port = (uint16_t)settings_i64(s, VS_PORT),
         .token_port = (uint16_t)settings_i64(s, VS_TOKEN_PORT),
         .state_dir = settings_str(s, VS_STATE_DIR),
         .root_key_file = root,
+        .root_credential = credential,
+        .pin_file = settings_str(s, VS_PIN_FILE),
         .domain = settings_str(s, VS_DOMAIN),
         .login_host = settings_str(s, VS_LOGIN_HOST),
         .tenant = settings_str(s, VS_TENANT_ID),
@@ -168,7 +191,7 @@ static RC serve(const struct settings *s, struct err *e)
     ops_ctx.vault = v;
     TRY(listen_admin(&ops, s, &admin, e));
     TRY(bootstrap_tell(s, v, e));
-    if (path_same_device(settings_str(s, VS_STATE_DIR), root))
+    if (!*credential && path_same_device(settings_str(s, VS_STATE_DIR), root))
         log_event(EV_VAULT_SAME_DEVICE, KV_STR("rootKeyFile", root));
     AUTO(mem_freep) char *ca = bootstrap_path(s, VS_CA_FILE, ".ca.pem");
     log_event(EV_READY, KV_I64("port", vault_port(v)), KV_I64("tokenPort", vault_token_port(v)),

@@ -258,6 +258,60 @@ static void root_keys_are_checked(void **state)
     buf_fini(&root);
 }
 
+/* What a service manager passes opens what the file opened; nothing is made in its place. */
+static void root_keys_come_as_credentials(void **state)
+{
+    struct vaultfix *f = *state;
+    struct buf root = BUF_INIT;
+    char *credential = mem_printf("%s/credential", f->dir), *pin = pin_file(f),
+         *other = mem_printf("%s/elsewhere/vault.pin", f->dir);
+
+    vaultfix_down(f);
+    slurp(f->root_key, &root);
+    assert_int_equal(unlink(f->root_key), 0);
+    f->config.root_credential = credential;
+    assert_int_equal(reopen(f, false), ERR_NOT_FOUND);
+    assert_false(path_exists(credential));
+    assert_false(path_exists(f->root_key));
+    spill(credential, SLICE(root.p, 31));
+    assert_int_equal(reopen(f, false), ERR_CONFIG);
+    buf_push_u8(&root, 0);
+    spill(credential, buf_view(&root));
+    assert_int_equal(reopen(f, false), ERR_CONFIG);
+    root.len--;
+    root.p[9] ^= 1;
+    spill(credential, buf_view(&root));
+    assert_int_equal(reopen(f, false), ERR_WRONG_KEY);
+    root.p[9] ^= 1;
+    spill(credential, buf_view(&root));
+    static const struct {
+        mode_t mode;
+        enum err_code code;
+    } modes[] = {
+        { 0604, ERR_CONFIG }, { 0620, ERR_CONFIG }, { 0440, ERR_NONE }, { 0400, ERR_NONE }
+    };
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        assert_int_equal(chmod(credential, modes[i].mode), 0);
+        assert_int_equal(reopen(f, false), modes[i].code);
+        if (f->vault)
+            vaultfix_down(f);
+    }
+    /* the pin has a place of its own when it is given one */
+    f->config.pin_file = other;
+    assert_int_equal(reopen(f, false), ERR_PIN_MISSING);
+    assert_int_equal(rename(pin, other), 0);
+    assert_int_equal(reopen(f, false), ERR_NONE);
+    vaultfix_down(f);
+    f->config.pin_file = mem_printf("%s/pin", f->state_dir);
+    assert_int_equal(reopen(f, false), ERR_CONFIG);
+    mem_free((char *)f->config.pin_file);
+    f->config.pin_file = f->config.root_credential = NULL;
+    buf_wipe(&root);
+    mem_free(credential);
+    mem_free(other);
+    mem_free(pin);
+}
+
 /* What a change came to when one call failed. */
 enum outcome { REFUSED, UNRECORDED, DONE, OUTCOME_NR };
 
@@ -444,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_crash_before_the_pin_is_set_right, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_pin_is_caught_up_with, setup, teardown),
         cmocka_unit_test_setup_teardown(root_keys_are_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(root_keys_come_as_credentials, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_writes_are_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(forged_tokens_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(tokens_of_another_installation_are_refused, setup,

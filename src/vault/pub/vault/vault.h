@@ -22,6 +22,9 @@ struct vault_config {
     uint16_t port, token_port; /* 0: the system chooses */
     const char *state_dir;     /* made when it is not there */
     const char *root_key_file; /* outside state_dir; made at the first start, mode 0600 */
+    /* file with a credential of the service manager that holds the root key in place of root_key_file; "" or NULL: none */
+    const char *root_credential;
+    const char *pin_file; /* outside state_dir; "" or NULL: root_key_file with ".pin" appended */
     /* "vault.localhost": a vault's host is NAME.domain, the audience of tokens is https://domain */
     const char *domain;
     const char *login_host;           /* "login.localhost" */
@@ -34,7 +37,7 @@ struct vault_config {
     uint32_t federation_refresh_s;    /* how long another issuer's keys are believed */
     /* how often the vault looks which keys are to be rotated, or are near their end */
     uint64_t rotation_check_ms;
-    /* go on without the pin beside the root key file, and make a new one */
+    /* go on without the pin, and make a new one */
     bool adopt;
     const uint32_t
         *token_uids; /* local users, besides our own and root, that the IMDS endpoint serves */
