@@ -94,6 +94,7 @@ struct access_change {
     const char *key, *principal, *role, *permissions, *range;
     bool give;
     /* found under the lock */
+    const struct vault_role *known_role;
     char object_id[UUID_LEN + 1];
     char origin[33];
     bool is_so; /* out: there is nothing to change, so nothing is saved */
@@ -124,6 +125,8 @@ static RC change_locked(struct vault_service *s, const char *vault, struct acces
             FAIL(e, ERR_NOT_FOUND, "there is no identity \"%s\"", c->principal);
         memcpy(c->object_id, p->object_id, sizeof c->object_id);
     }
+    if (c->role && !(c->known_role = vault__role(s, c->role)))
+        FAIL(e, ERR_NOT_FOUND, "there is no role \"%.128s\"", c->role);
     if (c->key) {
         const char *origin = origin_of(v, c->key);
         if (!origin)
@@ -160,11 +163,9 @@ static bool same_scope(const struct assignment *a, const char *key)
 
 static rc_t assign(struct vault_access *a, struct access_change *c, struct err *e)
 {
-    const struct vault_role *role = vault__role(c->role);
+    const struct vault_role *role = c->known_role;
     int at = 0;
 
-    if (!role)
-        FAIL(e, ERR_NOT_FOUND, "there is no role \"%s\"", c->role);
     while (at < a->n_assignments &&
            !(a->assignments[at].role == role && same_scope(&a->assignments[at], c->key) &&
              strcasecmp(a->assignments[at].object_id, c->object_id) == 0))
@@ -372,11 +373,11 @@ void vault__access_json(const struct vault_access *a, json_t *vault)
         json_object_set_new(vault, "denyOthers", json_true());
 }
 
-static bool read_assignment(const json_t *o, struct assignment *a)
+static bool read_assignment(struct vault_service *s, const json_t *o, struct assignment *a)
 {
     const char *role = kjson_str(o, "role"), *key = kjson_str(o, "key");
 
-    if (!role || !(a->role = vault__role(role)) ||
+    if (!role || !(a->role = vault__role(s, role)) ||
         !vault__get_text(o, "object", a->object_id, sizeof a->object_id))
         return false;
     if (!key)
@@ -402,7 +403,7 @@ static bool read_policy(const json_t *o, struct access_policy *p)
     return true;
 }
 
-bool vault__access_read(const json_t *vault, struct vault_access *a)
+bool vault__access_read(struct vault_service *s, const json_t *vault, struct vault_access *a)
 {
     const json_t *grants = kjson_arr(vault, "assignments"),
                  *policies = kjson_arr(vault, "policies"), *rules = kjson_arr(vault, "addresses");
@@ -416,7 +417,7 @@ bool vault__access_read(const json_t *vault, struct vault_access *a)
     a->policies = NEW_ARRAY(struct access_policy, m + 1);
     a->rules = NEW_ARRAY(struct cidr, r + 1);
     for (size_t i = 0; i < n; i++)
-        if (!read_assignment(json_array_get(grants, i), &a->assignments[a->n_assignments++]))
+        if (!read_assignment(s, json_array_get(grants, i), &a->assignments[a->n_assignments++]))
             return false;
     for (size_t i = 0; i < m; i++)
         if (!read_policy(json_array_get(policies, i), &a->policies[a->n_policies++]))

@@ -50,11 +50,29 @@ struct vault_role {
     const char *name, *short_name, *id;
     uint32_t perms; /* 1 << enum vault_perm */
 };
-const struct vault_role *vault__role(const char *name_or_short_or_id);
+const struct vault_role *vault__builtin_role(const char *name_or_short_or_id);
+/* vault__builtin_next(): each built-in role, in turn: NULL begins, and ends. */
+const struct vault_role *vault__builtin_next(const struct vault_role *r);
+/* vault__actions_match(): the permissions whose data action the pattern means; "*" in it stands for any text. */
+uint32_t vault__actions_match(const char *pattern);
 const char *vault__perm_action(enum vault_perm p); /* "Microsoft.KeyVault/vaults/keys/read" */
 const char *vault__perm_name(enum vault_perm p);   /* "wrapKey", as in an access policy */
 /* vault__perms_read(): "get,wrapKey" or "all", without regard to case, as bits. Errors: ERR_BAD_VALUE, which names what is none. */
 RC vault__perms_read(const char *list, uint32_t *out, struct err *e);
+
+/* ---- vault_roles.c: the owner's own roles ---- */
+enum { ROLES_MAX = 1000, ROLE_NAME_MAX = 128, ROLE_ACTIONS_MAX = 64, ROLE_ACTION_LEN_MAX = 128 };
+struct custom_role {
+    struct vault_role role; /* its texts are the two below */
+    char name[ROLE_NAME_MAX + 1], id[UUID_LEN + 1];
+    json_t *actions, *not_actions; /* arrays of patterns, as they were given */
+};
+/* vault__role(): a built-in role by name, short name or id, or one of the owner's by name or id. Good while the lock is held; one that is assigned stays. */
+const struct vault_role *vault__role(struct vault_service *s, const char *text);
+json_t *vault__roles_json(struct vault_service *s); /* of the state */
+/* vault__roles_read(): before the vaults, whose assignments name them. */
+bool vault__roles_read(struct vault_service *s, const json_t *list);
+void vault__roles_free(struct vault_service *s);
 
 /* ---- vault_firewall.c: addresses ---- */
 struct cidr {
@@ -94,7 +112,7 @@ struct vault_access *vault__access_new(void);
 void vault__access_free(struct vault_access *a);
 /* vault__access_json(): adds its members to a vault's object; a list that is empty is left out. */
 void vault__access_json(const struct vault_access *a, json_t *vault);
-bool vault__access_read(const json_t *vault, struct vault_access *out);
+bool vault__access_read(struct vault_service *s, const json_t *vault, struct vault_access *out);
 /* vault__allowed(): whether the principal may, with this key ("": the vault itself). In a vault of roles by its roles, else by its policy. */
 bool vault__allowed(const struct keyvault *v, const char *object_id, enum vault_perm p,
                     const char *key);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -35,6 +36,14 @@ static void token_error(struct http_reply *r, int status, const char *error,
         json_pack("{s:s,s:s}", "error", error, "error_description", description);
 
     http_reply_json(r, status, j);
+}
+
+/* As token_error(), and on record: somebody who should not have asked. */
+static void turn_away(struct http_reply *r, int status, const char *error, const char *description)
+{
+    token_error(r, status, error, description);
+    log_event(EV_VAULT_TOKEN_REFUSED, KV_STR("error", error), KV_I64("code", status),
+              KV_STR("why", description));
 }
 
 void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
@@ -150,12 +159,25 @@ static const struct identity *owner_of(struct vault_service *s, const uint8_t *c
     return owner;
 }
 
-static void answer_token(struct http_reply *r, const struct token_wish *w, const struct buf *token)
+/* When the token ends: seconds, or the date that clients of 2017-09-01 read ("09/14/2017 17:05:00 +00:00"). */
+static void until_text(const char *api_version, int64_t until_s, char *out, size_t len)
 {
-    char lifetime[24], until[24], from[24];
+    time_t at = (time_t)until_s;
+    struct tm tm;
+
+    if (strcmp(api_version, "2017-09-01") == 0 && gmtime_r(&at, &tm))
+        (void)strftime(out, len, "%m/%d/%Y %H:%M:%S +00:00", &tm);
+    else
+        (void)snprintf(out, len, "%lld", (long long)until_s);
+}
+
+static void answer_token(struct http_reply *r, const char *api_version, const struct token_wish *w,
+                         const struct buf *token)
+{
+    char lifetime[24], until[48], from[24];
 
     (void)snprintf(lifetime, sizeof lifetime, "%u", w->lifetime_s);
-    (void)snprintf(until, sizeof until, "%lld", (long long)(w->now_s + w->lifetime_s));
+    until_text(api_version, w->now_s + w->lifetime_s, until, sizeof until);
     (void)snprintf(from, sizeof from, "%lld", (long long)w->now_s);
     AUTO(kjson_freep) json_t *j =
         json_pack("{s:s%,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "access_token", (const char *)token->p,
@@ -221,7 +243,7 @@ static void issue(struct vault_service *s, struct http_request *q, struct http_r
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
         return token_error(r, 500, "server_error", "the token could not be made");
     }
-    answer_token(r, &w, &token);
+    answer_token(r, http_query(q, "api-version"), &w, &token);
     log_event(EV_VAULT_TOKEN, KV_STR("identity", name),
               KV_STR("endpoint", credential ? "app-service" : "imds"));
 }
@@ -240,9 +262,9 @@ static void imds_token(struct http_request *q, struct http_reply *r)
     if (!metadata || strcasecmp(metadata, "true") != 0)
         return token_error(r, 400, "bad_request_102", "Required metadata header not specified");
     if (forwarded(q))
-        return token_error(r, 403, "forbidden", "Forwarded requests are refused");
+        return turn_away(r, 403, "forbidden", "Forwarded requests are refused");
     if (!peer_is_served(s, q))
-        return token_error(
+        return turn_away(
             r, 403, "forbidden",
             "This local user may not ask for tokens here: use the App Service endpoint");
     issue(s, q, r, NULL);
@@ -260,14 +282,14 @@ static void app_service_token(struct http_request *q, struct http_reply *r)
         secret = http_header(q, "Secret"); /* 2017-09-01 */
     struct slice part = slice_str(secret);
     if (forwarded(q))
-        return token_error(r, 403, "forbidden", "Forwarded requests are refused");
+        return turn_away(r, 403, "forbidden", "Forwarded requests are refused");
     if (!secret || sha256(&part, 1, hash, &e).failed)
-        return token_error(r, 401, "unauthorized_client", "The identity header is missing");
+        return turn_away(r, 401, "unauthorized_client", "The identity header is missing");
     mutex_lock(&s->lock);
     known = owner_of(s, hash) != NULL;
     mutex_unlock(&s->lock);
     if (!known) /* a credential whose identity was deleted ends here too */
-        return token_error(r, 401, "unauthorized_client", "The identity header is not known here");
+        return turn_away(r, 401, "unauthorized_client", "The identity header is not known here");
     issue(s, q, r, hash);
 }
 

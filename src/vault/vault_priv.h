@@ -172,6 +172,8 @@ struct vault_service {
     int n_identities;
     struct keyvault **vaults;
     int n_vaults;
+    struct custom_role *roles[ROLES_MAX]; /* the owner's own */
+    int n_roles;
 };
 
 /* ---- vault_root.c: where the root key comes from ---- */

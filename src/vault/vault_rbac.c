@@ -51,13 +51,54 @@ static const struct vault_role roles[] = {
     { "Key Vault Reader", "reader", "21090545-7ca7-4776-b22c-e363652d74d2", READ | P(GET_POLICY) },
 };
 
-const struct vault_role *vault__role(const char *name)
+const struct vault_role *vault__builtin_role(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(roles); i++)
         if (strcasecmp(roles[i].name, name) == 0 || strcasecmp(roles[i].short_name, name) == 0 ||
             strcasecmp(roles[i].id, name) == 0)
             return &roles[i];
     return NULL;
+}
+
+const struct vault_role *vault__builtin_next(const struct vault_role *r)
+{
+    if (!r)
+        return &roles[0];
+    return r + 1 < roles + ARRAY_LEN(roles) ? r + 1 : NULL;
+}
+
+/* Without regard to case, as the reference service compares actions. A star that fails is tried one character further on: no recursion. */
+static bool matches(const char *pattern, const char *text)
+{
+    const char *star = NULL, *from = NULL;
+
+    while (*text) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            from = text;
+        } else if (strncasecmp(pattern, text, 1) == 0) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == 0;
+}
+
+uint32_t vault__actions_match(const char *pattern)
+{
+    uint32_t bits = 0;
+
+    for (int p = 0; p < PERM_NR; p++)
+        if (matches(pattern, perms[p].action))
+            bits |= 1u << p;
+    return bits;
 }
 
 const char *vault__perm_action(enum vault_perm p)

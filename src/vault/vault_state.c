@@ -87,6 +87,8 @@ RC vault__state_save(struct vault_service *s, struct err *e)
                   vault__bytes_json(buf_view(&s->ca_sealed)), "signers", signers, "identities",
                   people, "vaults", vaults);
     INVARIANT(all != NULL); /* every text in it was valid UTF-8 when it came in */
+    if (s->n_roles > 0)
+        json_object_set_new(all, "roles", vault__roles_json(s));
     kjson_dump(all, &text);
     return vault__file_save(s, buf_view(&text), e);
 }
@@ -279,7 +281,7 @@ static bool get_vault(struct vault_service *s, const json_t *o, int64_t format)
     for (size_t i = 0; i < json_array_size(keys); i++)
         if (!get_key(json_array_get(keys, i), format, kv))
             return false;
-    return vault__access_read(o, kv->access);
+    return vault__access_read(s, o, kv->access);
 }
 
 /* Up to format 2 there was one tenant. */
@@ -319,6 +321,8 @@ static bool read_all(struct vault_service *s, const json_t *all, int64_t format)
     for (size_t i = 0; i < json_array_size(people); i++)
         if (!vault__identity_read(s, json_array_get(people, i), format))
             return false;
+    if (!vault__roles_read(s, json_object_get(all, "roles")))
+        return false;
     for (size_t i = 0; i < json_array_size(vaults); i++)
         if (!get_vault(s, json_array_get(vaults, i), format))
             return false;
@@ -348,6 +352,7 @@ void vault__state_free(struct vault_service *s)
         vault__identity_free(s->identities[i]);
     for (int i = 0; i < s->n_vaults; i++)
         vault__vault_free(s->vaults[i]);
+    vault__roles_free(s);
     mem_free(s->identities);
     mem_free(s->vaults);
     buf_fini(&s->ca_pem);

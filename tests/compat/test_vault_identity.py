@@ -1,5 +1,6 @@
 """Who may ask the embedded vault: identities made by the command line, tokens by the official SDKs in every way that they know, and by
 hand where it has to be wrong."""
+import calendar
 import json
 import os
 import subprocess
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from issuer import Issuer, b64u, certificate, pem, signed
-from processes import Vault
+from processes import FAST_KEYS, Vault, node_error, wait_until
 from test_node_driver import run_node_tests
 
+CLUSTER_INACCESSIBLE = 9900021
 SUBJECT = "system:serviceaccount:db:node"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -372,6 +374,55 @@ def test_access_by_the_command_line(vault, owner):
                   ("firewall", "add", "10.0.0.1/8", "--vault=main"), ("firewall", "default", "maybe", "--vault=main"),
                   ("role", "assign", "reader", "--vault=main")):
         assert owner(*wrong, check=False).startswith("coffer: "), wrong
+
+
+KEYS = "Microsoft.KeyVault/vaults/keys/"
+
+
+def test_roles_of_the_owners_own(vault, owner, make_node):
+    """Data actions and no more: enough for a node, which is cut off when the role is narrowed and comes back when it is widened."""
+    owner("role", "remove", "crypto-officer", "--vault=main", "--principal=node")
+    owner("role", "define", "Wrapping only", f"--actions={KEYS}*", f"--except={KEYS}delete,{KEYS}create/action,{KEYS}decrypt/action")
+    owner("role", "assign", "wrapping only", "--vault=main", "--principal=node", "--key=data")
+    mine = next(r for r in owner("role", "list")["roles"] if r["name"] == "Wrapping only")
+    assert mine["type"] == "CustomRole" and KEYS + "wrap/action" in mine["allows"] and KEYS + "delete" not in mine["allows"]
+    assert vault.call("DELETE", "/keys/data", identity="node").status_code == 403
+    assert vault.call("POST", "/keys/other/create", {"kty": "RSA"}, identity="node").status_code == 403
+    node = make_node(FAST_KEYS, vault=vault)
+    with node.client() as client:
+        client.d.c.insert_one({"_id": 1})
+        owner("role", "define", "Wrapping only", f"--actions={KEYS}read")
+        refused = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "AAAA"}, identity="node")
+        assert refused.json()["error"]["innererror"]["code"] == "ForbiddenByRbac" and KEYS + "wrap/action" in refused.json()["error"]["message"]
+        wait_until(lambda: node_error(client) == CLUSTER_INACCESSIBLE, "the node seals")
+        assert "assigned in the vault" in owner("role", "delete", "Wrapping only", check=False)
+        vault.restart()
+        owner("role", "define", "Wrapping only", f"--actions={KEYS}read,{KEYS}wrap/action,{KEYS}unwrap/action")
+        wait_until(lambda: node_error(client) == 0, "the node is back")
+        assert client.d.c.find_one() == {"_id": 1}
+    owner("role", "remove", "Wrapping only", "--vault=main", "--principal=node", "--key=data")
+    owner("role", "delete", "Wrapping only")
+    for wrong in (("role", "define", "typo", f"--actions={KEYS}wrap"), ("role", "define", "reader", f"--actions={KEYS}read"),
+                  ("role", "define", "empty", f"--actions={KEYS}read", "--except=*"), ("role", "delete", "nobody's")):
+        assert owner(*wrong, check=False).startswith("coffer: "), wrong
+
+
+def test_the_dates_of_the_older_app_service(vault):
+    """api-version 2017-09-01: its own header and selector, and the end of the token as a date."""
+    facts = vault.facts()
+    node = facts["identities"]["node"]
+    with open(node["secretFile"], encoding="ascii") as f:
+        secret = f.read()
+
+    def end(version, header, selector):
+        answer = requests.get(facts["appServiceEndpoint"], headers={header: secret}, timeout=10, params={
+            "api-version": version, "resource": facts["audience"], selector: node["clientId"]})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["expires_on"]
+    old = end("2017-09-01", "Secret", "clientid")
+    assert old.endswith(" +00:00")
+    seconds = calendar.timegm(time.strptime(old[:-len(" +00:00")], "%m/%d/%Y %H:%M:%S"))
+    assert abs(seconds - int(end("2019-08-01", "X-IDENTITY-HEADER", "client_id"))) < 60
 
 
 def test_discovery_is_what_a_checker_needs(vault):

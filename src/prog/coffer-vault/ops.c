@@ -223,6 +223,31 @@ static RC role_remove(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return vault_role_remove(vault_of(ctx), f.v[1], f.v[3], f.v[2], f.v[0], e);
 }
 
+static RC role_define(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 2, "role", "actions", "except");
+
+    (void)w;
+    return vault_role_define(vault_of(ctx), f.v[0], f.v[1], f.v[2], e);
+}
+
+static RC role_delete(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 1, "role");
+
+    (void)w;
+    return vault_role_delete(vault_of(ctx), f.v[0], e);
+}
+
+static RC roles(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    (void)args;
+    TRY(vault_roles(vault_of(ctx), &text, e));
+    return answer_json(w, &text, e);
+}
+
 static RC policy_set(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     FIELDS(f, 3, "principal", "vault", "permissions");
@@ -349,6 +374,10 @@ static const struct admin_op rows[] = {
     { "roleAssign", "role,vault,principal,key", CHANGES,
       "gives a principal a role on a vault or a key", role_assign },
     { "roleRemove", "role,vault,principal,key", CHANGES, "takes a role away", role_remove },
+    { "roleDefine", "role,actions,except", CHANGES, "a role of data actions, or a change of one",
+      role_define },
+    { "roleDelete", "role", CHANGES, "deletes such a role, which nobody may have", role_delete },
+    { "roles", "", ADMIN_OP_LOCAL, "the roles that there are, and what they allow", roles },
     { "policySet", "principal,vault,permissions", CHANGES, "a principal's access policy",
       policy_set },
     { "policyDelete", "principal,vault", CHANGES, "takes it away", policy_delete },

@@ -404,6 +404,107 @@ static void what_is_not_there_is_named(void **state)
     buf_fini(&out);
 }
 
+#define KEYS "Microsoft.KeyVault/vaults/keys/"
+
+/* Roles of the owner's own: what their data actions say, for all who have them, from the moment that they say it. */
+static void own_roles(void **state)
+{
+    struct vaultfix *f = *state;
+    struct vault_service *s = f->vault;
+    struct err e = { 0 };
+
+    CHECK_RC_OK(vault_role_remove(s, "main", NULL, "node", "crypto-service-encryption-user", &e),
+                &e);
+    CHECK_RC_OK(vault_role_define(s, "Wrapper", KEYS "wrap/action," KEYS "unwrap/action", NULL, &e),
+                &e);
+    CHECK_RC_OK(vault_role_assign(s, "main", NULL, "node", "wrapper", &e), &e);
+    /* get, list, versions, wrap, update, create, delete */
+    check_rights(f, "data", "nnnynnn");
+    /* a change reaches those who have the role */
+    CHECK_RC_OK(vault_role_define(s, "wrapper", "microsoft.keyvault/vaults/KEYS/*",
+                                  KEYS "delete, " KEYS "*/action", &e),
+                &e);
+    check_rights(f, "data", "yyynnnn");
+    CHECK_RC_OK(vault_role_define(s, "Wrapper", "*", KEYS "create/*", &e), &e);
+    check_rights(f, "data", "yyyyyny");
+    CHECK_RC_FAILS(vault_role_delete(s, "Wrapper", &e), &e, ERR_CONFLICT);
+    /* a change that cannot be saved is none */
+    fault_arm("file.rename", "EIO", 0, 1);
+    CHECK_RC_FAILS(vault_role_define(s, "Wrapper", KEYS "read", NULL, &e), &e, ERR_IO);
+    fault_disarm_all();
+    check_rights(f, "data", "yyyyyny");
+    fault_arm("file.rename", "EIO", 0, 1);
+    CHECK_RC_FAILS(vault_role_define(s, "Another", KEYS "read", NULL, &e), &e, ERR_IO);
+    fault_disarm_all();
+    CHECK_RC_FAILS(vault_role_assign(s, "main", NULL, "node", "Another", &e), &e, ERR_NOT_FOUND);
+    CHECK_RC_OK(vault_role_remove(s, "main", NULL, "node", "Wrapper", &e), &e);
+    check_rights(f, "data", "nnnnnnn");
+    fault_arm("file.rename", "EIO", 0, 1);
+    CHECK_RC_FAILS(vault_role_delete(s, "Wrapper", &e), &e, ERR_IO);
+    fault_disarm_all();
+    CHECK_RC_OK(vault_role_assign(s, "main", "data", "node", "Wrapper", &e), &e);
+    check_rights(f, "data", "ynyyynn"); /* on one key: no list, and no other key to delete */
+    CHECK_RC_OK(vault_role_remove(s, "main", "data", "node", "Wrapper", &e), &e);
+    CHECK_RC_OK(vault_role_delete(s, "Wrapper", &e), &e);
+    CHECK_RC_FAILS(vault_role_delete(s, "Wrapper", &e), &e, ERR_NOT_FOUND);
+    CHECK_RC_FAILS(vault_role_assign(s, "main", NULL, "node", "Wrapper", &e), &e, ERR_NOT_FOUND);
+}
+
+static void own_roles_that_make_no_sense(void **state)
+{
+    static const char *const wrong[][3] = {
+        { "", KEYS "read", NULL },
+        { "line\nbreak", KEYS "read", NULL },
+        { "\xff", KEYS "read", NULL },
+        { "Key Vault Reader", KEYS "read", NULL },
+        { "crypto-user", KEYS "read", NULL },
+        { "typo", KEYS "reed", NULL },
+        { "typo", KEYS "read", KEYS "rea" },
+        { "secrets", "Microsoft.KeyVault/vaults/secrets/*", NULL },
+        { "nothing", "", NULL },
+        { "nothing", KEYS "read", "*" },
+    };
+    struct vaultfix *f = *state;
+    struct buf out = BUF_INIT;
+    struct err e = { 0 };
+    char long_name[ROLE_NAME_MAX + 2], many[ROLE_ACTIONS_MAX * 2 + 8] = "";
+    json_t *j;
+
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        CHECK_RC_FAILS(vault_role_define(f->vault, wrong[i][0], wrong[i][1], wrong[i][2], &e), &e,
+                       ERR_BAD_VALUE);
+    memset(long_name, 'x', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    CHECK_RC_FAILS(vault_role_define(f->vault, long_name, "*", NULL, &e), &e, ERR_BAD_VALUE);
+    for (size_t i = 0; i <= ROLE_ACTIONS_MAX; i++)
+        memcpy(many + i * 2, "*,", 3);
+    CHECK_RC_FAILS(vault_role_define(f->vault, "many", many, NULL, &e), &e, ERR_BAD_VALUE);
+    CHECK_RC_OK(vault_roles(f->vault, &out, &e), &e);
+    CHECK_RC_OK(kjson_load(buf_view(&out), 6, &j, &e), &e);
+    assert_int_equal(json_array_size(kjson_arr(j, "roles")), 7); /* the built-in ones */
+    json_decref(j);
+    buf_fini(&out);
+}
+
+static void own_roles_come_back(void **state)
+{
+    struct vaultfix *f = *state;
+    struct err e = { 0 };
+
+    CHECK_RC_OK(vault_role_remove(f->vault, "main", NULL, "node", "crypto-service-encryption-user",
+                                  &e),
+                &e);
+    CHECK_RC_OK(vault_role_define(f->vault, "Wrapper", KEYS "wrap/action", NULL, &e), &e);
+    CHECK_RC_OK(vault_role_define(f->vault, "Other", KEYS "read", NULL, &e), &e);
+    CHECK_RC_OK(vault_role_assign(f->vault, "main", NULL, "node", "Wrapper", &e), &e);
+    vaultfix_down(f);
+    CHECK_RC_OK(vault_open(&f->config, &f->vault, &e), &e);
+    vaultfix_serve(f);
+    check_rights(f, "data", "nnnynnn");
+    CHECK_RC_FAILS(vault_role_delete(f->vault, "wrapper", &e), &e, ERR_CONFLICT);
+    CHECK_RC_OK(vault_role_delete(f->vault, "other", &e), &e);
+}
+
 #define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
@@ -419,6 +520,9 @@ int main(void)
         cmocka_unit_test(ranges_are_read_and_hold),
         T(addresses_are_kept_out),
         T(what_is_not_there_is_named),
+        T(own_roles),
+        T(own_roles_that_make_no_sense),
+        T(own_roles_come_back),
     };
 
     vaultfix_init_process();

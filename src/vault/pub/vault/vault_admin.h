@@ -68,6 +68,14 @@ RC vault_role_assign(struct vault_service *s, const char *vault, const char *key
                      const char *principal, const char *role, struct err *e);
 RC vault_role_remove(struct vault_service *s, const char *vault, const char *key,
                      const char *principal, const char *role, struct err *e);
+/* Roles of the owner's own, besides the built-in ones: name, and data actions with commas between, in which a star stands for any text;
+ * except takes some of them out again (NULL or "": none). vault_role_define() makes one, or changes the one of that
+ * name for all that have it. Errors: ERR_BAD_VALUE (an action that means nothing on keys, a built-in name), ERR_CONFLICT (vault_role_delete(): somebody has
+ * it), ERR_NOT_FOUND. vault_roles(): JSON {"roles": [...]}, the built-in ones too. */
+RC vault_role_define(struct vault_service *s, const char *name, const char *actions,
+                     const char *except, struct err *e);
+RC vault_role_delete(struct vault_service *s, const char *name, struct err *e);
+RC vault_roles(struct vault_service *s, struct buf *out, struct err *e);
 /* vault_policy_set(): "get,list,wrapKey,unwrapKey" or "all" in place of what the principal had; "" takes its policy away. */
 RC vault_policy_set(struct vault_service *s, const char *vault, const char *principal,
                     const char *permissions, struct err *e);
