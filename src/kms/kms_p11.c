@@ -7,7 +7,8 @@
  *                      Unwraps by C_Decrypt.
  *   AES key            AES-KW (RFC 3394): C_WrapKey and C_UnwrapKey of a session object, which is destroyed at once.
  *
- * Every call opens a session and logs in anew, so that a PIN that was changed, a key that was removed, is noticed. Tokens lock themselves after a few
+ * Every call opens a session and logs in anew, and a module that has run for MODULE_LIFE_US is initialised anew, since modules cache what they once saw (SoftHSM was
+ * seen to take an old PIN for as long as it ran): a PIN that was changed, a key that was removed, is noticed. Tokens lock themselves after a few
  * wrong PINs, for good: one that was refused is not tried again until its file says something else, and the last try that a token has is
  * left to people.
  */
@@ -39,15 +40,16 @@ enum {
     NUMBER_MAX = 1 + RSA_BYTES_MAX
 };
 
+enum { MODULE_LIFE_US = 10000000 };
+
 static const char ALG_OAEP256[] = "RSA-OAEP-256", ALG_OAEP1[] = "RSA-OAEP", ALG_KW[] = "AES-KW";
 
 struct kms_p11 {
     struct kms_remote remote; /* first */
     struct kmsg_p11_uri uri;
     char *pin_file;
-    void *dl;
-    CK_FUNCTION_LIST *f;
-    bool initialised;
+    struct p11_module *module; /* NULL: not loaded yet */
+    CK_FUNCTION_LIST *f;       /* its functions */
     /* the last PIN that the token took, and the last that it did not; NULL: none */
     struct secret *taken, *refused;
 };
@@ -130,51 +132,80 @@ void kms_allow_modules(void)
     modules_allowed = true;
 }
 
-static RC load_module(struct kms_p11 *p, struct err *e)
+/* A module has one state in a process, whichever of a list's tokens it is asked about. Helpers have one thread. */
+static struct p11_module {
+    char *path; /* NULL: free */
+    CK_FUNCTION_LIST *f;
+    bool initialised;
+    uint64_t since_us; /* boot time */
+} modules[KMS_LIST_MAX];
+
+static RC load_module(const char *path, CK_FUNCTION_LIST **out, struct err *e)
 {
     CK_C_GetFunctionList get;
+    CK_FUNCTION_LIST *f = NULL;
     char why[128];
+    void *dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
-    if (!modules_allowed)
-        FAIL(e, ERR_INTERNAL, "a PKCS #11 module is loaded in a helper process alone");
-    for (uint32_t i = 0; i < p->uri.n_env; i++)
-        if (setenv(p->uri.env[i].name, p->uri.env[i].value, 1) != 0)
-            FAIL(e, ERR_INTERNAL, "the module's environment cannot be set");
-    p->dl = dlopen(p->uri.module, RTLD_NOW | RTLD_LOCAL);
-    if (!p->dl) {
+    if (!dl) {
         kmsg_printable(dlerror(), why, sizeof why);
         FAIL(e, ERR_CONFIG, "the PKCS #11 module cannot be loaded: %s", why);
     }
-    void *symbol = dlsym(p->dl, "C_GetFunctionList");
+    void *symbol = dlsym(dl, "C_GetFunctionList");
     if (!symbol)
-        FAIL(e, ERR_CONFIG, "\"%s\" is no PKCS #11 module", p->uri.module);
+        FAIL(e, ERR_CONFIG, "\"%s\" is no PKCS #11 module", path);
     memcpy(&get, &symbol, sizeof get);
-    CK_FUNCTION_LIST *f = NULL;
     ASK(get(&f), "get the module's functions");
     if (!f || (f->version.major != 2 && f->version.major != 3))
         FAIL(e, ERR_CONFIG, "the PKCS #11 module speaks neither version 2 nor 3");
-    p->f = f;
+    *out = f;
     return RC_OK;
 }
 
-static RC start_module(struct kms_p11 *p, struct err *e)
+static RC have_module(struct kms_p11 *p, struct err *e)
 {
-    if (p->initialised)
-        return RC_OK;
-    if (!p->f)
-        TRY(load_module(p, e));
-    CK_RV rv = p->f->C_Initialize(NULL);
-    if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
-        return refused(e, "initialise the module", rv);
-    p->initialised = true;
+    size_t i = 0;
+
+    if (!modules_allowed)
+        FAIL(e, ERR_INTERNAL, "a PKCS #11 module is loaded in a helper process alone");
+    while (i < ARRAY_LEN(modules) && modules[i].path && strcmp(modules[i].path, p->uri.module) != 0)
+        i++;
+    if (i == ARRAY_LEN(modules))
+        FAIL(e, ERR_CONFIG, "more than %d PKCS #11 modules are in use", KMS_LIST_MAX);
+    if (!modules[i].path) {
+        for (uint32_t k = 0; k < p->uri.n_env; k++)
+            if (setenv(p->uri.env[k].name, p->uri.env[k].value, 1) != 0)
+                FAIL(e, ERR_INTERNAL, "the module's environment cannot be set");
+        TRY(load_module(p->uri.module, &modules[i].f, e));
+        modules[i].path = mem_strdup(p->uri.module);
+    }
+    p->module = &modules[i];
+    p->f = modules[i].f;
     return RC_OK;
 }
 
 static void forget_module(struct kms_p11 *p)
 {
-    if (p->initialised)
-        (void)p->f->C_Finalize(NULL);
-    p->initialised = false;
+    if (!p->module || !p->module->initialised)
+        return;
+    (void)p->f->C_Finalize(NULL);
+    p->module->initialised = false;
+}
+
+static RC start_module(struct kms_p11 *p, struct err *e)
+{
+    if (!p->module)
+        TRY(have_module(p, e));
+    if (p->module->initialised && clock_boot_us() - p->module->since_us > MODULE_LIFE_US)
+        forget_module(p);
+    if (p->module->initialised)
+        return RC_OK;
+    CK_RV rv = p->f->C_Initialize(NULL);
+    if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
+        return refused(e, "initialise the module", rv);
+    p->module->initialised = true;
+    p->module->since_us = clock_boot_us();
+    return RC_OK;
 }
 
 /* Labels and serial numbers are padded with blanks. */

@@ -6,6 +6,8 @@ import subprocess
 import urllib.parse
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from processes import FAST_KEYS, wait_until
 from sealing import fill, serves
@@ -46,6 +48,12 @@ class Token:
             "--keygen", "--key-type", "aes:32", "--usage-wrap", "--sensitive"]
         self.tool(*make, "--label", "cmk", "--id", f"{self.n_keys:02x}")
 
+    def import_rsa(self, token, pem):
+        self.run("softhsm2-util", "--import", pem, "--token", token, "--label", "cmk", "--id", "01", "--pin", self.pin)
+
+    def add_token(self, token):
+        self.run("softhsm2-util", "--init-token", "--free", "--label", token, "--so-pin", self.so_pin, "--pin", self.pin)
+
     def delete_keys(self):
         for i in range(1, self.n_keys + 1):
             for kind in ("privkey", "pubkey") if self.kind == "rsa" else ("secrkey",):
@@ -74,7 +82,8 @@ class Token:
         shutil.copytree(self.store, self.path("backup"))
 
     def restore(self):
-        shutil.rmtree(self.store)
+        """The node's helpers have files of the store open, and make new ones: it is moved away, not taken apart."""
+        os.rename(self.store, self.path("left"))
         os.rename(self.path("backup"), self.store)
 
     def node_settings(self, module=MODULE, env=()):
@@ -158,7 +167,7 @@ def test_a_key_in_a_token(kind, make_token, make_node):
 
     token.back_up()
     token.delete_keys()
-    node.wait_state("Inaccessible")
+    node.wait_state("Inaccessible", 60)
     wait_class(node, "denied")
     wait_until(lambda: "the token holds no such key" in node.log_text(), "the log says that the key is gone")
     token.restore()
@@ -167,7 +176,7 @@ def test_a_key_in_a_token(kind, make_token, make_node):
 
     old = token.pin
     token.change_pin("xmarkerx" + secrets.token_hex(8))
-    node.wait_state("Inaccessible")
+    node.wait_state("Inaccessible", 60)
     wait_class(node, "denied")
     wait_until(lambda: "the PIN is wrong" in node.log_text(), "the log says that the PIN is wrong")
     token.put_pin(token.pin)
@@ -178,6 +187,36 @@ def test_a_key_in_a_token(kind, make_token, make_node):
         line = f.read()
     for pin in (old, token.pin):
         assert pin not in node.log_text() and pin.encode() not in line
+
+
+def test_a_second_token_is_for_outages(make_token, make_node):
+    token = make_token("rsa")
+    first = os.listdir(token.store)
+    token.delete_keys()
+    pem = token.path("key.pem")
+    with open(pem, "wb") as f:
+        f.write(rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    token.import_rsa("my token", pem)
+    token.add_token("second")
+    token.import_rsa("second", pem)
+    settings = token.node_settings()
+    settings["key-url"] += ", " + settings["key-url"].replace("my%20token", "second")
+    node = make_node({**FAST_KEYS, "probe-timeout": "4s", "grace-period": "6s", **settings})
+    fill(node, 10)
+    wait_class(node, "ok")
+    os.rename(os.path.join(token.store, first[0]), token.path("away"))
+    wait_probes(node, 10)
+    wait_class(node, "ok")
+    node.restart()
+    assert serves(node, 10) and last_probe(node)["class"] == "ok"
+    # the other way about: there is none left, then the first again
+    second = os.listdir(token.store)
+    os.rename(os.path.join(token.store, second[0]), token.path("away too"))
+    wait_class(node, "unreachable")
+    os.rename(token.path("away"), os.path.join(token.store, first[0]))
+    wait_class(node, "ok")
+    assert node.state() == "Ready" and serves(node, 10)
 
 
 # what the module does, and what the node is to make of it
