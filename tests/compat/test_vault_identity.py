@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from issuer import Issuer, b64u, certificate, pem, signed
-from processes import FAST_KEYS, Vault, node_error, wait_until
+from processes import FAST_KEYS, Vault, wait_until
+from sealing import INACCESSIBLE, fill, sealed_error, serves
 from test_node_driver import run_node_tests
 
-CLUSTER_INACCESSIBLE = 9900021
 SUBJECT = "system:serviceaccount:db:node"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -389,17 +389,15 @@ def test_roles_of_the_owners_own(vault, owner, make_node):
     assert vault.call("DELETE", "/keys/data", identity="node").status_code == 403
     assert vault.call("POST", "/keys/other/create", {"kty": "RSA"}, identity="node").status_code == 403
     node = make_node(FAST_KEYS, vault=vault)
-    with node.client() as client:
-        client.d.c.insert_one({"_id": 1})
-        owner("role", "define", "Wrapping only", f"--actions={KEYS}read")
-        refused = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "AAAA"}, identity="node")
-        assert refused.json()["error"]["innererror"]["code"] == "ForbiddenByRbac" and KEYS + "wrap/action" in refused.json()["error"]["message"]
-        wait_until(lambda: node_error(client) == CLUSTER_INACCESSIBLE, "the node seals")
-        assert "assigned in the vault" in owner("role", "delete", "Wrapping only", check=False)
-        vault.restart()
-        owner("role", "define", "Wrapping only", f"--actions={KEYS}read,{KEYS}wrap/action,{KEYS}unwrap/action")
-        wait_until(lambda: node_error(client) == 0, "the node is back")
-        assert client.d.c.find_one() == {"_id": 1}
+    fill(node, 10)
+    owner("role", "define", "Wrapping only", f"--actions={KEYS}read")
+    refused = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "AAAA"}, identity="node")
+    assert refused.json()["error"]["innererror"]["code"] == "ForbiddenByRbac" and KEYS + "wrap/action" in refused.json()["error"]["message"]
+    wait_until(lambda: (e := sealed_error(node)) and e.code == INACCESSIBLE, "the node seals")
+    assert "assigned in the vault" in owner("role", "delete", "Wrapping only", check=False)
+    vault.restart()
+    owner("role", "define", "Wrapping only", f"--actions={KEYS}read,{KEYS}wrap/action,{KEYS}unwrap/action")
+    wait_until(lambda: serves(node, 10), "the node is back")
     owner("role", "remove", "Wrapping only", "--vault=main", "--principal=node", "--key=data")
     owner("role", "delete", "Wrapping only")
     for wrong in (("role", "define", "typo", f"--actions={KEYS}wrap"), ("role", "define", "reader", f"--actions={KEYS}read"),
