@@ -65,6 +65,8 @@ RC crypto__openssl_err(struct err *e, const char *what, const char *file, int li
 RC rsa__parse_private(const struct secret *der, EVP_PKEY **out, struct err *e);
 RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e);
 RC rsa__private_der(EVP_PKEY *k, struct secret **out, struct err *e);
+/* rsa__from_pem(): the first private key of an unencrypted PEM text, of any type. Errors: ERR_BAD_VALUE. */
+RC rsa__from_pem(struct slice pem, EVP_PKEY **out, struct err *e);
 
 /* keywrap__run(): RFC 5649 with any AES key size; the public functions allow 256 bits only. *out_len is in/out. */
 RC keywrap__run(bool wrap, const char *cipher, const uint8_t *kek, const uint8_t *in, size_t in_len,

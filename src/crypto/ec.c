@@ -200,6 +200,20 @@ static bool curve_of(const EVP_PKEY *k, enum ec_curve *out)
     return false;
 }
 
+RC ec_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
+{
+    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    enum ec_curve c;
+
+    *private_der = NULL;
+    TRY(rsa__from_pem(pem, &key, e));
+    if (!EVP_PKEY_is_a(key, "EC") || !curve_of(key, &c))
+        FAIL(
+            e, ERR_BAD_VALUE,
+            "the text holds no private EC key on P-256, P-384, P-521 or P-256K in unencrypted PEM");
+    return to_der(key, private_der, e);
+}
+
 RC ec_public_of(const struct secret *private_der, struct ec_public *out, struct err *e)
 {
     AUTO(pkey_freep) EVP_PKEY *k = NULL;

@@ -264,15 +264,29 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
     return -1;
 }
 
-RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
+RC rsa__from_pem(struct slice pem, EVP_PKEY **out, struct err *e)
 {
-    *private_der = NULL;
     BIO *b = pem.len > 0 && pem.len <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.len) : NULL;
-    AUTO_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
+
+    *out = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
     BIO_free(b);
     ERR_clear_error();
-    int len = key && EVP_PKEY_is_a(key, "RSA") ? i2d_PrivateKey(key, NULL) : 0;
-    if (len <= 0 || len > SECRET_MAX || EVP_PKEY_get_bits(key) < 2048)
+    int len = *out ? i2d_PrivateKey(*out, NULL) : 0;
+    ERR_clear_error();
+    if (len > 0 && len <= SECRET_MAX)
+        return RC_OK;
+    EVP_PKEY_free(*out);
+    *out = NULL;
+    FAIL(e, ERR_BAD_VALUE, "the text holds no private key in unencrypted PEM");
+}
+
+RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
+{
+    AUTO_PKEY *key = NULL;
+
+    *private_der = NULL;
+    TRY(rsa__from_pem(pem, &key, e));
+    if (!EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_get_bits(key) < 2048)
         FAIL(e, ERR_BAD_VALUE,
              "the text holds no private RSA key of 2048 bits or more in unencrypted PEM");
     return rsa__private_der(key, private_der, e);

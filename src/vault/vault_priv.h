@@ -290,6 +290,8 @@ RC vault__jwk_read(const json_t *jwk, struct key_public *pub, struct secret **de
 RC vault__key_type(const char *kty, enum key_type *out, struct err *e);
 /* vault__base64url(): false when text is empty or malformed. Padding is let pass. */
 bool vault__base64url(const char *text, struct buf *out);
+/* vault__pem_read(): a private key (vault_pem.c). Errors: ERR_BAD_VALUE. */
+RC vault__pem_read(struct slice pem, struct key_public *pub, struct secret **der, struct err *e);
 
 /* ---- vault_policy.c: rotation policies ---- */
 bool vault__duration_read(const char *text, struct duration *out);

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -123,6 +124,20 @@ static void settle_vault(struct rest_call *c)
 static const char *tenant_of(const struct rest_call *c)
 {
     return c->props ? c->props->tenant : vault_tenant(c->s);
+}
+
+/* Where the request came from, as the vault sees it: for whoever wonders about its address rules. */
+static void add_network_info(struct rest_call *c)
+{
+    const struct sockaddr *peer = http_peer(c->q);
+    bool six = peer && peer->sa_family == AF_INET6;
+    char from[64];
+
+    http_reply_header(c->r, "x-ms-keyvault-network-info",
+                      arena_printf(http_arena(c->q), "conn_type=%s;addr=%s;act_addr_fam=%s;",
+                                   six ? "Ipv6" : "Ipv4",
+                                   vault__address_text(peer, from, sizeof from),
+                                   six ? "InterNetworkV6" : "InterNetwork"));
 }
 
 static void challenge(struct rest_call *c, const char *why)
@@ -261,6 +276,7 @@ static void enter(struct http_request *q, struct http_reply *r)
         return;
     }
     http_reply_header(r, "x-ms-request-id", c.request_id);
+    add_network_info(&c);
     const char *client_id = http_header(q, "x-ms-client-request-id");
     if (client_id && strlen(client_id) <= 64)
         http_reply_header(r, "x-ms-client-request-id", client_id);

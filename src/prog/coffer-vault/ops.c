@@ -205,6 +205,22 @@ static RC signing_key_rotate(void *ctx, struct bdoc args, struct bw *w, struct e
     return vault_signing_key_rotate(vault_of(ctx), compromised, e);
 }
 
+/* ---- keys ---- */
+
+static RC key_import(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    AUTO(buf_wipe) struct buf pem = BUF_INIT;
+    char version[VAULT_KEY_VERSION];
+    FIELDS(f, 3, "name", "vault", "pem");
+
+    buf_reserve(&pem, PEM_MAX + 1); /* growing would leave copies behind */
+    TRY(file_read(f.v[2], PEM_MAX, &pem, e));
+    TRY(vault_key_import(vault_of(ctx), f.v[1], f.v[0], buf_view(&pem), version, e));
+    bw_str(w, "name", f.v[0]);
+    bw_str(w, "version", version);
+    return RC_OK;
+}
+
 /* ---- what they may do ---- */
 
 static RC role_assign(void *ctx, struct bdoc args, struct bw *w, struct err *e)
@@ -369,6 +385,8 @@ static const struct admin_op rows[] = {
       "takes a secret, a certificate or a federation away", credential_remove },
     { "principalDelete", "name,tenant", CHANGES, "deletes an identity or an application",
       principal_delete },
+    { "keyImport", "name,vault,pem", CHANGES, "takes a private key from a PEM file into a vault",
+      key_import },
     { "access", "vault", ADMIN_OP_LOCAL, "who may what in a vault, and from where", access_show },
     { "accessMode", "mode,vault", CHANGES, "whether roles or access policies decide", access_mode },
     { "roleAssign", "role,vault,principal,key", CHANGES,

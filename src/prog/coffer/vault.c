@@ -41,6 +41,8 @@ static const struct vault_command commands[] = {
     { "app delete", "name", "tenant", "principalDelete", "deletes an application" },
     { "credential remove", "name,id", "tenant", "credentialRemove",
       "takes a secret or certificate (by id) or a federation (by name) away" },
+    { "key import", "name", "vault,pem", "keyImport",
+      "a private key (RSA or EC, PEM in a file that the vault can read) as a key's newest version" },
     { "access show", "vault", "", "access", "who may what in a vault, and from where" },
     { "access mode", "mode", "vault", "accessMode", "rbac or policies: what decides" },
     { "role assign", "role", "vault,principal,key", "roleAssign",

@@ -187,6 +187,30 @@ static void every_flipped_byte_is_found(void **state)
         assert_int_equal(call(f, "POST", "/keys/restore" V, bad[i], NULL), 400);
 }
 
+/* Whether a body was too long for the vault to hear to its end. Who goes on sending may lose the answer with the connection. */
+static bool is_cut_off(struct vaultfix *f, const char *path, const char *token, const char *body)
+{
+    struct http_answer a;
+    char *url = mem_printf("%s%s", f->url, path);
+    char *header = token ? mem_printf("Authorization: Bearer %s", token) : NULL;
+    const char *headers[] = { header, NULL };
+    struct http_call q = {
+        .method = "POST",
+        .url = url,
+        .headers = headers,
+        .body = slice_str(body),
+        .content_type = "application/json",
+        .deadline_us = clock_mono_us() + 20000000,
+    };
+
+    http_client_call(f->client, &q, &a);
+    bool cut = a.outcome != HTTP_OUT_ANSWER || a.status == 413;
+    http_answer_fini(&a);
+    mem_free(url);
+    mem_free(header);
+    return cut;
+}
+
 /* As many as a key can have: more than other bodies may hold. */
 static void all_versions_come_back(void **state)
 {
@@ -207,9 +231,9 @@ static void all_versions_come_back(void **state)
     assert_true(strlen(body) > 65536);
     put_vault(f, "second", "{}");
     /* who has shown no token is not listened to for so long, nor is anybody elsewhere */
-    assert_int_equal(vaultfix_call(f, "POST", "/keys/restore" V, NULL, body, NULL), 413);
-    assert_int_equal(vaultfix_call(f, "POST", "/keys/restore" V, "no.token.this", body, NULL), 413);
-    assert_int_equal(call(f, "POST", "/keys/x/create" V, body, NULL), 413);
+    assert_true(is_cut_off(f, "/keys/restore" V, NULL, body));
+    assert_true(is_cut_off(f, "/keys/restore" V, "no.token.this", body));
+    assert_true(is_cut_off(f, "/keys/x/create" V, f->token_op, body));
     assert_int_equal(restore_at(f, "second", body, &j), 200);
     json_decref(j);
     assert_int_equal(vault__find_key(vault__find_vault(f->vault, "second"), "many")->n_versions,

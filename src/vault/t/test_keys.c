@@ -1,7 +1,9 @@
 /* test_keys.c - keys of both types, made and brought along, and what they sign: over real HTTPS. The keys and signatures are those of
  * RFC 7515 A.2 and A.3. */
+#include "base/fault.h"
 #include "base/text.h"
 #include "crypto/kdf.h"
+#include "vault/vault_admin.h"
 #include "vault_priv.h"
 #include "vaultfix.h"
 
@@ -237,12 +239,96 @@ static void what_is_no_key_is_refused(void **state)
     mem_free(digest);
 }
 
+/* The key of RFC 7515 A.3 in PEM, as PKCS #8 and as RFC 5915 has it. */
+static const char *const ec_pem[] = {
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjpsQnnGQmL+YBIff\n"
+    "H1136cspYG6+0iY7X1fCE9+E9LKhRANCAAR/zc4ncPbEXUGDy+5v20t7WAczNXvp\n"
+    "7xO6z248e9FURcfxRM0bvZt+hyzf7bnuufSzaV1uqQskrYpGIyiFiOWt\n"
+    "-----END PRIVATE KEY-----\n",
+    "-----BEGIN EC PRIVATE KEY-----\n"
+    "MHcCAQEEII6bEJ5xkJi/mASH3x9dd+nLKWBuvtImO19XwhPfhPSyoAoGCCqGSM49\n"
+    "AwEHoUQDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72b\n"
+    "focs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
+    "-----END EC PRIVATE KEY-----\n",
+};
+static const char *const bad_pem[] = {
+    "",
+    "words",
+    "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+    /* of P-224 */
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MHgCAQAwEAYHKoZIzj0CAQYFK4EEACEEYTBfAgEBBBwAjpsQnnGQmL+YBIffH113\n"
+    "6cspYG6+0iY7X1fCoTwDOgAEYQzzlXV8QfBQB/U6vccLQWAeUvQB4ynnZ+zV+EBh\n"
+    "S6A45+fkbWB9siVcT7qAbOFPs74xtM8XqiM=\n"
+    "-----END PRIVATE KEY-----\n",
+    /* encrypted */
+    "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
+    "MIH0MF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBCKL4wkMYZo7wvhlUmx\n"
+    "u+pVAgIIADAMBggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQB3wqjvkxR144W6QI\n"
+    "QFx7+ASBkKzi7cLmLGDXsOOmzgIj/xDdFbUsXO9yhFiwH0DclIm247/8EIgR0kcU\n"
+    "eW5fkN1lQcx7ALtXNbJSJQqCN1OdpqAuTpORMOHvsZ3t7zEADH8Cj1TsvobCVO+s\n"
+    "3rFEBmVNFnuyVW/kSUXk8WwTitL6NS1VAhzN36gcoAZfBFEzvaJJbokZiTm9zNHn\n"
+    "7f3VSN7H2w==\n"
+    "-----END ENCRYPTED PRIVATE KEY-----\n",
+    /* a private number with another one's point */
+    "-----BEGIN EC PRIVATE KEY-----\n"
+    "MHcCAQEEII6bEJ5xkJi/mASH3x9dd+nLKWBuvtImO19XwhPfhPSyoAoGCCqGSM49\n"
+    "AwEHoUQDQgAEvdNqKd4IGoIMyxJBoUAdiIB6S6OMd111+OgoyOmcmDGiQyIK6MQY\n"
+    "ML5ROfDKQOU5cq+/1EsYA3fZA1k9+KK7Vg==\n"
+    "-----END EC PRIVATE KEY-----\n",
+};
+
+static void keys_in_pem_are_the_same_keys(void **state)
+{
+    struct vaultfix *f = *state;
+    char version[VAULT_KEY_VERSION], *digest = digest_of("eyJhbGciOiJFUzI1NiJ9." PAYLOAD);
+    json_t *j;
+
+    for (size_t i = 0; i < ARRAY_LEN(ec_pem); i++) {
+        struct err e = { 0 };
+        CHECK_RC_OK(vault_key_import(f->vault, "main", "pem", slice_str(ec_pem[i]), version, &e),
+                    &e);
+        assert_int_equal(strlen(version), VERSION_LEN);
+        assert_int_equal(call(f, "GET", "/keys/pem/" V, NULL, &j), 200);
+        const json_t *key = kjson_obj(j, "key");
+        assert_non_null(strstr(kjson_str(key, "kid"), version));
+        assert_string_equal(kjson_str(key, "x"), "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU");
+        assert_string_equal(kjson_str(key, "y"), "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        json_decref(j);
+        assert_int_equal(verify(f, "pem", "ES256", digest, EC_SIGNATURE), 1);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad_pem); i++) {
+        struct err e = { 0 };
+        CHECK_RC_FAILS(vault_key_import(f->vault, "main", "bad", slice_str(bad_pem[i]), version,
+                                        &e),
+                       &e, ERR_BAD_VALUE);
+        assert_string_equal(version, "");
+    }
+    assert_int_equal(call(f, "GET", "/keys/bad/" V, NULL, NULL), 404);
+    struct err no_vault = { 0 }, no_name = { 0 }, no_room = { 0 };
+    CHECK_RC_FAILS(vault_key_import(f->vault, "none", "k", slice_str(ec_pem[0]), version,
+                                    &no_vault),
+                   &no_vault, ERR_NOT_FOUND);
+    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k_1", slice_str(ec_pem[0]), version,
+                                    &no_name),
+                   &no_name, ERR_BAD_VALUE);
+    fault_arm("file.write", "ENOSPC", 0, -1);
+    assert_true(
+        vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), version, &no_room).failed);
+    fault_disarm_all();
+    assert_string_equal(version, "");
+    assert_int_equal(call(f, "GET", "/keys/k/" V, NULL, NULL), 404);
+    mem_free(digest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_algorithm_signs_with_its_keys_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_that_are_brought_are_the_same_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_key_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_in_pem_are_the_same_keys, setup, teardown),
     };
 
     vaultfix_init_process();

@@ -37,6 +37,8 @@ RC ec_generate(enum ec_curve c, struct secret **private_der, struct err *e);
 /* ec_private(): from the private number d and the public point, which must belong together. Errors: ERR_BAD_VALUE. */
 RC ec_private(const struct ec_public *pub, const struct secret *d, struct secret **private_der,
               struct err *e);
+/* ec_private_from_pem(): the first private key of an unencrypted PEM text (PKCS #8 or RFC 5915). Errors: ERR_BAD_VALUE. */
+RC ec_private_from_pem(struct slice pem, struct secret **private_der, struct err *e);
 /* ec_private_number(): d, big-endian, as long as a coordinate. */
 RC ec_private_number(const struct secret *private_der, struct secret **out, struct err *e);
 RC ec_public_of(const struct secret *private_der, struct ec_public *out, struct err *e);

@@ -61,6 +61,11 @@ RC vault_principals(struct vault_service *s, const char *tenant, const char *nam
 /* vault_signing_key_rotate(): with compromised, tokens of all older keys are refused from now on. */
 RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e);
 
+enum { VAULT_KEY_VERSION = 33 }; /* room for a version's id */
+/* vault_key_import(): a key's newest version from a private key in PEM: RSA of 2048, 3072 or 4096 bits, or EC. A key of this name must not be deleted. */
+RC vault_key_import(struct vault_service *s, const char *vault, const char *key, struct slice pem,
+                    char version[VAULT_KEY_VERSION], struct err *e);
+
 /* What a principal may do in a vault. It is named by its name in the vault's tenant, its object id or its client id; key NULL: the whole vault.
  * Assigning what is there, or removing what is not, changes nothing. A role on a key is for that key alone: one that is made again under its name
  * after a purge is another. In a vault of access policies (enableRbacAuthorization false, vault_put_vault()) roles are kept but not asked. */

@@ -1,0 +1,40 @@
+/* fuzz: links vault kmsg crypto http keys */
+/* fuzz_vault_pem - a file that is said to hold a private key. What is taken in must be a key whose public half is told right. */
+#include <stdlib.h>
+
+#include "crypto/aead.h"
+#include "crypto/secret.h"
+#include "vault_priv.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    struct err e = { 0 };
+
+    (void)argc;
+    (void)argv;
+    if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed)
+        abort();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    AUTO(secret_freep) struct secret *der = NULL;
+    struct key_public pub, back;
+    struct err e = { 0 };
+
+    if (size > 16384)
+        return 0;
+    if (vault__pem_read(SLICE(data, size), &pub, &der, &e).failed) {
+        if (der)
+            abort();
+        return 0;
+    }
+    if (vault__public_of(pub.type, der, &back, &e).failed ||
+        vault__key_bits(&pub) != vault__key_bits(&back))
+        abort();
+    return 0;
+}
