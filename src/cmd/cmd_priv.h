@@ -31,6 +31,7 @@ RC cmd__rename_auth(struct cmd_req *r, struct err *e);
 RC cmd__explain_auth(struct cmd_req *r, struct err *e);
 RC cmd__clone_capped_auth(struct cmd_req *r, struct err *e);
 RC cmd__validate_metadata_auth(struct cmd_req *r, struct err *e);
+RC cmd__data_size_auth(struct cmd_req *r, struct err *e);
 RC cmd__validate_auth(struct cmd_req *r, struct err *e);
 /* cmd_check_privileges(): ERR_UNAUTHORIZED unless the client may run r->def with r->body on r->db. */
 RC cmd_check_privileges(struct cmd_req *r, struct err *e);
