@@ -266,6 +266,15 @@ rc_t rewrite_tables(struct store *s, uint32_t gen, bool *did, struct err *e)
 
 /* ---- the journal ------------------------------------------------------------------------------------------------- */
 
+/* A full disk is no failure: the round comes again. */
+rc_t await_room(struct err *e)
+{
+    if (e->code != ERR_DISK_FULL)
+        return RC_FAILED;
+    err_reset(e);
+    return RC_OK;
+}
+
 /* A new journal begins when a memtable is changed, and that needs something in it. */
 rc_t change_journal(struct store *s, uint32_t gen, struct err *e)
 {
@@ -273,19 +282,15 @@ rc_t change_journal(struct store *s, uint32_t gen, struct err *e)
     uint8_t value[4];
     Status st;
 
-    if (store__writable(s, e).failed) {
-        if (e->code != ERR_DISK_FULL)
-            return RC_FAILED;
-        err_reset(e); /* wait: the round comes again */
-        return RC_OK;
-    }
+    if (store__writable(s, e).failed)
+        return await_room(e);
     put_be32(value, gen);
     st = s->db->Put(w, s->cf[STORE_META], marker_key,
                     rocksdb::Slice(reinterpret_cast<char *>(value), sizeof(value)));
     if (!st.ok())
         return benign(st) || st.IsTimedOut() ? RC_OK
                                              : store_rocks::from_status(st, "write a marker", e);
-    return store_flush(s, e);
+    return store_flush(s, e).failed ? await_room(e) : RC_OK;
 }
 
 /* ---- all other files ----------------------------------------------------------------------------------------------- */
