@@ -12,6 +12,7 @@
 #   make rewrites [ROTATIONS=1000] re-encryption killed and failed at every step; so many in a row
 #   make rotations     a thousand rotations of a node's SMK under load, a hundred kills
 #   make drill [ROUNDS=50] take a key away and give it back at the default settings; medians and 99th percentiles
+#   make custody       re-wraps after new versions of a key; the rate of a re-encryption, and what it costs reads
 #   make stop          end what ./run started
 #   make clean
 
@@ -90,3 +91,7 @@ ROUNDS ?= 50
 .PHONY: drill
 drill: all
 	@.venv/bin/python tests/bench/drill.py --rounds $(ROUNDS)
+
+.PHONY: custody
+custody: all
+	@.venv/bin/python tests/bench/custody.py
