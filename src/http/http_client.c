@@ -360,8 +360,17 @@ void http_answer_fini(struct http_answer *a)
     buf_wipe(&a->body);
 }
 
+/* AWS names its protocol instead; "x-amz-json-1.1" is JSON. */
 bool http_answer_is_json(const struct http_answer *a)
 {
-    return strncasecmp(a->content_type, "application/json", 16) == 0 &&
-           (a->content_type[16] == 0 || a->content_type[16] == ';' || a->content_type[16] == ' ');
+    static const char *const types[] = { "application/json", "application/x-amz-json-1.1" };
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        size_t len = strlen(types[i]);
+        if (strncasecmp(a->content_type, types[i], len) == 0 &&
+            (a->content_type[len] == 0 || a->content_type[len] == ';' ||
+             a->content_type[len] == ' '))
+            return true;
+    }
+    return false;
 }

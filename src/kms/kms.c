@@ -1,13 +1,20 @@
 /* kms.c - the table of providers, and what they share: how an answer, or none, becomes an error. See kms/kms.h. */
 #include "kms/kms.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "http/http_client.h"
 #include "kms_priv.h"
 #include "kmsg/kjson.h"
+
+enum { OWN_FILE_MAX = 65536 };
 
 RC kms_init(bool wiping, struct err *e)
 {
@@ -60,10 +67,8 @@ static const struct {
     RC (*make)(const struct kms_config *c, const char *url, struct key_provider **out,
                struct err *e);
 } schemes[] = {
-    { "https:", make_azure },
-    { "vault:", kms__transit_new },
-    { "kmip:", kms__kmip_new },
-    { "pkcs11:", kms__p11_new },
+    { "https:", make_azure },    { "vault:", kms__transit_new }, { "kmip:", kms__kmip_new },
+    { "pkcs11:", kms__p11_new }, { "aws-kms:", kms__aws_new },
 };
 
 static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,
@@ -148,6 +153,14 @@ RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a)
          http_outcome_name(a->outcome), detail);
 }
 
+RC kms__ask(struct http_client *c, const struct http_call *q, const char *what,
+            struct http_answer *a, struct err *e)
+{
+    http_answer_fini(a);
+    http_client_call(c, q, a);
+    return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, what, a);
+}
+
 RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
 {
     static const enum err_code codes[] = {
@@ -159,6 +172,7 @@ RC kms__fail(struct err *e, enum kmsg_class class, const char *cause)
         [KMSG_THROTTLED] = ERR_KEY_THROTTLED,
         [KMSG_UNREACHABLE] = ERR_KEY_UNREACHABLE,
         [KMSG_BAD] = ERR_KEY_BAD_ANSWER,
+        [KMSG_EXPIRED] = ERR_KEY_BAD_ANSWER,
     };
 
     FAIL(e, codes[class], "%s", cause);
@@ -185,8 +199,15 @@ bool kms__is_line(const char *s)
 /* Plain HTTP carries a token in the clear: only where it does not leave the machine or its host. */
 bool kms__is_local_http(const char *url)
 {
-    static const char *const hosts[] = { "http://127.0.0.1", "http://localhost", "http://[::1]",
-                                         "http://169.254.169.254" };
+    static const char *const hosts[] = {
+        "http://127.0.0.1",
+        "http://localhost",
+        "http://[::1]",
+        "http://169.254.169.254",
+        /* of containers in AWS */
+        "http://169.254.170.2",
+        "http://169.254.170.23",
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         size_t n = strlen(hosts[i]);
@@ -194,4 +215,54 @@ bool kms__is_local_http(const char *url)
             return strchr(url, '@') == NULL; /* "http://127.0.0.1:1@elsewhere/" */
     }
     return false;
+}
+
+RC kms__endpoint_client(const struct kms_config *c, const char *endpoint, struct http_client **out,
+                        struct err *e)
+{
+    bool local = kms__is_local_http(endpoint);
+
+    *out = NULL;
+    if (!kms__is_line(endpoint) || (!local && strncmp(endpoint, "https://", 8) != 0))
+        FAIL(e, ERR_CONFIG,
+             "the token endpoint must be an https URL, or an http one on this machine");
+    struct http_client_config hc = { .ca_file = c->ca_file,
+                                     .allow_http = local,
+                                     .proxy = local ? NULL : c->proxy };
+    return http_client_new(&hc, out, e);
+}
+
+const char *kms__context(const struct kms_config *c)
+{
+    return *c->key_context ? c->key_context : "cofferdb";
+}
+
+/* Judged by what was opened, not by its name. */
+static RC read_own(const char *path, struct buf *out, struct err *e)
+{
+    AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return file_err(e, errno, "open", path);
+    if (!S_ISREG(st.st_mode) || (st.st_mode & (S_IRWXG | S_IRWXO)) ||
+        (st.st_uid != geteuid() && st.st_uid != 0))
+        FAIL(e, ERR_CONFIG, "others can read it, or own it; the mode 0600 is needed");
+    return file_read_fd(fd, OWN_FILE_MAX, out, e);
+}
+
+RC kms__read_own(const char *path, struct buf *out, struct err *e)
+{
+    struct err why = { 0 };
+
+    return read_own(path, out, &why).failed ? kms__credential_fail(path, &why, e) : RC_OK;
+}
+
+RC kms__credential_fail(const char *path, struct err *why, struct err *e)
+{
+    rc_t rc = err_set(e, ERR_KEY_CREDENTIAL, __FILE__, __LINE__,
+                      "the node's own credential \"%s\": %s", path, why->msg);
+
+    err_reset(why);
+    return rc;
 }

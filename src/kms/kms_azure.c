@@ -29,10 +29,10 @@ static struct kms_azure *azure_of(struct kms_remote *r)
     return CONTAINER_OF(r, struct kms_azure, remote);
 }
 
-static RC azure_headers(struct kms_remote *remote, uint64_t deadline_us,
+static RC azure_headers(struct kms_remote *remote, const struct kms_exchange *x,
                         const char *out[KMS_HEADERS_MAX], struct err *e)
 {
-    return kms__tokens_get(&azure_of(remote)->tokens, deadline_us, &out[0], e);
+    return kms__tokens_get(&azure_of(remote)->tokens, x->deadline_us, &out[0], e);
 }
 
 static void azure_drop(struct kms_remote *remote)

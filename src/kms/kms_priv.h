@@ -44,8 +44,9 @@ void kms__tokens_drop(struct kms_tokens *t);
 
 /* What a provider is whose service is far away: the first member of its struct. Arguments are checked, one call runs at a time, and errors
  * name the key before and behind these. version "" = the newest. */
-enum { KMS_PLAIN_LEN = 32, KMS_HEADERS_MAX = 4 /* with the NULL at the end */ };
+enum { KMS_PLAIN_LEN = 32, KMS_HEADERS_MAX = 6 /* with the NULL at the end */ };
 struct kms_remote;
+struct kms_exchange;
 struct kms_remote_ops {
     const char *name;
     bool (*is_version)(const char *version);
@@ -61,7 +62,8 @@ struct kms_remote_ops {
     void (*free)(struct kms_remote *r); /* the whole object, half-built too */
 
     /* what kms__exchange() needs */
-    RC (*headers)(struct kms_remote *r, uint64_t deadline_us, const char *out[KMS_HEADERS_MAX],
+    RC (*headers)(struct kms_remote *r, const struct kms_exchange *x,
+                  const char *out[KMS_HEADERS_MAX],
                   struct err *e);       /* the credential and what else; good until the next call */
     void (*drop)(struct kms_remote *r); /* the service did not take the credential */
     enum kmsg_class (*classify)(const struct kmsg_reply *reply, char cause[KMSG_CAUSE_MAX]);
@@ -82,6 +84,8 @@ void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops);
  * class KMSG_OK; the caller wipes it in any case. While a Retry-After runs nothing is asked: ERR_KEY_THROTTLED. */
 struct kms_exchange {
     const char *method, *url;
+    const char *operation;    /* for headers(); NULL where the URL says it all */
+    const char *content_type; /* NULL: application/json */
     struct slice body;
     bool fresh;
     uint64_t deadline_us;
@@ -96,6 +100,8 @@ RC kms__p11_new(const struct kms_config *c, const char *url, struct key_provider
                 struct err *e);
 RC kms__kmip_new(const struct kms_config *c, const char *url, struct key_provider **out,
                  struct err *e);
+RC kms__aws_new(const struct kms_config *c, const char *url, struct key_provider **out,
+                struct err *e);
 
 /* kms__no_answer(): the error of a call that got no answer; what is "vault" or "token endpoint". */
 RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);
@@ -111,5 +117,19 @@ bool kms__is_local_http(const char *url);
 /* kms__read_line(): one line of a credential's file, without its end. The result is wiped by the caller. Errors: ERR_CONFIG (not one
  * printable line), ERR_NOT_FOUND, ERR_IO. */
 RC kms__read_line(const char *path, struct buf *out, struct err *e);
+/* kms__read_own(): the whole of a file that nobody but the node's own user, or root, can read. The result is wiped by the caller. Errors:
+ * ERR_KEY_CREDENTIAL. */
+RC kms__read_own(const char *path, struct buf *out, struct err *e);
+/* kms__credential_fail(): ERR_KEY_CREDENTIAL: what is wrong with the file of the node's own credential; why is emptied. */
+RC kms__credential_fail(const char *path, struct err *why, struct err *e);
+/* kms__ask(): one call to a place where credentials come from; what: its name in errors. */
+struct http_call;
+RC kms__ask(struct http_client *c, const struct http_call *q, const char *what,
+            struct http_answer *a, struct err *e);
+/* kms__endpoint_client(): for a token endpoint: https, or http on this machine. Errors: ERR_CONFIG. */
+RC kms__endpoint_client(const struct kms_config *c, const char *endpoint, struct http_client **out,
+                        struct err *e);
+/* kms__context(): what wrapped keys are bound to where the service can: the setting key-context, or its default. */
+const char *kms__context(const struct kms_config *c);
 
 #endif

@@ -117,13 +117,13 @@ static RC once(struct kms_remote *r, const struct kms_exchange *x, struct http_a
 {
     const char *headers[KMS_HEADERS_MAX] = { NULL };
 
-    TRY(r->ops->headers(r, x->deadline_us, headers, e));
+    TRY(r->ops->headers(r, x, headers, e));
     struct http_call q = {
         .method = x->method,
         .url = x->url,
         .headers = headers,
         .body = x->body,
-        .content_type = "application/json",
+        .content_type = x->content_type ? x->content_type : "application/json",
         .deadline_us = x->deadline_us,
         .fresh = x->fresh,
     };
@@ -150,7 +150,7 @@ RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http
     struct kmsg_reply reply = kms__reply(a);
     enum kmsg_class class = r->ops->classify(&reply, cause);
     /* once: the token may have been revoked, or the keys that sign it changed */
-    if (class == KMSG_UNAUTHORIZED) {
+    if (class == KMSG_UNAUTHORIZED || class == KMSG_EXPIRED) {
         r->ops->drop(r);
         TRY(once(r, x, a, e));
         reply = kms__reply(a);

@@ -97,12 +97,12 @@ static RC fetch(void *arg, uint64_t deadline_us, struct buf *text, int64_t *life
     return RC_OK;
 }
 
-static RC transit_headers(struct kms_remote *remote, uint64_t deadline_us,
+static RC transit_headers(struct kms_remote *remote, const struct kms_exchange *x,
                           const char *out[KMS_HEADERS_MAX], struct err *e)
 {
     struct kms_transit *t = transit_of(remote);
 
-    TRY(kms__cache_get(&t->token, fetch, t, deadline_us, e));
+    TRY(kms__cache_get(&t->token, fetch, t, x->deadline_us, e));
     out[0] = buf_cstr(&t->token.text);
     out[1] = "X-Vault-Request: true";
     out[2] = t->ns_header;

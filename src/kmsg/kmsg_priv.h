@@ -11,6 +11,8 @@ enum { KMSG_ANSWER_DEPTH = 8 };
 
 /* kmsg__bad(): ERR_KEY_BAD_ANSWER: "the vault's answer " and what is wrong with it. */
 RC kmsg__bad(struct err *e, const char *what);
+/* kmsg__read_plaintext(): base64, NULL or of exactly len bytes that are not all zero, else ERR_KEY_BAD_ANSWER. */
+RC kmsg__read_plaintext(const char *text, uint32_t len, struct buf *out, struct err *e);
 /* kmsg__load(): the body of an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER. */
 RC kmsg__load(const struct kmsg_reply *r, json_t **out, struct err *e);
 

@@ -1,6 +1,9 @@
 /* kmsg_reply.c - what every dialect does with an answer, and with text for one. See kmsg/kmsg_reply.h. */
 #include "kmsg/kmsg_reply.h"
 
+#include <string.h>
+
+#include "base/text.h"
 #include "kmsg/kjson.h"
 #include "kmsg_priv.h"
 
@@ -47,5 +50,21 @@ RC kmsg__load(const struct kmsg_reply *r, json_t **out, struct err *e)
         return kmsg__bad(e, "is not JSON with the status 200");
     if (kjson_load(r->body, KMSG_ANSWER_DEPTH, out, &inner).failed)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer cannot be read: %s", inner.msg);
+    return RC_OK;
+}
+
+RC kmsg__read_plaintext(const char *text, uint32_t len, struct buf *out, struct err *e)
+{
+    uint8_t any = 0;
+
+    buf_reserve(out, (size_t)len + 4);
+    bool ok = text && strlen(text) == ((size_t)len + 2) / 3 * 4 &&
+              base64_decode(slice_str(text), out) && out->len == len;
+    for (size_t i = 0; ok && i < out->len; i++)
+        any |= out->p[i];
+    if (!any) {
+        buf_wipe(out);
+        return kmsg__bad(e, "has a value of another length or form than asked for, or zeros only");
+    }
     return RC_OK;
 }

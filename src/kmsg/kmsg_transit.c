@@ -345,18 +345,7 @@ RC kmsg_transit_read_plaintext(const struct kmsg_reply *r, uint32_t len, struct 
                                struct err *e)
 {
     AUTO(kjson_freep) json_t *j = NULL;
-    uint8_t any = 0;
 
     TRY(kmsg__load(r, &j, e));
-    const char *text = kjson_str(kjson_obj(j, "data"), "plaintext");
-    buf_reserve(out, len + 4);
-    bool ok = text && strlen(text) == ((size_t)len + 2) / 3 * 4 &&
-              base64_decode(slice_str(text), out) && out->len == len;
-    for (size_t i = 0; ok && i < out->len; i++)
-        any |= out->p[i];
-    if (!any) {
-        buf_wipe(out);
-        return kmsg__bad(e, "has a value of another length or form than asked for, or zeros only");
-    }
-    return RC_OK;
+    return kmsg__read_plaintext(kjson_str(kjson_obj(j, "data"), "plaintext"), len, out, e);
 }

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+import clouds
 import keyservices
 import kmipservice
 from processes import FAST_KEYS, wait_until
@@ -31,8 +32,8 @@ def run_service():
         if service.server is not None:
             service.stop()
     for service in running:
-        assert not service.problems, service.problems[:5]
-        assert not getattr(service, "entra", service).problems, service.entra.problems[:5]
+        for s in (service, *(getattr(service, name, service) for name in ("entra", "identities", "metadata"))):
+            assert not s.problems, s.problems[:5]
 
 
 def azure(authority):
@@ -51,7 +52,11 @@ def kmip_cbc(authority):
     return kmipservice.Kmip(authority, "cbc")
 
 
-PROVIDERS = [azure, transit, kmip, kmip_cbc]
+def aws(authority):
+    return clouds.AwsKms(authority)
+
+
+PROVIDERS = [azure, transit, kmip, kmip_cbc, aws]
 
 
 def last_class(node):
@@ -219,6 +224,79 @@ def test_another_kmip_server_with_the_same_objects(authority, run_service, make_
     answer = node.admin("keySet", **{"key-url": url.format(second.port)})
     assert answer.get("ok"), answer
     wait_until(lambda: serves(node, 10), "the data is back")
+
+
+@pytest.mark.parametrize("source", ["credentials-file", "imds", "container", "web-identity"])
+def test_aws_credentials(source, authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    node = talkative_node(make_node, service, source)
+    service.revoke_tokens()  # one new credential is asked for, and nothing is lost
+    if source == "credentials-file":
+        service.write_credentials_file()
+    wait_probes(node, service)
+    service.clock_off_s = 900  # a clock that is wrong takes no key away
+    wait_class(node, "bad")
+    service.clock_off_s = 0
+    wait_class(node, "ok")
+    if source != "credentials-file":
+        service.revoke_tokens()
+        service.identities.mode = "broken"
+        wait_class(node, "unreachable")
+        service.identities.mode = None
+        wait_class(node, "ok")
+        service.identities.gone = True
+    service.revoke_tokens()
+    node.wait_state("Inaccessible")
+    service.identities.gone = False
+    if source == "credentials-file":
+        service.write_credentials_file()
+    wait_until(lambda: serves(node, 10), "the data is back")
+    check_no_secrets(node, service)
+
+
+def test_aws_credentials_are_renewed_before_they_expire(authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    service.identities.life_s = 10  # the service notes when an expired one is used
+    node = talkative_node(make_node, service, "imds")
+    given = service.identities.n_given
+    wait_until(lambda: service.identities.n_given > given + 1, "new credentials")
+    wait_class(node, "ok")
+
+
+def test_aws_credentials_file_of_others_is_refused(authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    settings = service.node_settings()
+    os.chmod(settings["token-secret-file"], 0o640)
+    node = make_node({**FAST_KEYS, **settings}, start=False)
+    _, events = node.start_fails()
+    assert any("the node's own credential" in str(e) for e in events)
+
+
+def test_aws_key_that_is_gone(authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    node = talkative_node(make_node, service, "credentials-file")
+    for take, give, words in (("purged", "purged", "the key is gone"), ("deleted", "deleted", "pending deletion"),
+                              ("denied", "denied", "lacks the permission kms:Decrypt"), ("disabled", "disabled", "the key is disabled")):
+        setattr(service, take, True)
+        node.wait_state("Inaccessible")
+        wait_until(lambda: words in str(node.admin("status")["lastProbe"]), f"\"{words}\" is said")
+        setattr(service, give, False)
+        node.wait_state("Ready")
+        wait_until(lambda: serves(node, 10), "the data is back")
+
+
+def test_aws_context_belongs_to_the_key(authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    node = talkative_node(make_node, service, "credentials-file")
+    service.context = "invoices"
+    answer = node.admin("keySet", **{"key-context": "invoices"})  # wraps anew
+    assert answer["ok"], answer
+    assert service.n_decrypted["invoices"], "the SMK was wrapped under the other text"
+    orders = service.n_decrypted["orders"]
+    wait_probes(node, service)
+    node.restart()
+    assert serves(node, 10)
+    assert service.n_decrypted["orders"] <= orders + 1, "one probe that was under way at the most"
 
 
 def test_azure_through_a_proxy(authority, run_service, make_node):

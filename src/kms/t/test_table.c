@@ -15,6 +15,7 @@
                           .ca_file = "",                                                           \
                           .proxy = "",                                                             \
                           .audience = "",                                                          \
+                          .key_context = "",                                                       \
                           .token_source = "imds",                                                  \
                           .token_endpoint = "",                                                    \
                           .token_secret_file = "",                                                 \
@@ -46,6 +47,11 @@ static void urls_pick_providers(void **state)
         { "https://v.managedhsm.usgovcloudapi.net/keys/k", ERR_NONE },
         { "https://v.vault.azure.cn/keys/k", ERR_NONE },
         { "https://v.managedhsm.azure.cn/keys/k", ERR_NONE },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", ERR_NONE },
+        { "AWS-KMS://arn:aws:kms:eu-west-1:111122223333:key/k", ERR_NONE },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/mrk-1,aws-kms:///arn:aws:kms:eu-west-2:111122223333:key/mrk-1",
+          ERR_NONE },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:alias/k", ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k,https://w.vault.azure.net/keys/k", ERR_NONE },
         { "https://v.vault.azure.net/keys/k , https://w.vault.azure.net/keys/k", ERR_NONE },
         /* none of Azure's own: the audience must be said */
@@ -168,6 +174,9 @@ static void a_credential_that_is_gone(void **state)
         { "https://v.vault.azure.net/keys/k", "client-certificate", "/etc/hostname" },
         { "https://v.vault.azure.net/keys/k", "workload", "/nowhere/f" },
         { "vault://v:8200/transit/k", "token-file", "/nowhere/f" },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/nowhere/f" },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/dev/null" },
+        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/" },
     };
     (void)state;
 
@@ -235,6 +244,43 @@ static void modules_are_for_helpers(void **state)
     CHECK_RC_OK(kms_provider_new(&c, &p, &e), &e);
     CHECK_RC_FAILS(p->get_key(p, NULL, clock_mono_us() + 1000000, &info, &e), &e, ERR_INTERNAL);
     p->free(p);
+}
+
+static void credentials_of_aws_are_complete_or_refused(void **state)
+{
+    static const struct {
+        const char *source, *endpoint, *file, *client, *context;
+        enum err_code code;
+    } aws_cases[] = {
+        { "imds", "", "", "", "", ERR_NONE },
+        { "imds", "", "", "role", "orders", ERR_NONE },
+        { "imds", "", "", "a/b", "", ERR_CONFIG },
+        { "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
+        { "imds", "", "", "", "a\"b", ERR_CONFIG },
+        { "container", "http://169.254.170.2/v2/x", "", "", "", ERR_NONE },
+        { "container", "http://169.254.170.23/v1/credentials", "/f", "", "", ERR_NONE },
+        { "container", "https://agent.example/c", "/f", "", "", ERR_NONE },
+        { "container", "http://169.254.170.24/v1", "/f", "", "", ERR_CONFIG },
+        { "container", "", "/f", "", "", ERR_CONFIG },
+        { "web-identity", "", "/f", "arn:aws:iam::1:role/r", "", ERR_NONE },
+        { "web-identity", "", "/f", "r", "", ERR_CONFIG },
+        { "web-identity", "", "", "arn:aws:iam::1:role/r", "", ERR_CONFIG },
+        { "credentials-file", "", "/f", "", "", ERR_NONE },
+        { "credentials-file", "", "", "", "", ERR_CONFIG },
+        { "client-secret", "", "/f", "id", "", ERR_CONFIG },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(aws_cases); i++) {
+        struct kms_config c = CONFIG("aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k");
+        c.token_source = aws_cases[i].source;
+        c.token_endpoint = aws_cases[i].endpoint;
+        c.token_secret_file = aws_cases[i].file;
+        c.client_id = aws_cases[i].client;
+        c.key_context = aws_cases[i].context;
+        if (make(&c) != aws_cases[i].code)
+            fail_msg("AWS case %zu: %s", i, aws_cases[i].source);
+    }
 }
 
 /* ---- lists ---- */
@@ -423,6 +469,7 @@ int main(void)
         cmocka_unit_test(a_credential_that_is_gone),
         cmocka_unit_test(others_take_one_source),
         cmocka_unit_test(modules_are_for_helpers),
+        cmocka_unit_test(credentials_of_aws_are_complete_or_refused),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),

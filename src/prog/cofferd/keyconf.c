@@ -62,7 +62,8 @@ bool keyconf_same_key(const struct keyconf *a, const struct keyconf *b)
 {
     return a->mode == b->mode &&
            (a->mode == KEY_MODE_SMK ||
-            strcmp(a->value[KEYCONF_KEY_URL], b->value[KEYCONF_KEY_URL]) == 0);
+            (strcmp(a->value[KEYCONF_KEY_URL], b->value[KEYCONF_KEY_URL]) == 0 &&
+             strcmp(a->value[KEYCONF_KEY_CONTEXT], b->value[KEYCONF_KEY_CONTEXT]) == 0));
 }
 
 RC keyconf_check(const struct keyconf *c, struct err *e)

@@ -42,7 +42,7 @@ void keyconf_set(struct keyconf *c, enum keyconf_field f, const char *value);
 const char *keyconf_name(enum keyconf_field f);
 /* keyconf_setting(): its row. */
 int keyconf_setting(enum keyconf_field f);
-bool keyconf_same_key(const struct keyconf *a, const struct keyconf *b); /* mode and URL */
+bool keyconf_same_key(const struct keyconf *a, const struct keyconf *b); /* mode, URL, context */
 /* keyconf_check(): the mode has what it needs: ERR_CONFIG. */
 RC keyconf_check(const struct keyconf *c, struct err *e);
 RC keyconf_of_settings(const struct settings *s, struct keyconf *out, struct err *e);

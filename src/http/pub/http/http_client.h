@@ -76,7 +76,7 @@ struct http_answer {
 
 void http_client_call(struct http_client *c, const struct http_call *q, struct http_answer *a);
 void http_answer_fini(struct http_answer *a); /* wipes the body */
-/* http_answer_is_json(): the content type says application/json. */
+/* http_answer_is_json(): the content type says application/json, or application/x-amz-json-1.1. */
 bool http_answer_is_json(const struct http_answer *a);
 
 /* http_client_exchange(): for a protocol of messages over TLS that is not HTTP, under the same rules: one connection, one request, one answer,

@@ -28,6 +28,7 @@ RC kms_init(bool wiping, struct err *e);
     X(KEY_CA_FILE, ca_file)                                                                        \
     X(KEY_PROXY, proxy)                                                                            \
     X(KEY_AUDIENCE, audience)                                                                      \
+    X(KEY_CONTEXT, key_context)                                                                    \
     X(TOKEN_SOURCE, token_source)                                                                  \
     X(TOKEN_ENDPOINT, token_endpoint)                                                              \
     X(TOKEN_SECRET_FILE, token_secret_file)                                                        \

@@ -1,4 +1,4 @@
-/* kmsg_reply.h - what came back from a key service, and the six things that it can mean.
+/* kmsg_reply.h - what came back from a key service, and the things that it can mean.
  *
  * The classes say what to do, as keys/provider.h asks: a refusal counts only when the service itself said so in its own words. An
  * answer that a proxy, a load balancer or a liar could have made up is KMSG_BAD and revokes nothing.
@@ -19,6 +19,7 @@ enum kmsg_class {
     KMSG_THROTTLED,    /* 429 */
     KMSG_UNREACHABLE,  /* 408, 5xx */
     KMSG_BAD,          /* anything else */
+    KMSG_EXPIRED,      /* get another credential, once; a second time it is a bad answer */
 };
 
 struct kmsg_reply {
