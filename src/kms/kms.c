@@ -68,7 +68,7 @@ static const struct {
                struct err *e);
 } schemes[] = {
     { "https:", make_azure },    { "vault:", kms__transit_new }, { "kmip:", kms__kmip_new },
-    { "pkcs11:", kms__p11_new }, { "aws-kms:", kms__aws_new },
+    { "pkcs11:", kms__p11_new }, { "aws-kms:", kms__aws_new },   { "gcp-kms:", kms__gcp_new },
 };
 
 static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,
@@ -232,9 +232,14 @@ RC kms__endpoint_client(const struct kms_config *c, const char *endpoint, struct
     return http_client_new(&hc, out, e);
 }
 
-const char *kms__context(const struct kms_config *c)
+RC kms__context(const struct kms_config *c, char **out, struct err *e)
 {
-    return *c->key_context ? c->key_context : "cofferdb";
+    *out = mem_strdup(*c->key_context ? c->key_context : "cofferdb");
+    if (!kmsg_is_context(*out))
+        FAIL(e, ERR_CONFIG,
+             "the key-context is 1 to %d printable characters without \" and backslash",
+             KMSG_CONTEXT_MAX);
+    return RC_OK;
 }
 
 /* Judged by what was opened, not by its name. */

@@ -256,10 +256,7 @@ static RC setup(struct kms_aws *p, const struct kms_config *c, const char *url, 
     TRY(kmsg_aws_target(url, &p->target, e));
     p->remote.shown = mem_strdup(p->target.arn);
     p->url = mem_printf("https://%s/", p->target.host);
-    p->context = mem_strdup(kms__context(c));
-    if (!kmsg_aws_is_context(p->context))
-        FAIL(e, ERR_CONFIG,
-             "the key-context is 1 to 128 printable characters without \" and backslash");
+    TRY(kms__context(c, &p->context, e));
     TRY(kms__aws_identity_init(&p->identity, c, &p->target, e));
     return http_client_new(&hc, &p->remote.http, e);
 }

@@ -100,6 +100,8 @@ RC kms__p11_new(const struct kms_config *c, const char *url, struct key_provider
                 struct err *e);
 RC kms__kmip_new(const struct kms_config *c, const char *url, struct key_provider **out,
                  struct err *e);
+RC kms__gcp_new(const struct kms_config *c, const char *url, struct key_provider **out,
+                struct err *e);
 RC kms__aws_new(const struct kms_config *c, const char *url, struct key_provider **out,
                 struct err *e);
 
@@ -129,7 +131,8 @@ RC kms__ask(struct http_client *c, const struct http_call *q, const char *what,
 /* kms__endpoint_client(): for a token endpoint: https, or http on this machine. Errors: ERR_CONFIG. */
 RC kms__endpoint_client(const struct kms_config *c, const char *endpoint, struct http_client **out,
                         struct err *e);
-/* kms__context(): what wrapped keys are bound to where the service can: the setting key-context, or its default. */
-const char *kms__context(const struct kms_config *c);
+/* kms__context(): what wrapped keys are bound to where the service can: the setting key-context, or its default. *out is the caller's to free.
+ * Errors: ERR_CONFIG. */
+RC kms__context(const struct kms_config *c, char **out, struct err *e);
 
 #endif

@@ -11,7 +11,6 @@
 #include "kmsg/kjson.h"
 #include "kmsg_priv.h"
 
-enum { CONTEXT_MAX = 128 };
 #define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -133,16 +132,6 @@ bool kmsg_aws_is_version(const char *v)
 
 /* ---- requests ---- */
 
-bool kmsg_aws_is_context(const char *s)
-{
-    size_t len = strlen(s);
-
-    for (size_t i = 0; i < len; i++)
-        if (s[i] < ' ' || s[i] >= 0x7f || s[i] == '"' || s[i] == '\\')
-            return false;
-    return len >= 1 && len <= CONTEXT_MAX;
-}
-
 static void push_context(const char *context, struct buf *out)
 {
     buf_printf(out, "\"EncryptionContext\":{\"cofferdb-cluster\":\"%s\"}", context);
@@ -156,7 +145,7 @@ void kmsg_aws_describe_body(const struct kmsg_aws_target *t, struct buf *out)
 void kmsg_aws_encrypt_body(const struct kmsg_aws_target *t, const char *context, struct slice plain,
                            struct buf *out)
 {
-    buf_reserve(out, 256 + KMSG_AWS_ARN_MAX + CONTEXT_MAX + 2 * plain.len);
+    buf_reserve(out, 256 + KMSG_AWS_ARN_MAX + KMSG_CONTEXT_MAX + 2 * plain.len);
     buf_printf(out, "{\"KeyId\":\"%s\",", t->arn);
     push_context(context, out);
     buf_printf(out, ",\"Plaintext\":\"");

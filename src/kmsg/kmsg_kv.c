@@ -265,27 +265,6 @@ static bool read_number(const json_t *key, const char *member, uint8_t *out, uin
     return true;
 }
 
-/* "600s", "10min", "1h", or a bare number of seconds. */
-static bool read_duration(const char *text, int64_t *ms)
-{
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = { { "", 1000 },   { "s", 1000 },    { "min", 60000 },
-                  { "m", 60000 }, { "h", 3600000 }, { "ms", 1 } };
-    size_t digits = strspn(text, "0123456789");
-    int64_t n;
-
-    if (digits == 0 || digits > 9 || !text_i64(SLICE(text, digits), &n))
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        if (strcmp(text + digits, units[i].unit) == 0) {
-            *ms = n * units[i].ms;
-            return true;
-        }
-    return false;
-}
-
 static RC read_attributes(const json_t *bundle, struct kmsg_kv_key *out, struct err *e)
 {
     const json_t *a = kjson_obj(bundle, "attributes");
@@ -301,7 +280,7 @@ static RC read_attributes(const json_t *bundle, struct kmsg_kv_key *out, struct 
     if (level)
         kmsg_printable(level, out->recovery_level, sizeof out->recovery_level);
     if (tag) {
-        out->has_grace = read_duration(tag, &out->grace_ms);
+        out->has_grace = kmsg__read_duration(tag, &out->grace_ms);
         out->grace_malformed = !out->has_grace;
     }
     return RC_OK;

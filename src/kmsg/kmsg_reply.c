@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "kmsg/kjson.h"
 #include "kmsg_priv.h"
@@ -67,4 +68,34 @@ RC kmsg__read_plaintext(const char *text, uint32_t len, struct buf *out, struct 
         return kmsg__bad(e, "has a value of another length or form than asked for, or zeros only");
     }
     return RC_OK;
+}
+
+bool kmsg__read_duration(const char *text, int64_t *ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = { { "", 1000 },   { "s", 1000 },    { "min", 60000 },
+                  { "m", 60000 }, { "h", 3600000 }, { "ms", 1 } };
+    size_t digits = strspn(text, "0123456789");
+    int64_t n;
+
+    if (digits == 0 || digits > 9 || !text_i64(SLICE(text, digits), &n))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strcmp(text + digits, units[i].unit) == 0) {
+            *ms = n * units[i].ms;
+            return true;
+        }
+    return false;
+}
+
+bool kmsg_is_context(const char *s)
+{
+    size_t len = strlen(s);
+
+    for (size_t i = 0; i < len; i++)
+        if (s[i] < ' ' || s[i] >= 0x7f || s[i] == '"' || s[i] == '\\')
+            return false;
+    return len >= 1 && len <= KMSG_CONTEXT_MAX;
 }

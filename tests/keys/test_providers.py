@@ -56,7 +56,11 @@ def aws(authority):
     return clouds.AwsKms(authority)
 
 
-PROVIDERS = [azure, transit, kmip, kmip_cbc, aws]
+def google(authority):
+    return clouds.GoogleKms(authority)
+
+
+PROVIDERS = [azure, transit, kmip, kmip_cbc, aws, google]
 
 
 def last_class(node):
@@ -297,6 +301,58 @@ def test_aws_context_belongs_to_the_key(authority, run_service, make_node):
     node.restart()
     assert serves(node, 10)
     assert service.n_decrypted["orders"] <= orders + 1, "one probe that was under way at the most"
+
+
+@pytest.mark.parametrize("source", ["service-account", "imds", "external-account", "external-account, impersonating"])
+def test_google_credentials(source, authority, run_service, make_node):
+    service = run_service(clouds.GoogleKms(authority))
+    node = talkative_node(make_node, service, source)
+    service.revoke_tokens()  # one new token is asked for, and nothing is lost
+    wait_probes(node, service)
+    service.revoke_tokens()
+    service.identities.mode = "broken"
+    wait_class(node, "unreachable")
+    service.identities.mode = None
+    wait_class(node, "ok")
+    if source != "imds":  # whose 404 is no signed word
+        service.revoke_tokens()
+        service.identities.gone = True
+        node.wait_state("Inaccessible")
+        service.identities.gone = False
+        wait_until(lambda: serves(node, 10), "the data is back")
+    check_no_secrets(node, service)
+
+
+def test_google_tokens_are_renewed_before_they_expire(authority, run_service, make_node):
+    service = run_service(clouds.GoogleKms(authority))
+    service.identities.life_s = 10  # the service notes when an expired one is used
+    node = talkative_node(make_node, service, "imds")
+    given = service.identities.n_given
+    wait_until(lambda: service.identities.n_given > given + 1, "new tokens")
+    wait_class(node, "ok")
+
+
+def test_google_key_that_is_gone_or_damaged_on_the_way(authority, run_service, make_node):
+    service = run_service(clouds.GoogleKms(authority))
+    node = talkative_node(make_node, service, "service-account")
+    service.corrupt = "plaintext"
+    wait_until(lambda: "was changed on its way" in str(node.admin("status")["lastProbe"]), "the checksum is compared")
+    service.corrupt = None
+    wait_class(node, "ok")
+    service.context = "invoices"
+    for corrupt, words in (("sent", "had arrived whole"), ("ciphertext", "was changed on its way")):
+        service.corrupt = corrupt
+        answer = node.admin("keyCheck", **{"key-context": "invoices"})
+        assert words in str([r for r in answer["rules"] if r["rule"] == "wrapKey"]), answer
+    service.corrupt = None
+    for take, words in (("gone", "the key is gone"), ("deleted", "scheduled for destruction"),
+                        ("denied", "lacks the permission cloudkms.cryptoKeyVersions.useToDecrypt"), ("disabled", "version is disabled")):
+        setattr(service, take, True)
+        node.wait_state("Inaccessible")
+        wait_until(lambda: words in str(node.admin("status")["lastProbe"]), f"\"{words}\" is said")
+        setattr(service, take, False)
+        node.wait_state("Ready")
+        wait_until(lambda: serves(node, 10), "the data is back")
 
 
 def test_azure_through_a_proxy(authority, run_service, make_node):

@@ -10,11 +10,14 @@ import hmac
 import json
 import re
 import secrets
+import urllib.parse
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from keyservices import KeyService, Refused, Service
+from keyservices import KeyService, Refused, Service, pem, un_b64url
 
 
 def now():
@@ -275,3 +278,277 @@ class AwsKms(KeyService):
             plain = hashlib.sha256(plain).digest()
         return 200, {"KeyId": self.arn, "Plaintext": base64.b64encode(plain).decode(), "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
                      "KeyMaterialId": material}
+
+
+# ---- Google Cloud -----------------------------------------------------------------------------------------------------------
+
+
+def crc32c(data):
+    """RFC 3720 B.4, by a table: the node's own goes bit by bit."""
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
+        table.append(n)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+assert crc32c(b"123456789") == 0xE3069283
+
+
+class GoogleIdentities(Service):
+    """Google's token endpoints: OAuth for service accounts, STS for federations, and what impersonates."""
+
+    scope = "https://www.googleapis.com/auth/cloudkms"
+    pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x"
+
+    def __init__(self, authority, service):
+        super().__init__(authority)
+        self.service = service
+        self.email = "node@coffer.iam.gserviceaccount.com"
+        self.key_id = secrets.token_hex(20)
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.gone = False
+        self.life_s = 3599
+        self.n_given = 0
+        self.federated = set()  # tokens that are good for an impersonation alone
+
+    def give(self):
+        self.n_given += 1
+        return {"access_token": self.service.new_token(self.life_s), "expires_in": self.life_s, "token_type": "Bearer"}
+
+    def answer(self, q):
+        if self.mode == "broken":
+            raise Refused(503, b"busy")
+        self.expect(q.method == "POST" and q.query == "", q.target)
+        answers = {"/token": self.login, "/v1/token": self.exchange,
+                   f"/v1/projects/-/serviceAccounts/{self.email}:generateAccessToken": self.impersonate}
+        return 200, answers[q.path](q)
+
+    def refuse(self, error, description, status=400):
+        raise Refused(status, {"error": error, "error_description": description})
+
+    def form(self, q):
+        self.expect(q.headers["Content-Type"] == "application/x-www-form-urlencoded", "content type")
+        self.expect("Authorization" not in q.headers, "the form is the proof")
+        return q.form()
+
+    def login(self, q):
+        f = self.form(q)
+        self.expect(set(f) == {"grant_type", "assertion"} and f["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer", f"form {set(f)}")
+        head, claims, signature = f["assertion"].split(".")
+        h, c = json.loads(un_b64url(head)), json.loads(un_b64url(claims))
+        self.expect(h == {"alg": "RS256", "typ": "JWT", "kid": self.key_id}, f"header {h}")
+        self.expect(set(c) == {"iss", "scope", "aud", "iat", "exp"} and c["iss"] == self.email and c["scope"] == self.scope, f"claims {c}")
+        self.expect(c["aud"] == self.url + "/token", f"audience {c['aud']}")
+        t = now().timestamp()
+        self.expect(abs(c["iat"] - t) < 60 and t < c["exp"] <= c["iat"] + 3600, "dates")
+        self.key.public_key().verify(un_b64url(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        if self.gone:
+            self.refuse("invalid_grant", "Invalid grant: account not found")
+        return self.give()
+
+    def exchange(self, q):
+        f = self.form(q)
+        wide = self.service.impersonates
+        self.expect(f.pop("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange", "grant type")
+        self.expect(f.pop("requested_token_type") == "urn:ietf:params:oauth:token-type:access_token", "requested type")
+        self.expect(f.pop("audience") == self.pool and f.pop("subject_token_type") == "urn:ietf:params:oauth:token-type:jwt", "audience, type")
+        self.expect(f.pop("scope") == ("https://www.googleapis.com/auth/cloud-platform" if wide else self.scope), "scope")
+        token = f.pop("subject_token")
+        self.expect(not f, f"fields that nobody asked for: {f}")
+        if self.gone or token != self.service.subject:
+            self.refuse("invalid_target", "The target service indicated by the \"audience\" parameters is invalid.")
+        given = {**self.give(), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+        if wide:
+            self.service.tokens.pop(given["access_token"])
+            self.federated.add(given["access_token"])
+        return given
+
+    def impersonate(self, q):
+        self.expect(q.headers["Content-Type"] == "application/json", "content type")
+        self.expect(q.headers["Authorization"].removeprefix("Bearer ") in self.federated, "the federated token")
+        self.expect(q.json() == {"scope": [self.scope], "lifetime": "3600s"}, f"body {q.body}")
+        until = now() + datetime.timedelta(seconds=self.life_s)
+        return {"accessToken": self.give()["access_token"], "expireTime": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+class GoogleMetadata(Service):
+    tls = False
+
+    def __init__(self, authority, identities):
+        super().__init__(authority)
+        self.identities = identities
+
+    def answer(self, q):
+        if self.identities.mode == "broken":
+            raise Refused(503, b"busy")
+        self.expect(q.method == "GET" and q.headers["Metadata-Flavor"] == "Google", "Metadata-Flavor")
+        self.expect(q.path == "/computeMetadata/v1/instance/service-accounts/default/token", q.path)
+        self.expect(q.query == "scopes=" + urllib.parse.quote(self.identities.scope, safe=""), q.query)
+        return 200, self.identities.give(), {"Metadata-Flavor": "Google"}
+
+
+class GoogleKms(KeyService):
+    """get, encrypt and decrypt of one symmetric key with its versions."""
+
+    name_of_key = "projects/orders-1/locations/europe-west1/keyRings/coffer/cryptoKeys/cmk"
+    context = "orders"
+
+    def __init__(self, authority):
+        super().__init__(authority)
+        self.versions = {}
+        self.tokens = {}  # token -> its end
+        self.subject = "xmarkerx." + secrets.token_hex(24) + ".sig"
+        self.impersonates = False
+        self.identities = GoogleIdentities(authority, self)
+        self.metadata = GoogleMetadata(authority, self.identities)
+        self.gone = False
+        self.labels = {}
+        self.corrupt = None  # what gets a wrong checksum, or is said to have had one
+        self.rotate()
+
+    def start(self):
+        for s in (self.identities, self.metadata):
+            if s.server is None:
+                s.start()
+        return super().start()
+
+    def rotate(self):
+        self.versions[len(self.versions) + 1] = secrets.token_bytes(32)
+
+    def new_token(self, life_s):
+        token = "ya29." + self.new_secret(40)
+        self.secrets.append(token)
+        self.tokens[token] = now() + datetime.timedelta(seconds=life_s)
+        return token
+
+    def revoke_tokens(self):
+        self.tokens.clear()
+        self.identities.federated.clear()
+
+    def account_file(self):
+        text = pem(self.identities.key).decode()
+        self.secrets += text.splitlines()[1:-1]
+        return self.secret_file("account.json", json.dumps({
+            "type": "service_account", "project_id": "orders-1", "private_key_id": self.identities.key_id, "private_key": text,
+            "client_email": self.identities.email, "client_id": "1", "token_uri": self.identities.url + "/token"}))
+
+    def federation_file(self):
+        config = {"type": "external_account", "audience": self.identities.pool, "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                  "token_url": self.identities.url + "/v1/token", "credential_source": {"file": self.secret_file("subject", self.subject)}}
+        if self.impersonates:
+            config["service_account_impersonation_url"] = (
+                f"{self.identities.url}/v1/projects/-/serviceAccounts/{self.identities.email}:generateAccessToken")
+            config["credential_source"] = {"file": self.secret_file("subject.json", json.dumps({"id_token": self.subject})),
+                                           "format": {"type": "json", "subject_token_field_name": "id_token"}}
+        return self.secret_file("federation.json", json.dumps(config))
+
+    def node_settings(self, source="service-account"):
+        self.secrets.append(self.subject)
+        settings = {
+            "key-mode": "cmk",
+            "key-url": f"gcp-kms://127.0.0.1:{self.port}/{self.name_of_key}",
+            "key-ca-file": self.authority.ca_file,
+            "key-context": self.context,
+            "token-source": source.removesuffix(", impersonating"),
+        }
+        if source == "service-account":
+            settings["token-secret-file"] = self.account_file()
+        elif source == "imds":
+            settings["token-endpoint"] = self.metadata.url
+        else:
+            self.impersonates = source.endswith("impersonating")
+            settings["token-secret-file"] = self.federation_file()
+        return settings
+
+    # ---- a request
+
+    def refuse(self, code, status, message, details=()):
+        raise Refused(code, {"error": {"code": code, "message": message, "status": status, "details": list(details)}})
+
+    def answer(self, q):
+        if self.mode == "throttle":
+            self.refuse(429, "RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Cryptographic requests'")
+        if self.mode == "broken":
+            self.refuse(503, "UNAVAILABLE", "The service is currently unavailable.")
+        if self.mode == "garbage":
+            raise Refused(403, b"<html>a proxy says no</html>", {"Content-Type": "text/html"})
+        self.expect(q.query == "" and q.path.startswith("/v1/"), q.target)
+        self.expect(q.body == b"" or q.headers["Content-Type"] == "application/json", "content type")
+        scheme, _, token = q.headers["Authorization"].partition(" ")
+        if scheme != "Bearer" or token not in self.tokens:
+            self.refuse(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
+        if self.tokens[token] < now():
+            self.problems.append("a token that had expired was used")
+        name, _, op = q.path[4:].partition(":")
+        key, _, version = name.partition("/cryptoKeyVersions/")
+        self.expect(key == self.name_of_key, f"key {key}")
+        self.expect((q.method, op, bool(version)) in (("GET", "", False), ("GET", "", True), ("POST", "encrypt", True), ("POST", "decrypt", False)),
+                    f"{q.method} {q.path}")
+        if self.denied:
+            permission = {"encrypt": "cloudkms.cryptoKeyVersions.useToEncrypt", "decrypt": "cloudkms.cryptoKeyVersions.useToDecrypt"}.get(
+                op, "cloudkms.cryptoKeys.get")
+            self.refuse(403, "PERMISSION_DENIED", f"Permission '{permission}' denied on resource '{name}' (or it may not exist).", [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IAM_PERMISSION_DENIED", "domain": "cloudkms.googleapis.com",
+                 "metadata": {"permission": permission, "resource": name}}])
+        if self.gone:
+            self.refuse(404, "NOT_FOUND", f"CryptoKey {name} not found.")
+        if op:
+            return 200, getattr(self, op)(q.json(), version)
+        return 200, self.describe_version(int(version)) if version else self.describe()
+
+    def state(self):
+        return "DESTROY_SCHEDULED" if self.deleted else "DISABLED" if self.disabled else "ENABLED"
+
+    def check_state(self, version):
+        if self.state() != "ENABLED":
+            self.refuse(400, "FAILED_PRECONDITION",
+                        f"{self.name_of_key}/cryptoKeyVersions/{version} is not enabled, current state is: {self.state()}.")
+
+    def describe_version(self, version):
+        self.expect(version in self.versions, f"version {version}")
+        return {"name": f"{self.name_of_key}/cryptoKeyVersions/{version}", "state": self.state(), "createTime": "2026-01-01T00:00:00.5Z",
+                "protectionLevel": "SOFTWARE", "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION", "generateTime": "2026-01-01T00:00:00.5Z"}
+
+    def describe(self):
+        return {"name": self.name_of_key, "primary": self.describe_version(max(self.versions)), "purpose": "ENCRYPT_DECRYPT",
+                "createTime": "2026-01-01T00:00:00Z", "versionTemplate": {"protectionLevel": "SOFTWARE"}, "labels": self.labels,
+                "destroyScheduledDuration": "2592000s"}
+
+    def take(self, body, name):
+        value = base64.b64decode(body.pop(name), validate=True)
+        crc = body.pop(name + "Crc32c")
+        self.expect(isinstance(crc, str) and crc == str(crc32c(value)), f"the checksum of {name}")
+        return value
+
+    def aad(self, body):
+        aad = self.take(body, "additionalAuthenticatedData")
+        self.expect(aad.startswith(b"cofferdb-cluster=") and not body, f"members {set(body)}")
+        return aad
+
+    def encrypt(self, body, version):
+        plain, aad = self.take(body, "plaintext"), self.aad(body)
+        self.expect(len(plain) == 32 and aad == f"cofferdb-cluster={self.context}".encode(), "32 bytes and the context")
+        self.check_state(version)
+        nonce = secrets.token_bytes(12)
+        text = int(version).to_bytes(4, "big") + nonce + AESGCM(self.versions[int(version)]).encrypt(nonce, plain, aad)
+        return {"name": f"{self.name_of_key}/cryptoKeyVersions/{version}", "ciphertext": base64.b64encode(text).decode(),
+                "ciphertextCrc32c": str(crc32c(text) ^ (self.corrupt == "ciphertext")), "protectionLevel": "SOFTWARE",
+                **({} if self.corrupt == "sent" else {"verifiedPlaintextCrc32c": True, "verifiedAdditionalAuthenticatedDataCrc32c": True})}
+
+    def decrypt(self, body, _):
+        text, aad = self.take(body, "ciphertext"), self.aad(body)
+        version = int.from_bytes(text[:4], "big")
+        self.check_state(version)
+        try:
+            plain = AESGCM(self.versions[version]).decrypt(text[4:16], text[16:], aad)
+        except InvalidTag:
+            self.refuse(400, "INVALID_ARGUMENT", "Decryption failed: the ciphertext is invalid.")
+        if self.mode == "lie":
+            plain = hashlib.sha256(plain).digest()
+        return {"plaintext": base64.b64encode(plain).decode(), "plaintextCrc32c": str(crc32c(plain) ^ (self.corrupt == "plaintext")),
+                "usedPrimary": version == max(self.versions), "protectionLevel": "SOFTWARE"}

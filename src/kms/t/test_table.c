@@ -52,6 +52,9 @@ static void urls_pick_providers(void **state)
         { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/mrk-1,aws-kms:///arn:aws:kms:eu-west-2:111122223333:key/mrk-1",
           ERR_NONE },
         { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:alias/k", ERR_CONFIG },
+        { "gcp-kms://projects/p/locations/global/keyRings/r/cryptoKeys/k", ERR_NONE },
+        { "gcp-kms://projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1",
+          ERR_CONFIG },
         { "https://v.vault.azure.net/keys/k,https://w.vault.azure.net/keys/k", ERR_NONE },
         { "https://v.vault.azure.net/keys/k , https://w.vault.azure.net/keys/k", ERR_NONE },
         /* none of Azure's own: the audience must be said */
@@ -177,6 +180,12 @@ static void a_credential_that_is_gone(void **state)
         { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/nowhere/f" },
         { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/dev/null" },
         { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/" },
+        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "service-account",
+          "/nowhere/f" },
+        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "external-account",
+          "/nowhere/f" },
+        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "external-account",
+          "/dev/null" },
     };
     (void)state;
 
@@ -280,6 +289,38 @@ static void credentials_of_aws_are_complete_or_refused(void **state)
         c.key_context = aws_cases[i].context;
         if (make(&c) != aws_cases[i].code)
             fail_msg("AWS case %zu: %s", i, aws_cases[i].source);
+    }
+}
+
+static void credentials_of_google_are_complete_or_refused(void **state)
+{
+    static const struct {
+        const char *source, *endpoint, *file, *client, *context;
+        enum err_code code;
+    } cases[] = {
+        { "imds", "", "", "", "", ERR_NONE },
+        { "imds", "", "", "node@p.iam.gserviceaccount.com", "orders", ERR_NONE },
+        { "imds", "", "", "a/b", "", ERR_CONFIG },
+        { "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
+        { "imds", "", "", "", "a\\b", ERR_CONFIG },
+        { "service-account", "", "/f", "", "", ERR_NONE },
+        { "service-account", "", "", "", "", ERR_CONFIG },
+        { "service-account", "https://elsewhere/token", "/f", "", "", ERR_CONFIG },
+        { "external-account", "", "/f", "", "", ERR_NONE },
+        { "external-account", "", "", "", "", ERR_CONFIG },
+        { "client-secret", "", "/f", "id", "", ERR_CONFIG },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG("gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k");
+        c.token_source = cases[i].source;
+        c.token_endpoint = cases[i].endpoint;
+        c.token_secret_file = cases[i].file;
+        c.client_id = cases[i].client;
+        c.key_context = cases[i].context;
+        if (make(&c) != cases[i].code)
+            fail_msg("Google's case %zu: %s", i, cases[i].source);
     }
 }
 
@@ -470,6 +511,7 @@ int main(void)
         cmocka_unit_test(others_take_one_source),
         cmocka_unit_test(modules_are_for_helpers),
         cmocka_unit_test(credentials_of_aws_are_complete_or_refused),
+        cmocka_unit_test(credentials_of_google_are_complete_or_refused),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),

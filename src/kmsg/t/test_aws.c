@@ -97,11 +97,11 @@ static void requests_are_exact(void **state)
         buf_cstr(&b),
         "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fa"
         "&RoleSessionName=cofferdb&WebIdentityToken=a.b%2Bc");
-    assert_true(kmsg_aws_is_context("a cluster/1"));
-    assert_false(kmsg_aws_is_context(""));
-    assert_false(kmsg_aws_is_context("a\"b"));
-    assert_false(kmsg_aws_is_context("a\\b"));
-    assert_false(kmsg_aws_is_context("a\nb"));
+    assert_true(kmsg_is_context("a cluster/1"));
+    assert_false(kmsg_is_context(""));
+    assert_false(kmsg_is_context("a\"b"));
+    assert_false(kmsg_is_context("a\\b"));
+    assert_false(kmsg_is_context("a\nb"));
     assert_true(kmsg_aws_is_version(MATERIAL));
     assert_true(kmsg_aws_is_version("0"));
     assert_false(kmsg_aws_is_version("1"));

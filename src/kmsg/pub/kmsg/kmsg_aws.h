@@ -31,8 +31,7 @@ struct kmsg_aws_target {
 RC kmsg_aws_target(const char *url, struct kmsg_aws_target *out, struct err *e);
 bool kmsg_aws_is_version(const char *v);
 
-/* Bodies. context: the value of the one pair of the encryption context, "cofferdb-cluster"; kmsg_aws_is_context() holds. */
-bool kmsg_aws_is_context(const char *context);
+/* Bodies. context: the value of the one pair of the encryption context, "cofferdb-cluster"; kmsg_is_context() holds. */
 void kmsg_aws_describe_body(const struct kmsg_aws_target *t, struct buf *out);
 void kmsg_aws_encrypt_body(const struct kmsg_aws_target *t, const char *context, struct slice plain,
                            struct buf *out);

@@ -29,12 +29,15 @@ struct kmsg_reply {
     int64_t date_s; /* its Date, Unix seconds; 0 = none */
 };
 
-enum { KMSG_CAUSE_MAX = 256 };
+enum { KMSG_CAUSE_MAX = 256, KMSG_CONTEXT_MAX = 128 };
 
 /* kmsg_printable(): copies text of in to out for a message: printable ASCII only, runs of anything else become one space, cut to
  * fit; always terminated. */
 void kmsg_printable(const char *in, char *out, size_t len);
 /* kmsg_escape(): appends in percent-encoded: all but the unreserved characters of RFC 3986 2.3. */
 void kmsg_escape(struct slice in, struct buf *out);
+
+/* kmsg_is_context(): a text that wrapped keys may be bound to: 1 to KMSG_CONTEXT_MAX printable characters that need no escape in JSON. */
+bool kmsg_is_context(const char *s);
 
 #endif
