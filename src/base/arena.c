@@ -8,6 +8,7 @@
 
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,8 +45,11 @@ struct arena {
     size_t budget, total; /* total: bytes handed out, rounded */
 };
 
+static atomic_size_t all_bytes, all_limit;
+
 static struct chunk *chunk_new(size_t cap)
 {
+    atomic_fetch_add_explicit(&all_bytes, cap, memory_order_relaxed);
     struct chunk *c = mem_alloc(sizeof(struct chunk) + cap);
     c->up = NULL;
     c->cap = cap;
@@ -64,6 +68,7 @@ static void chunk_free(struct arena *a, struct chunk *c)
     }
     if (c) {
         UNPOISON(c->data, c->cap);
+        atomic_fetch_sub_explicit(&all_bytes, c->cap, memory_order_relaxed);
         mem_free(c);
     }
 }
@@ -199,13 +204,38 @@ size_t arena_used(const struct arena *a)
     return a->total;
 }
 
+void arena_limit_all(size_t bytes)
+{
+    atomic_store_explicit(&all_limit, bytes, memory_order_relaxed);
+}
+
+size_t arena_all(void)
+{
+    return atomic_load_explicit(&all_bytes, memory_order_relaxed);
+}
+
+static bool all_over(size_t parts)
+{
+    size_t limit = atomic_load_explicit(&all_limit, memory_order_relaxed);
+
+    return limit && arena_all() > limit / parts;
+}
+
+bool arena_scarce(void)
+{
+    return all_over(2);
+}
+
 bool arena_over(const struct arena *a)
 {
-    return a->budget && a->total > a->budget;
+    return a->budget && (a->total > a->budget || (a->total > ARENA_FEW && all_over(1)));
 }
 
 RC arena_check(const struct arena *a, struct err *e)
 {
+    if (arena_over(a) && a->total <= a->budget)
+        FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
+             "the requests of all clients together need more than the node's memory limit");
     if (arena_over(a))
         FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
              "the request needs more than its memory limit of %zu bytes", a->budget);

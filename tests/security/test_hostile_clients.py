@@ -5,6 +5,7 @@ import time
 import zlib
 
 import bson
+import pymongo.errors
 import pytest
 
 from processes import wait_until
@@ -132,3 +133,28 @@ def test_half_a_message_holds_nobody_up(make_node):
     for s in halves:
         s.close()
     assert is_served(node)
+
+
+def test_all_requests_together_have_a_limit(make_node):
+    """Cursors over sorts and groups that are left open: they go to disk early, what is small goes on, and what cannot is told so."""
+    node = make_node({"auth": "false", "all-requests-memory": "24MB"}, admin=False)
+    with node.client(auth=False) as client:
+        c = client.db.c
+        c.insert_many([{"_id": i, "k": (i * 7919) % 30000, "pad": "p" * 400} for i in range(30000)])
+        before = resident(node)
+        cursors = [c.find({}, batch_size=2).sort("k", 1) for _ in range(12)]
+        cursors += [c.aggregate([{"$group": {"_id": "$k", "pad": {"$first": "$pad"}}}], batchSize=2) for _ in range(12)]
+        for cursor in cursors:
+            next(cursor)
+        assert resident(node) - before < 200 << 20  # 24 times 12 MB and more, if all of it were in memory
+        assert c.find_one({"_id": 5})["k"] == 5 * 7919 % 30000
+        c.insert_one({"_id": "small"})
+        assert [d["k"] for d in cursors[0]] == list(range(1, 30000))
+        assert sum(1 for _ in cursors[-1]) == 29999
+        with pytest.raises(pymongo.errors.OperationFailure) as e:  # 40 MB that no stage can put on disk
+            c.aggregate([{"$limit": 1}, {"$project": {"a": {"$map": {"input": {"$range": [0, 2_000_000]}, "in": {"$add": ["$$this", 0.5]}}}}},
+                         {"$project": {"n": {"$size": "$a"}}}])
+        assert e.value.code == 146
+        for cursor in cursors:
+            cursor.close()
+        assert c.count_documents({"k": {"$lt": 100}}) == 100

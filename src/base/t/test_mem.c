@@ -45,6 +45,40 @@ static void arena_budget_is_an_error(void **state)
     CHECK_RC_OK(arena_check(a, &e), &e);
 }
 
+/* Past the limit of all together the large ones are over, whoever is to blame, and the small ones go on. */
+static void arenas_have_a_limit_together(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    size_t before = arena_all();
+    AUTO(arena_freep) struct arena *greedy = arena_new(0), *large = arena_new(64 << 20),
+                                   *small = arena_new(64 << 20);
+    (void)arena_alloc(large, 4 << 20);
+    (void)arena_alloc(small, 1000);
+    assert_true(arena_all() >= before + (4 << 20));
+    arena_limit_all(arena_all() + (32 << 20));
+    assert_false(arena_scarce());
+    (void)arena_alloc(greedy, 30 << 20);
+    assert_true(arena_scarce());
+    CHECK_RC_OK(arena_check(large, &e), &e);
+    (void)arena_alloc(greedy, 30 << 20);
+    CHECK_RC_OK(arena_check(small, &e), &e);
+    /* it has no budget of its own: who owns it looks at arena_scarce() */
+    CHECK_RC_OK(arena_check(greedy, &e), &e);
+    assert_true(arena_check(large, &e).failed);
+    assert_int_equal(e.code, ERR_EXCEEDED_MEMORY_LIMIT);
+    assert_non_null(strstr(e.msg, "of all clients together"));
+    err_reset(&e);
+    arena_reset(greedy);
+    CHECK_RC_OK(arena_check(large, &e), &e);
+    assert_false(arena_scarce());
+    arena_limit_all(0);
+    arena_freep(&greedy);
+    arena_freep(&large);
+    arena_freep(&small);
+    assert_int_equal(arena_all(), before);
+}
+
 static void arena_rewind_gives_back(void **state)
 {
     (void)state;
@@ -146,9 +180,13 @@ static void a_walk_may_remove(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(arena_runs_defers_last_first), cmocka_unit_test(arena_budget_is_an_error),
-    cmocka_unit_test(arena_rewind_gives_back),      cmocka_unit_test(buf_grows),
-    cmocka_unit_test(map_agrees_with_a_model),      cmocka_unit_test(a_walk_may_remove),
+    cmocka_unit_test(arena_runs_defers_last_first),
+    cmocka_unit_test(arena_budget_is_an_error),
+    cmocka_unit_test(arenas_have_a_limit_together),
+    cmocka_unit_test(arena_rewind_gives_back),
+    cmocka_unit_test(buf_grows),
+    cmocka_unit_test(map_agrees_with_a_model),
+    cmocka_unit_test(a_walk_may_remove),
 };
 
 TEST_MAIN(tests)

@@ -15,6 +15,7 @@
 
 #include "backup.h"
 #include "backups.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -252,6 +253,7 @@ static RC open_node(struct ready *r, struct err *e)
     n->limits.max_sessions = settings_i64(s, SET_MAX_SESSIONS);
     n->limits.query_memory_bytes = settings_i64(s, SET_QUERY_MEMORY);
     n->limits.request_memory_bytes = settings_i64(s, SET_REQUEST_MEMORY);
+    arena_limit_all((size_t)settings_i64(s, SET_ALL_REQUESTS_MEMORY));
     n->limits.ttl_sleep_ms = settings_i64(s, SET_TTL_INTERVAL);
     TRY(node_open(n, e));
     user_store_init(&r->users, r->store);

@@ -6,6 +6,7 @@
 #ifndef QUERY_AGG_PRIV_H
 #define QUERY_AGG_PRIV_H
 
+#include "base/mem.h"
 #include "query/agg.h"
 #include "query/vals.h"
 
@@ -98,6 +99,11 @@ RC stage__check_made(struct bdoc d, struct err *e);
 static inline size_t stage__memory(const struct stage_run *r)
 {
     return r->env && r->env->memory_limit ? r->env->memory_limit : DEFAULT_MEMORY_LIMIT;
+}
+/* stage__spill_at(): from how many bytes on a stage that can spill does: early when the requests of all clients together hold much. */
+static inline size_t stage__spill_at(const struct stage_run *r)
+{
+    return arena_scarce() ? MIN(stage__memory(r), (size_t)ARENA_FEW) : stage__memory(r);
 }
 /* stage__may_spill(): 292 when disk use is not allowed. */
 RC stage__may_spill(const struct stage_run *r, const char *what, struct err *e);

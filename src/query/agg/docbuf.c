@@ -49,7 +49,7 @@ RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, 
 
 RC docbuf_add(struct docbuf *b, struct bdoc d, struct err *e)
 {
-    if (!b->file && arena_used(b->arena) + d.len > stage__memory(&b->r)) {
+    if (!b->file && arena_used(b->arena) + d.len > stage__spill_at(&b->r)) {
         TRY(stage__may_spill(&b->r, b->what, e));
         TRY(b->r.env->spill->open(b->r.env->env, &b->file, e));
     }

@@ -124,8 +124,6 @@ static RC read_run(struct sorter *so, struct run_reader *run, struct err *e)
 
 static RC load(struct sorter *so, struct err *e)
 {
-    size_t budget = stage__memory(&so->it.r);
-
     for (;;) {
         struct arena_mark mark = arena_mark(so->it.r.q->scratch);
         struct bdoc d;
@@ -140,6 +138,7 @@ static RC load(struct sorter *so, struct err *e)
             sort_items(so);
             TRY(copy_survivors(so, e));
         }
+        size_t budget = stage__spill_at(&so->it.r);
         if (arena_used(so->arena) + so->cap * sizeof(*so->items) > budget) {
             if (so->limit && (int64_t)so->n > so->limit) {
                 sort_items(so);

@@ -165,7 +165,7 @@ static RC add_row(struct group_iter *gi, struct bval id, const struct bval *args
     struct group_row *r = table_find(&gi->t, gi->it.r.q, hash, id);
 
     if (!r) {
-        if (gi->t.n > 0 && table_bytes(&gi->t) > budget)
+        if (gi->t.n > 0 && table_bytes(&gi->t) > stage__spill_at(&gi->it.r))
             return spill_row(gi, hash, id, args, g->n_accs, e);
         TRY(table_add(&gi->t, g, gi->it.r.q, hash, id, &r, e));
     } else if (table_bytes(&gi->t) > 2 * budget) {

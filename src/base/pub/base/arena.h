@@ -4,6 +4,8 @@
  * Errors   arena_alloc() aborts past the budget only if nobody may be told; fallible code calls arena_check() at its loop
  *          heads (parse, evaluate, batch) and gets ERR_EXCEEDED_MEMORY_LIMIT. arena_alloc() itself never returns NULL: it
  *          lets the budget be passed and remembers it (arena_over()).
+ * Together arena_limit_all() bounds what all arenas of the process hold. Past it, whoever has a budget and holds more than ARENA_FEW bytes is over it;
+ *          from half of it on (arena_scarce()), what can go to disk goes there early. Small requests go on in any case.
  * Threads  One thread at a time.
  */
 #ifndef BASE_ARENA_H
@@ -33,6 +35,11 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 
 /* arena_defer(): call fn(arg) when the arena is reset or freed (a regex, a cursor, a libbson document). */
 void arena_defer(struct arena *a, void (*fn)(void *arg), void *arg);
+
+enum { ARENA_FEW = 1 << 20 };
+void arena_limit_all(size_t bytes); /* 0, as at the start: no limit. [any] */
+size_t arena_all(void);             /* bytes that all arenas hold, rounded to chunks. [any] */
+bool arena_scarce(void);            /* [any] */
 
 size_t arena_used(const struct arena *a);
 bool arena_over(const struct arena *a);
