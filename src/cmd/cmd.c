@@ -159,6 +159,9 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     if (r->g.has_lsid && r->node->sessions)
         TRY(sessions_touch(r, r->g.lsid, e));
     cmd__op_begin(r);
+    if (!(r->def->flags & CMD_COUNTED))
+        atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
+                                  memory_order_relaxed);
     return r->def->run(r, w, e);
 }
 

@@ -93,8 +93,6 @@ RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
     if (a.explain)
         return cmd_explain_aggregate(r, &a, &ns, EXPLAIN_PLANNER, w, e);
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
-    atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
-                              memory_order_relaxed);
     cmd_qctx(r, c->arena, c->scratch, &c->q);
     TRY(cmd_collate(&c->q, a.collation, e));
     TRY(cmd_let(&c->q, a.let, e));

@@ -335,6 +335,23 @@ def test_diagnostics(shared_client, shared_node):
     assert {"find", "aggregate", "coffer", "validate"} <= set(admin.command("listCommands")["commands"])
 
 
+def test_what_is_counted(db, shared_client):
+    def counters():
+        return shared_client.admin.command("serverStatus")["opcounters"]
+    before = counters()
+    db.c.insert_many([{"_id": i} for i in range(5)])
+    db.c.update_one({"_id": 1}, {"$set": {"a": 1}})
+    db.c.delete_one({"_id": 2})
+    assert len(list(db.c.find({}, batch_size=2))) == 4
+    db.c.create_index("a")
+    db.command("ping")
+    assert db.c.count_documents({}) == 4
+    after = counters()
+    grown = {name: after[name] - before[name] for name in ("insert", "query", "update", "delete", "getmore", "command")}
+    assert grown.pop("command") >= 4  # serverStatus, createIndexes, ping, aggregate; and the driver's own
+    assert grown == {"insert": 5, "query": 1, "update": 1, "delete": 1, "getmore": 2}, grown
+
+
 def test_sessions(db, shared_client):
     made = db.command("startSession")
     assert made["timeoutMinutes"] == 30 and len(made["id"]["id"]) == 16

@@ -68,6 +68,7 @@ enum cmd_flags {
     CMD_TEST_ONLY = 1 << 9,     /* exists only when the node offers test commands */
     CMD_STAGES_WRITE = 1 << 10, /* writes when its pipeline has $out or $merge */
     CMD_LONG = 1 << 11,         /* works through a whole collection whoever asks */
+    CMD_COUNTED = 1 << 12,      /* counts what it does itself, under another name than "command" */
 };
 
 /* What a request must be allowed to do, for the commands where one action on one resource says it. */
