@@ -324,11 +324,10 @@ void settings_print_help(const struct settings *s, FILE *f)
 
 void settings_print_markdown(const struct settings *s, FILE *f)
 {
-    fprintf(f, "| setting | takes | default | at run time | meaning |\n|---|---|---|---|---|\n");
+    fprintf(f, "| setting | takes | default | meaning |\n|---|---|---|---|\n");
     for (int i = 0; i < s->n; i++) {
         const struct setting_def *d = &s->defs[i];
-        fprintf(f, "| `%s` | %s | %s%s%s | %s | %s |\n", d->name, type_text(d->type),
-                *d->def ? "`" : "unset", d->def, *d->def ? "`" : "",
-                d->flags & SET_RUNTIME ? "yes" : "no", d->doc);
+        fprintf(f, "| `%s` | %s | %s%s%s | %s |\n", d->name, type_text(d->type),
+                *d->def ? "`" : "unset", d->def, *d->def ? "`" : "", d->doc);
     }
 }

@@ -120,14 +120,29 @@ def test_down_ends_everything_and_is_harmless_twice(installation):
     assert installation.coffer("down").stdout.count("does not run") == 3
 
 
-def test_a_busy_port_is_named_with_its_setting(installation):
+@pytest.mark.parametrize("program", ["cofferd", "coffer", "coffer-vault", "coffer-bench"])
+def test_help_lists_every_setting(program):
+    told = subprocess.run([binary(program), "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    flags = re.findall(r"^  --([a-z-]+) \(.+; default .+\)$", told, re.M)
+    assert len(flags) > 5 and len(set(flags)) == len(flags) and "--config FILE" in told
+    version = subprocess.run([binary(program), "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert re.fullmatch(rf"{program} \d+\.\d+\.\d+\n", version)
+    wrong = subprocess.run([binary(program), "--no-such-setting=1"], capture_output=True, text=True, timeout=60, check=False)
+    assert wrong.returncode != 0 and "no-such-setting" in wrong.stderr
+    if program == "cofferd":
+        table = subprocess.run([binary(program), "settings-doc"], capture_output=True, text=True, timeout=60, check=True).stdout
+        assert re.findall(r"^\| `([a-z-]+)` \|", table, re.M) == flags
+
+
+@pytest.mark.parametrize("setting", ["smk-port", "cmk-port", "vault-port", "token-port"])
+def test_a_busy_port_is_named_with_its_setting(installation, setting):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         s.listen()
         port = s.getsockname()[1]
-        done = installation.coffer("up", *PORTS[:2], f"--vault-port={port}", *PORTS[3:], check=False)
+        done = installation.coffer("up", *PORTS, f"--{setting}={port}", check=False)
     assert done.returncode == 1
-    assert str(port) in done.stderr and "vault-port" in done.stderr
+    assert str(port) in done.stderr and setting in done.stderr
 
 
 def test_a_pid_of_somebody_else_is_left_alone(installation):
