@@ -154,15 +154,16 @@ static const struct section {
 RC cmd__serverStatus(struct cmd_req *r, struct bw *w, struct err *e)
 {
     uint64_t up_us = clock_mono_us() - r->node->start_us;
+    uint64_t up_s = up_us / 1000000;
 
     (void)e;
     bw_str(w, "host", r->node->host);
     bw_str(w, "version", CMD_VERSION);
     bw_str(w, "process", "mongod");
     bw_i64(w, "pid", getpid());
-    bw_double(w, "uptime", (double)(up_us / 1000000));
+    bw_double(w, "uptime", (double)up_s);
     bw_i64(w, "uptimeMillis", (int64_t)(up_us / 1000));
-    bw_i64(w, "uptimeEstimate", (int64_t)(up_us / 1000000));
+    bw_i64(w, "uptimeEstimate", (int64_t)up_s);
     bw_date(w, "localTime", clock_real_ms());
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         struct bval asked = bdoc_get(r->body, sections[i].name);

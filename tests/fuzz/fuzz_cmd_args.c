@@ -1,4 +1,4 @@
-/* fuzz: links cmd exec coll index catalog store keys identity crypto query_agg query_update query_project query_match query_expr bsonx */
+/* fuzz: links cmd exec coll index catalog store keys identity crypto query_agg query_update query_project query_match query_expr bsonx query_collate */
 /* A valid document as a command's body: generic arguments and the command's own are refused or taken, and what was taken is what the table promises. */
 #include <stdlib.h>
 #include <string.h>
