@@ -1,4 +1,4 @@
-/* fuzz: links vault http kmsg crypto */
+/* fuzz: links keys vault http kmsg crypto */
 /* fuzz_jwt - tokens and keys of other issuers, as a hostile one would write them. The first byte picks the reader. No signature can hold: the
  * key that is asked for belongs to nobody. */
 #include <stdlib.h>

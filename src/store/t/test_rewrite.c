@@ -487,7 +487,9 @@ static int step_of_test(int by_default)
 {
     const char *text = getenv("COFFER_REWRITE_STEP");
 
-    return text ? (int)strtol(text, NULL, 10) : by_default;
+    long step = text ? strtol(text, NULL, 10) : 0;
+
+    return step > 0 && step < 10000 ? (int)step : by_default;
 }
 
 static void finish(const char *dir)
