@@ -100,7 +100,7 @@ static void read_url(struct slice in)
 
     if (!kmsg_gcp_target(text, &t, &e).failed)
         check(*t.host && *t.location && !strpbrk(t.host, "/?#@%") &&
-              !strpbrk(t.name, "\"\\?#@% ") && !strstr(t.name, "cryptoKeyVersions"));
+              !strpbrk(t.name, "\"\\?#@% ") && !strstr(t.name, "/cryptoKeyVersions/"));
     mem_free(text);
 }
 
