@@ -31,7 +31,8 @@ RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e)
     for (;;) {
         if (out->len > max)
             FAIL(e, ERR_IO, "the input is larger than %zu bytes", max);
-        buf_reserve(out, 16384);
+        if (out->len == out->cap)
+            buf_reserve(out, 16384);
         ssize_t n = read(fd, out->p + out->len, out->cap - out->len);
         if (n < 0 && errno == EINTR)
             continue;
@@ -56,6 +57,8 @@ RC file_read(const char *path, size_t max, struct buf *out, struct err *e)
         FAIL(e, ERR_IO, "\"%s\" is not a regular file", path);
     if ((uint64_t)st.st_size > max)
         FAIL(e, ERR_IO, "\"%s\" is larger than %zu bytes", path, max);
+    /* one byte more finds the end: growing would leave a copy behind of what may be a key */
+    buf_reserve(out, (size_t)st.st_size + 1);
     if (file_read_fd(fd, max, out, e).failed) {
         err_wrap(e, "%s", path);
         return RC_FAILED;

@@ -197,6 +197,28 @@ static void odd_files_are_refused(void **state)
     rmdir(dir);
 }
 
+/* What is read may be a key: where its reader made room, no copy of it stays in memory that was given back. */
+static void a_file_is_read_in_place(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct buf b = BUF_INIT;
+    char *dir = temp_dir();
+    AUTO(mem_freep) char *path = mem_printf("%s/key", dir);
+    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("0123456789"), &e), &e);
+    buf_reserve(&b, 11);
+    const uint8_t *was = b.p;
+    CHECK_RC_OK(file_read(path, 10, &b, &e), &e);
+    assert_true(slice_eq_str(buf_view(&b), "0123456789"));
+    assert_ptr_equal(b.p, was);
+    buf_fini(&b);
+    CHECK_RC_OK(file_read(path, 10, &b, &e), &e);
+    assert_in_range(b.cap, 11, 64);
+    buf_fini(&b);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void the_log_never_prints_what_a_user_sent(void **state)
 {
     (void)state;
@@ -245,6 +267,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(settings_from_a_file),
     cmocka_unit_test(atomic_write_survives_every_failure),
     cmocka_unit_test(odd_files_are_refused),
+    cmocka_unit_test(a_file_is_read_in_place),
     cmocka_unit_test(the_log_never_prints_what_a_user_sent),
     cmocka_unit_test(faults_fire_as_armed),
 };

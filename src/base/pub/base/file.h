@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-/* file_read(): the whole of a regular file, refused past max bytes (ERR_IO) and when it is not a regular file. */
+/* file_read(): the whole of a regular file, refused past max bytes (ERR_IO) and when it is not a regular file. What is
+ * read is never moved, so that wiping out wipes all of it. */
 RC file_read(const char *path, size_t max, struct buf *out, struct err *e);
 /* file_write_atomic(): temp file beside it, fsync, rename, fsync of the directory. Old content intact on any failure. */
 RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e);
