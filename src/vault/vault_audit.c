@@ -68,6 +68,17 @@ static RC read_segment(const struct vault_audit *a, uint64_t number, struct buf 
     return file_read(path, AUDIT_SEGMENT_MAX, out, e);
 }
 
+/* What later bytes build on, a pin or another segment's header, is on the disk before them: else a machine that loses its power then would seem to have
+ * lost records. */
+static RC sync_segment(const struct vault_audit *a, int fd, struct err *e)
+{
+    int sys = fault_hit("audit.sync");
+
+    if (!sys && fdatasync(fd) != 0)
+        sys = errno;
+    return sys ? file_err(e, sys, "sync", a->dir) : RC_OK;
+}
+
 /* ---- the pin ---- */
 
 static RC pin_mac(struct vault_service *s, const uint8_t *pin, uint8_t out[SHA256_LEN],
@@ -86,8 +97,8 @@ static RC pin_write(struct vault_service *s, struct err *e)
     uint8_t pin[PIN_LEN];
 
     a->pin_owed = true;
-    if (a->fd >= 0 && fdatasync(a->fd) != 0)
-        return file_err(e, errno, "sync", a->dir);
+    if (a->fd >= 0)
+        TRY(sync_segment(a, a->fd, e));
     memcpy(pin, pin_magic, sizeof pin_magic);
     memcpy(pin + P_STORE, s->store_id, 16);
     put_be64(pin + P_SEQ, a->at.seq);
@@ -121,11 +132,15 @@ static RC pin_read(struct vault_service *s, struct audit_at *out, struct err *e)
 
 /* ---- writing ---- */
 
-/* The room that was taken and not used goes back. */
+/* The room that was taken and not used goes back, and with it what was written of a record that failed. */
 static void segment_close(struct vault_audit *a)
 {
+    struct err e = { 0 };
+
     if (a->fd >= 0 && ftruncate(a->fd, (off_t)a->len) != 0)
         log_event(EV_VAULT_AUDIT_DAMAGED, KV_STR("why", "a record that was written in part stays"));
+    if (a->fd >= 0 && sync_segment(a, a->fd, &e).failed)
+        log_err(EV_VAULT_FAILED, &e, NULL, 0);
     fd_close(a->fd);
     a->fd = -1;
 }
@@ -137,6 +152,8 @@ static RC segment_open(struct vault_service *s, struct err *e)
     uint8_t header[AUDIT_HEADER_LEN];
     struct audit_keys k;
 
+    if (a->fd >= 0)
+        TRY(sync_segment(a, a->fd, e));
     if (vault__audit_begin(s, a->number + 1, &a->at, header, &k, e).failed ||
         file_write_atomic(path, 0600, SLICE(header, sizeof header), e).failed) {
         vault__audit_keys_fini(&k);
@@ -304,6 +321,17 @@ static void compare_pin(struct vault_service *s, struct audit_walk *w, char what
         w->at = pin; /* numbers are not given twice */
 }
 
+/* A torn end is a crash's doing, and goes, with the room that was taken behind it: the segment is complete then. */
+static RC settle_newest(const struct vault_audit *a, size_t good, struct err *e)
+{
+    AUTO(mem_freep) char *path = segment_path(a, a->number);
+    AUTO(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || ftruncate(fd, (off_t)good) != 0)
+        return file_err(e, errno, fd < 0 ? "open" : "cut", path);
+    return sync_segment(a, fd, e);
+}
+
 static RC find_end(struct vault_service *s, char what[256], size_t *torn, struct err *e)
 {
     struct vault_audit *a = s->audit;
@@ -314,13 +342,7 @@ static RC find_end(struct vault_service *s, char what[256], size_t *torn, struct
         TRY(walk_newest(s, &w, torn, what, e));
     compare_pin(s, &w, what);
     a->at = w.at;
-    /* a torn end is a crash's doing, and goes: its segment is complete then */
-    if (*torn > 0 && !*what) {
-        AUTO(mem_freep) char *path = segment_path(a, a->number);
-        if (truncate(path, (off_t)w.good) != 0)
-            return file_err(e, errno, "cut", path);
-    }
-    return RC_OK;
+    return a->number > 0 && !*what ? settle_newest(a, w.good, e) : RC_OK;
 }
 
 RC vault__audit_open(struct vault_service *s, struct err *e)

@@ -262,23 +262,36 @@ static void every_cut_is_seen(void **state)
     mem_free(path);
 }
 
-static const char *note_of(json_t *all, const char *operation)
+static const char *note_of(json_t *all, const char *operation, int *times)
 {
+    const char *what = NULL;
+
+    *times = 0;
     for (size_t i = 0; i < json_array_size(all); i++) {
         const json_t *r = json_array_get(all, i);
-        if (kjson_has(r, "operationName") && strcmp(kjson_str(r, "operationName"), operation) == 0)
-            return kjson_str(r, "resultDescription");
+        if (!kjson_has(r, "operationName") || strcmp(kjson_str(r, "operationName"), operation) != 0)
+            continue;
+        what = kjson_str(r, "resultDescription");
+        ++*times;
     }
-    return NULL;
+    return what;
+}
+
+static void check_noted_times(struct vaultfix *f, const char *operation, int want)
+{
+    json_t *all = records(f, 0);
+    int times;
+    const char *what = note_of(all, operation, &times);
+
+    if (times != want)
+        fail_msg("%s: noted %d times in place of %d, last: %s", operation, times, want,
+                 what ? what : "");
+    json_decref(all);
 }
 
 static void check_noted(struct vaultfix *f, const char *operation, bool there)
 {
-    json_t *all = records(f, 0);
-
-    if ((note_of(all, operation) != NULL) != there)
-        fail_msg("%s: %s", operation, there ? "is not noted" : note_of(all, operation));
-    json_decref(all);
+    check_noted_times(f, operation, there);
 }
 
 static void a_torn_end_is_a_crash(void **state)
@@ -454,6 +467,7 @@ static void the_pin_counts(void **state)
     struct vaultfix *f = *state;
     struct buf pin = BUF_INIT;
     char *path = mem_printf("%s.pin.audit", f->root_key);
+    int damaged = 0;
 
     get(f, 2);
     vaultfix_down(f);
@@ -465,8 +479,17 @@ static void the_pin_counts(void **state)
         pin.p[i] ^= 4;
         reopen(f);
         check_verdict(f, false);
+        check_noted_times(f, "AuditDamaged", ++damaged); /* each time anew */
         vaultfix_down(f);
         i += i < 8 ? 0 : 6;
+    }
+    for (size_t n = 0; n < 2; n++) { /* too short, too long */
+        spill(path, SLICE(pin.p, pin.len - 1));
+        reopen(f);
+        check_noted_times(f, "AuditDamaged", ++damaged);
+        vaultfix_down(f);
+        buf_push_u8(&pin, 0);
+        buf_push_u8(&pin, 0);
     }
     buf_fini(&pin);
     mem_free(path);
@@ -652,6 +675,45 @@ static void long_logs_have_many_segments(void **state)
     mem_free(second);
 }
 
+/* What another segment builds on is on the disk first: a power cut must not make a whole log look damaged. */
+static void a_segment_is_kept_before_the_next(void **state)
+{
+    struct vaultfix *f = *state;
+    struct buf text = BUF_INIT;
+    struct err e = { 0 };
+    char *second = segment(f, 2), *third = segment(f, 3);
+
+    /* at a start, which goes on behind what the process before it left */
+    get(f, 1);
+    vaultfix_down(f);
+    fault_arm("audit.sync", "EIO", 0, 1);
+    CHECK_RC_FAILS(vault_open(&f->config, &f->vault, &e), &e, ERR_IO);
+    assert_false(path_exists(second));
+    fault_disarm_all();
+    reopen(f);
+    assert_true(path_exists(second));
+    /* and when one is full */
+    buf_printf(&text, "{\"operationName\":\"%0*d\"}", AUDIT_RECORD_MAX - 32, 7);
+    for (int i = 0; i < AUDIT_SEGMENT_MAX / AUDIT_FRAME_MAX - 1; i++) {
+        CHECK_RC_OK(vault__audit_ready(f->vault, &e), &e);
+        CHECK_RC_OK(vault__audit_write(f->vault, buf_view(&text), /* lasting= */ i % 100 == 0, &e),
+                    &e);
+    }
+    fault_arm("audit.sync", "EIO", 0, -1);
+    while (!vault__audit_ready(f->vault, &e).failed)
+        CHECK_RC_OK(vault__audit_write(f->vault, buf_view(&text), false, &e), &e);
+    assert_int_equal(e.code, ERR_IO);
+    assert_false(path_exists(third));
+    fault_disarm_all();
+    err_reset(&e);
+    CHECK_RC_OK(vault__audit_ready(f->vault, &e), &e);
+    CHECK_RC_OK(vault__audit_write(f->vault, buf_view(&text), false, &e), &e);
+    check_verdict(f, true);
+    buf_fini(&text);
+    mem_free(second);
+    mem_free(third);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -674,6 +736,7 @@ int main(void)
         T(a_pin_that_fails_is_owed),
         T(rotations_of_its_own),
         T(long_logs_have_many_segments),
+        T(a_segment_is_kept_before_the_next),
     };
 
     vaultfix_init_process();
