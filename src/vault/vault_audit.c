@@ -302,6 +302,16 @@ static RC walk_newest(struct vault_service *s, struct audit_walk *w, size_t *tor
     return RC_OK;
 }
 
+/* Without the path that a failed call names: it need not be the UTF-8 that a record is. */
+static void why_no_pin(const struct err *why, char what[256])
+{
+    bool told = why->code == ERR_CORRUPT || why->code == ERR_PIN_MISSING;
+
+    (void)snprintf(what, 256, "%.200s", told ? why->msg : "the pin of the audit log is unreadable");
+    if (!told)
+        log_err(EV_VAULT_FAILED, why, NULL, 0);
+}
+
 static void compare_pin(struct vault_service *s, struct audit_walk *w, char what[256])
 {
     struct audit_at pin;
@@ -310,7 +320,7 @@ static void compare_pin(struct vault_service *s, struct audit_walk *w, char what
     if (pin_read(s, &pin, &why).failed) {
         /* the first start ever has no pin: neither has one whose process ended before it wrote that */
         if (!*what && (why.code != ERR_PIN_MISSING || w->at.seq > 0))
-            (void)snprintf(what, 256, "%.200s", why.msg);
+            why_no_pin(&why, what);
         return;
     }
     if (!*what && (pin.seq > w->at.seq ||

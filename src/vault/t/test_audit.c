@@ -495,6 +495,35 @@ static void the_pin_counts(void **state)
     mem_free(path);
 }
 
+/* Its place has a name that no JSON can hold. */
+static void an_unreadable_pin_is_noted(void **state)
+{
+    struct vaultfix *f = *state;
+    char *state_pin = mem_printf("%s.pin", f->root_key),
+         *audit_pin = mem_printf("%s.pin.audit", f->root_key),
+         *moved = mem_printf("%s/\xfc.pin", f->dir),
+         *moved_audit = mem_printf("%s/\xfc.pin.audit", f->dir);
+    uint8_t long_one[97] = { 0 };
+
+    vaultfix_down(f);
+    assert_int_equal(rename(state_pin, moved), 0);
+    assert_int_equal(rename(audit_pin, moved_audit), 0);
+    f->config.pin_file = moved;
+    reopen(f);
+    check_verdict(f, true);
+    vaultfix_down(f);
+    spill(moved_audit, SLICE(long_one, sizeof long_one));
+    reopen(f);
+    check_noted(f, "AuditDamaged", true);
+    check_verdict(f, false);
+    vaultfix_down(f);
+    f->config.pin_file = NULL;
+    mem_free(state_pin);
+    mem_free(audit_pin);
+    mem_free(moved);
+    mem_free(moved_audit);
+}
+
 static void a_lost_pin_is_noted(void **state)
 {
     struct vaultfix *f = *state;
@@ -729,6 +758,7 @@ int main(void)
         T(segments_do_not_change_places),
         T(an_old_whole_is_missed),
         T(the_pin_counts),
+        T(an_unreadable_pin_is_noted),
         T(a_lost_pin_is_noted),
         T(another_vaults_log_is_not_taken),
         T(a_full_disk_refuses),
