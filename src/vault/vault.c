@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "crypto/kdf.h"
@@ -342,7 +343,23 @@ RC vault_put_vault(struct vault_service *s, const char *vault, struct slice sett
     return rc;
 }
 
-RC vault__publish(struct vault_service *s, const char *vault, const char *key,
+RC vault__add_version(struct vault_service *s, struct keyvault *kv, const char *key, const char *by,
+                      struct key_version **v, struct err *e)
+{
+    struct key_version *mine = TAKE(*v);
+
+    vault__put_version(kv, key, mine);
+    if (vault__state_save(s, e).failed) {
+        vault__drop_newest(kv, key);
+        return RC_FAILED;
+    }
+    log_event(EV_VAULT_KEY_NEW_VERSION, KV_STR("vault", kv->name),
+              KV_STR("key", vault__find_key(kv, key)->name), KV_STR("version", mine->id),
+              KV_STR("operation", by));
+    return RC_OK;
+}
+
+RC vault__publish(struct vault_service *s, const char *vault, const char *key, const char *by,
                   struct key_version **v, struct err *e)
 {
     struct keyvault *kv = vault__find_vault(s, vault);
@@ -355,14 +372,7 @@ RC vault__publish(struct vault_service *s, const char *vault, const char *key,
     const struct vkey *k = vault__find_key(kv, key);
     if (k ? k->n_versions >= VERSIONS_MAX : kv->n_keys >= KEYS_MAX)
         FAIL(e, ERR_CONFLICT, "the vault or the key is at its limit");
-    struct key_version *mine = TAKE(*v);
-    vault__put_version(kv, key, mine);
-    if (vault__state_save(s, e).failed) {
-        vault__drop_newest(kv, key);
-        return RC_FAILED;
-    }
-    vault__tell_new_version(kv->name, key, mine->id, "");
-    return RC_OK;
+    return vault__add_version(s, kv, key, by, v, e);
 }
 
 RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key, int bits,
@@ -385,7 +395,7 @@ RC vault_ensure_key(struct vault_service *s, const char *vault, const char *key,
     struct key_spec spec = { .type = KEY_RSA, .bits = bits };
     TRY(vault__make_version(s, vault, key, &spec, &v, e));
     mutex_lock(&s->lock);
-    rc_t rc = vault__publish(s, vault, key, &v, e);
+    rc_t rc = vault__publish(s, vault, key, /* by= */ "", &v, e);
     mutex_unlock(&s->lock);
     vault__version_free(v);
     return rc;

@@ -319,12 +319,13 @@ RC vault__backup_make(struct vault_service *s, const struct keyvault *kv, const 
 RC vault__backup_open(struct vault_service *s, struct slice blob, const char *vault,
                       const struct vault_props *into, struct vkey **out, struct err *e);
 
-/* vault__publish(): takes *v as the key's newest version, and saves. Errors: ERR_NOT_FOUND, ERR_CONFLICT, ERR_IO. */
-RC vault__publish(struct vault_service *s, const char *vault, const char *key,
+/* ---- vault.c: new versions; by is the operation, "" at the first start ---- */
+/* vault__add_version(): takes *v, in any case, as the key's newest version, saves, and logs that it is there. */
+RC vault__add_version(struct vault_service *s, struct keyvault *kv, const char *key, const char *by,
+                      struct key_version **v, struct err *e) TS_REQUIRES(s->lock);
+/* vault__publish(): the same, where the key may have it. Errors: ERR_NOT_FOUND, ERR_CONFLICT (*v stays), ERR_IO. */
+RC vault__publish(struct vault_service *s, const char *vault, const char *key, const char *by,
                   struct key_version **v, struct err *e) TS_REQUIRES(s->lock);
-/* vault__tell_new_version(): puts it on record; by is the operation. */
-void vault__tell_new_version(const char *vault, const char *key, const char *version,
-                             const char *by);
 
 /* ---- vault_rest.c: one entrance for every operation on keys ---- */
 struct rest_call {
@@ -367,9 +368,10 @@ bool vault__record_ready(struct rest_call *c);
 /* vault__record(): the record in the audit log. When it cannot be written the answer is taken back. */
 void vault__record(struct rest_call *c, uint64_t started_us);
 void vault__record_log(const struct rest_call *c, uint64_t started_us);
-/* vault__record_own(): of what the vault does by itself, after vault__audit_ready(). A record that cannot be written is in the log of events. */
+/* vault__record_own(): of what the vault does by itself or for its owner, after vault__audit_ready(). refusal: the code of the error; "": it was done. A
+ * record that cannot be written is in the log of events. */
 void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
-                       const char *key, const char *version, bool done);
+                       const char *key, const char *version, const char *refusal);
 bool vault__is_version(const char *text); /* up to 32 hex digits; "" is one */
 
 json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);

@@ -304,13 +304,6 @@ size_t vault__rest_max_body(struct http_request *q)
     return max;
 }
 
-void vault__tell_new_version(const char *vault, const char *key, const char *version,
-                             const char *by)
-{
-    log_event(EV_VAULT_KEY_NEW_VERSION, KV_STR("vault", vault), KV_STR("key", key),
-              KV_STR("version", version), KV_STR("operation", by));
-}
-
 #define OP(id, name_, perm_, run_, ...)                                                            \
     static const struct vault_op id = { .name = name_, .perm = perm_, .run = run_, __VA_ARGS__ }
 

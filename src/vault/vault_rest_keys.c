@@ -9,12 +9,12 @@
 
 /* ---- the operations ---- */
 
-/* With the lock held: takes *v on success. */
-static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
-    TS_REQUIRES(c->s->lock)
+/* Takes *v where the key may have it. */
+static void publish(struct rest_call *c, struct key_version **v) TS_REQUIRES(c->s->lock)
 {
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
+    struct err e = { 0 };
 
     if (kv && vault__find_deleted(kv, c->key)) {
         vault__rest_error(
@@ -22,24 +22,20 @@ static bool publish(struct rest_call *c, struct key_version **v, struct err *e)
             "Key %s is currently in a deleted but recoverable state, and its name cannot be reused; in "
             "this state, the key can only be recovered or purged.",
             c->key);
-        return false;
+        return;
     }
     if (!kv || (!k && kv->n_keys >= KEYS_MAX) || (k && k->n_versions >= VERSIONS_MAX)) {
         vault__rest_error(c, 403, "Forbidden", "LimitReached",
                           "The vault or the key is at its limit.");
-        return false;
+        return;
     }
-    struct key_version *mine = TAKE(*v);
-    c->version = arena_strdup(http_arena(c->q), mine->id);
-    vault__put_version(kv, c->key, mine);
-    if (vault__state_save(c->s, e).failed) {
-        vault__drop_newest(kv, c->key);
-        vault__rest_internal(c, e);
-        return false;
+    c->version = arena_strdup(http_arena(c->q), (*v)->id);
+    if (vault__add_version(c->s, kv, c->key, c->op->name, v, &e).failed) {
+        vault__rest_internal(c, &e);
+        return;
     }
-    vault__tell_new_version(kv->name, vault__find_key(kv, c->key)->name, mine->id, c->op->name);
-    vault__rest_answer(c, 200, vault__bundle_json(c, vault__find_key(kv, c->key)->name, mine));
-    return true;
+    k = vault__find_key(kv, c->key);
+    vault__rest_answer(c, 200, vault__bundle_json(c, k->name, k->versions[k->n_versions - 1]));
 }
 
 static bool read_bits(struct rest_call *c, const json_t *body, int *bits)
@@ -84,11 +80,9 @@ static bool read_spec(struct rest_call *c, const json_t *body, struct key_spec *
 
 void vault__publish_new(struct rest_call *c, struct key_version *v, struct wishes *w)
 {
-    struct err e = { 0 };
-
     vault__wishes_grant(v, w);
     mutex_lock(&c->s->lock);
-    (void)publish(c, &v, &e);
+    publish(c, &v);
     mutex_unlock(&c->s->lock);
     vault__version_free(v);
 }

@@ -81,8 +81,9 @@ static json_t *audit_json(struct rest_call *c, uint64_t started_us)
 /* Does it change what the vault holds? Then its record is on the disk before it is answered. */
 static bool changes_a_key(const struct rest_call *c)
 {
-    return c->status < 400 && c->op->use == 0 && c->op->perm != PERM_GET &&
-           c->op->perm != PERM_LIST;
+    const uint32_t looks = 1u << PERM_GET | 1u << PERM_LIST | 1u << PERM_GET_POLICY;
+
+    return c->status < 400 && c->op->use == 0 && !(looks & 1u << c->op->perm);
 }
 
 static void unrecorded(struct rest_call *c, const struct err *e, const char *text)
@@ -119,7 +120,7 @@ void vault__record(struct rest_call *c, uint64_t started_us)
 }
 
 void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
-                       const char *key, const char *version, bool done)
+                       const char *key, const char *version, const char *refusal)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
     AUTO(mem_freep) char *resource = mem_printf("/vaults/%s", vault);
@@ -130,9 +131,8 @@ void vault__record_own(struct vault_service *s, const char *operation, const cha
     AUTO(kjson_freep) json_t *j =
         json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:s,s:s}}", "time", at, "category", "AuditEvent",
                   "operationName", operation, "resourceId", resource, "resultType",
-                  done ? "Success" : "Failed", "resultDescription",
-                  done ? "" : "InternalServerError", "properties", "vault", vault, "key", key,
-                  "version", version);
+                  *refusal ? "Failed" : "Success", "resultDescription", refusal, "properties",
+                  "vault", vault, "key", key, "version", version);
     INVARIANT(j != NULL);
     kjson_dump(j, &text);
     if (vault__audit_write(s, buf_view(&text), /* lasting= */ true, &e).failed)

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "vault_priv.h"
 
+#define OPERATION "KeyRotateIfDue"
+
 /* A newest version, named: nothing of it is held while the lock is not. */
 struct named {
     char vault[VAULT_NAME_MAX + 1], key[KEY_NAME_MAX + 1], version[VERSION_LEN + 1];
@@ -134,14 +136,10 @@ static RC put_next(struct vault_service *s, const struct named *x, int64_t now_s
     if (!k || !is_due(k, now_s))
         return RC_OK;
     TRY(vault__audit_ready(s, e));
-    struct key_version *mine = TAKE(*v);
-    vault__put_version(vault__find_vault(s, x->vault), x->key, mine);
-    rc_t rc = vault__state_save(s, e);
-    vault__record_own(s, "KeyRotateIfDue", x->vault, x->key, mine->id, !rc.failed);
-    if (rc.failed)
-        vault__drop_newest(vault__find_vault(s, x->vault), x->key);
-    else
-        vault__tell_new_version(x->vault, x->key, mine->id, "KeyRotateIfDue");
+    char id[VERSION_LEN + 1];
+    memcpy(id, (*v)->id, sizeof id);
+    rc_t rc = vault__add_version(s, vault__find_vault(s, x->vault), x->key, OPERATION, v, e);
+    vault__record_own(s, OPERATION, x->vault, x->key, id, rc.failed ? "InternalServerError" : "");
     return rc;
 }
 
@@ -191,7 +189,7 @@ void vault__rotator_pass(struct vault_service *s, int64_t now_s)
         struct err e = { 0 };
         if (rotate_one(s, &due.v[i], now_s, &e).failed)
             log_err(EV_VAULT_FAILED, &e,
-                    (const struct kv[]){ KV_STR("operation", "KeyRotateIfDue"),
+                    (const struct kv[]){ KV_STR("operation", OPERATION),
                                          KV_STR("vault", due.v[i].vault),
                                          KV_STR("key", due.v[i].key) },
                     3);

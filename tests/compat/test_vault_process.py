@@ -238,3 +238,7 @@ def test_private_keys_are_imported_from_pem_files(vault, tmp_path):
     assert vault.call("DELETE", "/keys/brought").status_code == 200
     said = take("brought", pem_of(mine), check=False)  # what its owner deleted stays deleted
     assert "is deleted" in said
+    records = [r for r in vault.audit() if r["operationName"] == "KeyImport" and r["properties"]["key"] == "brought"]
+    assert [(r["resultType"], r["resultDescription"]) for r in records] == [("Success", "")] * 2 + [("Failed", "Conflict")]
+    assert [r["properties"]["version"] for r in records[:2]] == versions and records[0]["resourceId"] == "/vaults/main"
+    vault.administer("audit", "--verify")

@@ -319,6 +319,17 @@ static void keys_in_pem_are_the_same_keys(void **state)
     fault_disarm_all();
     assert_string_equal(version, "");
     assert_int_equal(call(f, "GET", "/keys/k/" V, NULL, NULL), 404);
+    /* nothing is taken in that cannot be put on record */
+    struct err full = { 0 }, unrecorded = { 0 };
+    fault_arm("audit.room", "ENOSPC", 0, -1);
+    while (!vault__audit_ready(f->vault, &full).failed)
+        ;
+    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), version,
+                                    &unrecorded),
+                   &unrecorded, ERR_DISK_FULL);
+    fault_disarm_all();
+    assert_string_equal(version, "");
+    assert_int_equal(call(f, "GET", "/keys/k/" V, NULL, NULL), 404);
     mem_free(digest);
 }
 
