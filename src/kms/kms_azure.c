@@ -169,25 +169,32 @@ static RC azure_unwrap(struct kms_remote *remote, const struct wrapped_key *w, b
     return secret_from(value.p, value.len, out, e);
 }
 
-static RC azure_disable(struct kms_remote *remote, const char *version, uint64_t deadline_us,
-                        struct err *e)
+static RC patch_enabled(struct kms_azure *p, const char *version, bool enabled,
+                        uint64_t deadline_us, struct err *e)
 {
-    struct kms_azure *p = azure_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     AUTO(buf_fini) struct buf url = BUF_INIT;
+    struct slice body = enabled ? SLICE_LIT("{\"attributes\":{\"enabled\":true}}")
+                                : SLICE_LIT("{\"attributes\":{\"enabled\":false}}");
     struct kmsg_kv_key k;
 
     kmsg_kv_url(&p->target, version, "", &url);
-    struct kms_exchange x = { .method = "PATCH",
-                              .url = buf_cstr(&url),
-                              .body = SLICE_LIT("{\"attributes\":{\"enabled\":false}}"),
-                              .deadline_us = deadline_us };
+    struct kms_exchange x = {
+        .method = "PATCH", .url = buf_cstr(&url), .body = body, .deadline_us = deadline_us
+    };
     TRY(kms__exchange(&p->remote, &x, &a, e));
     struct kmsg_reply r = kms__reply(&a);
     TRY(kmsg_kv_read_key(&r, &p->target, version, &k, e));
-    if (k.enabled)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that version %s is enabled still", version);
+    if (k.enabled != enabled)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that version %s is %s after all", version,
+             k.enabled ? "enabled" : "disabled");
     return RC_OK;
+}
+
+static RC azure_disable(struct kms_remote *remote, const char *version, uint64_t deadline_us,
+                        struct err *e)
+{
+    return patch_enabled(azure_of(remote), version, false, deadline_us, e);
 }
 
 static void azure_free(struct kms_remote *remote)
@@ -213,28 +220,6 @@ static const struct kms_remote_ops ops = {
 };
 
 /* ---- the owner's side ---- */
-
-static RC patch_enabled(struct kms_azure *p, const char *version, bool enabled,
-                        uint64_t deadline_us, struct err *e)
-{
-    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
-    AUTO(buf_fini) struct buf url = BUF_INIT;
-    struct slice body = enabled ? SLICE_LIT("{\"attributes\":{\"enabled\":true}}")
-                                : SLICE_LIT("{\"attributes\":{\"enabled\":false}}");
-    struct kmsg_kv_key k;
-
-    kmsg_kv_url(&p->target, version, "", &url);
-    struct kms_exchange x = {
-        .method = "PATCH", .url = buf_cstr(&url), .body = body, .deadline_us = deadline_us
-    };
-    TRY(kms__exchange(&p->remote, &x, &a, e));
-    struct kmsg_reply r = kms__reply(&a);
-    TRY(kmsg_kv_read_key(&r, &p->target, version, &k, e));
-    if (k.enabled != enabled)
-        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that the key is %s after all",
-             k.enabled ? "enabled" : "disabled");
-    return RC_OK;
-}
 
 RC kms_azure_set_enabled(struct key_provider *table, const char *version, bool enabled,
                          uint64_t deadline_us, struct err *e)
