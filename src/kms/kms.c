@@ -252,7 +252,7 @@ static RC read_own(const char *path, struct buf *out, struct err *e)
         return file_err(e, errno, "open", path);
     if (!S_ISREG(st.st_mode) || (st.st_mode & (S_IRWXG | S_IRWXO)) ||
         (st.st_uid != geteuid() && st.st_uid != 0))
-        FAIL(e, ERR_CONFIG, "others can read it, or own it; the mode 0600 is needed");
+        FAIL(e, ERR_CONFIG, "it may be read by others, or is theirs: mode 0600 is needed");
     return file_read_fd(fd, OWN_FILE_MAX, out, e);
 }
 

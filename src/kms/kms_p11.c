@@ -13,16 +13,12 @@
  * left to people.
  */
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <p11-kit/pkcs11.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "crypto/kdf.h"
@@ -240,29 +236,15 @@ static RC find_slot(struct kms_p11 *p, CK_SLOT_ID *out, CK_TOKEN_INFO *t, struct
     FAIL(e, ERR_KEY_UNREACHABLE, "the token is in none of %lu slots", n);
 }
 
-/* One line of a file that nobody but its owner may read. */
 static RC read_pin(const char *path, struct secret **out, struct err *e)
 {
-    AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     AUTO(buf_wipe) struct buf line = BUF_INIT;
-    char by_fd[32];
-    struct stat st;
-    struct err why = { 0 };
 
     *out = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential \"%s\", a PIN, cannot be read",
-             path);
-    if (!S_ISREG(st.st_mode) || (st.st_mode & 077) || (st.st_uid != geteuid() && st.st_uid != 0))
-        FAIL(e, ERR_KEY_CREDENTIAL,
-             "the node's own credential \"%s\", a PIN, may be read by others: mode 0600 is needed",
-             path);
-    (void)snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
-    if (kms__read_line(by_fd, &line, &why).failed || line.len > SECRET_MAX) {
-        err_reset(&why);
-        FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential \"%s\" is not one line of text",
-             path);
-    }
+    TRY(kms__read_own(path, &line, e));
+    TRY(kms__one_line(path, &line, e));
+    if (line.len > SECRET_MAX)
+        FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential \"%s\" is no PIN", path);
     return secret_from(line.p, line.len, out, e);
 }
 
@@ -286,7 +268,9 @@ static RC log_in(struct session *s, CK_FLAGS flags, struct err *e)
         FAIL(e, ERR_KEY_THROTTLED,
              "one more wrong PIN would lock the token: somebody else has to log in first");
     CK_RV rv = p->f->C_Login(s->h, CKU_USER, secret_bytes(pin), secret_len(pin));
-    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN) {
+    if (rv == CKR_USER_ALREADY_LOGGED_IN) /* which says nothing of this PIN */
+        return RC_OK;
+    if (rv == CKR_OK) {
         keep(&p->taken, TAKE(pin));
         return RC_OK;
     }

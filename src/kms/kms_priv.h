@@ -116,9 +116,10 @@ bool kms__is_line(const char *s);
 /* kms__is_local_http(): "http://" on this machine or the link-local metadata address. */
 bool kms__is_local_http(const char *url);
 
-/* kms__read_line(): one line of a credential's file, without its end. The result is wiped by the caller. Errors: ERR_CONFIG (not one
- * printable line), ERR_NOT_FOUND, ERR_IO. */
+/* kms__read_line(): one line of a credential's file, without its end. The result is wiped by the caller. Errors: ERR_KEY_CREDENTIAL. */
 RC kms__read_line(const char *path, struct buf *out, struct err *e);
+/* kms__one_line(): what was read from path, without the line's end. Errors: ERR_KEY_CREDENTIAL (not one printable line). */
+RC kms__one_line(const char *path, struct buf *out, struct err *e);
 /* kms__read_own(): the whole of a file that nobody but the node's own user, or root, can read. The result is wiped by the caller. Errors:
  * ERR_KEY_CREDENTIAL. */
 RC kms__read_own(const char *path, struct buf *out, struct err *e);

@@ -116,23 +116,24 @@ static RC read_credential(const char *path, struct buf *out, struct err *e)
 {
     struct err why = { 0 };
 
-    if (!file_read(path, SECRET_FILE_MAX, out, &why).failed)
-        return RC_OK;
-    rc_t rc = err_set(e, ERR_KEY_CREDENTIAL, __FILE__, __LINE__,
-                      "the node's own credential \"%s\" cannot be read: %s", path, why.msg);
-    err_reset(&why);
-    return rc;
+    return file_read(path, SECRET_FILE_MAX, out, &why).failed ? kms__credential_fail(path, &why, e)
+                                                              : RC_OK;
 }
 
-RC kms__read_line(const char *path, struct buf *out, struct err *e)
+RC kms__one_line(const char *path, struct buf *out, struct err *e)
 {
-    TRY(read_credential(path, out, e));
     while (out->len > 0 && (out->p[out->len - 1] == '\n' || out->p[out->len - 1] == '\r'))
         out->len--;
     if (out->len == 0 || memchr(out->p, 0, out->len) || !kms__is_line(buf_cstr(out)))
         FAIL(e, ERR_KEY_CREDENTIAL, "the node's own credential \"%s\" is not one line of text",
              path);
     return RC_OK;
+}
+
+RC kms__read_line(const char *path, struct buf *out, struct err *e)
+{
+    TRY(read_credential(path, out, e));
+    return kms__one_line(path, out, e);
 }
 
 /* Microsoft: "certificate credentials": PS256, x5t#S256, aud is the token endpoint. */
@@ -149,13 +150,8 @@ static RC sign_assertion(const struct kms_tokens *t, struct buf *out, struct err
     struct err why = { 0 };
     TRY(read_credential(t->secret_file, &pem, e));
     if (rsa_private_from_pem(buf_view(&pem), &key, &why).failed ||
-        x509_sha256(buf_view(&pem), thumb, &why).failed) {
-        rc_t rc =
-            err_set(e, ERR_KEY_CREDENTIAL, __FILE__, __LINE__,
-                    "the node's own credential \"%s\" cannot be used: %s", t->secret_file, why.msg);
-        err_reset(&why);
-        return rc;
-    }
+        x509_sha256(buf_view(&pem), thumb, &why).failed)
+        return kms__credential_fail(t->secret_file, &why, e);
     TRY(random_bytes(id, sizeof id, e));
     base64url_encode(SLICE(thumb, sizeof thumb), &text);
     json_object_set_new(header, "x5t#S256", json_string(buf_cstr(&text)));

@@ -273,7 +273,7 @@ def test_aws_credentials_file_of_others_is_refused(authority, run_service, make_
     os.chmod(settings["token-secret-file"], 0o640)
     node = make_node({**FAST_KEYS, **settings}, start=False)
     _, events = node.start_fails()
-    assert any("the node's own credential" in str(e) for e in events)
+    assert any("may be read by others" in str(e) for e in events)
 
 
 def test_aws_key_that_is_gone(authority, run_service, make_node):
