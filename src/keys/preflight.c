@@ -250,7 +250,8 @@ void preflight_run(struct key_provider *p, const struct preflight_options *o, st
 
 RC preflight_require(const struct preflight *f, struct err *e)
 {
-    char names[120] = "", text[192] = "";
+    char names[120] = "";
+    const char *text = "";
 
     if (f->n_failed == 0)
         return RC_OK;
@@ -259,7 +260,7 @@ RC preflight_require(const struct preflight *f, struct err *e)
             continue;
         size_t len = strlen(names);
         if (!*names)
-            memcpy(text, f->rule[r].text, sizeof(text));
+            text = f->rule[r].text;
         (void)snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "",
                        preflight_rule_name((enum preflight_rule)r));
     }

@@ -57,7 +57,7 @@ struct preflight_options {
 struct preflight {
     struct {
         enum preflight_verdict verdict;
-        char text[192];
+        char text[ERR_MSG_MAX]; /* the names of keys in clouds alone are longer than a line */
     } rule[PREFLIGHT_NR];
     bool have_key; /* key is set */
     struct key_info key;
