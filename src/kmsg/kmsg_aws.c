@@ -1,7 +1,6 @@
 /* kmsg_aws.c - see kmsg/kmsg_aws.h; spec: AWS Key Management Service API Reference, 2014-11-01, "AWS JSON 1.1". */
 #include "kmsg/kmsg_aws.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,9 +10,7 @@
 #include "kmsg/kjson.h"
 #include "kmsg_priv.h"
 
-#define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
-#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 /* ---- where a key lives ---- */
 
@@ -31,21 +28,12 @@ static const struct {
     { "aws", "", "amazonaws.com" }, /* last: every other region */
 };
 
-static bool copy_part(const char *s, size_t len, const char *allowed, char *out, size_t room)
-{
-    if (len < 1 || len >= room)
-        return false;
-    memcpy(out, s, len);
-    out[len] = 0;
-    return strspn(out, allowed) == len;
-}
-
 /* The part of an ARN up to the next colon; *s goes behind it. */
 static bool take_part(const char **s, const char *allowed, char *out, size_t room)
 {
     size_t len = strcspn(*s, ":");
 
-    if ((*s)[len] != ':' || !copy_part(*s, len, allowed, out, room))
+    if ((*s)[len] != ':' || !kmsg__copy_part(*s, len, allowed, out, room))
         return false;
     *s += len + 1;
     return true;
@@ -67,14 +55,16 @@ static bool cut_arn(const char *arn, struct kmsg_aws_target *t)
     const char *s = arn;
     char word[8], partition[16], service[8];
 
-    return copy_part(arn, strlen(arn), LOWER UPPER DIGITS ":/-", t->arn, sizeof t->arn) &&
+    return kmsg__copy_part(arn, strlen(arn), KMSG__LETTERS KMSG__DIGITS ":/-", t->arn,
+                           sizeof t->arn) &&
            take_part(&s, LOWER, word, sizeof word) && strcmp(word, "arn") == 0 &&
            take_part(&s, LOWER "-", partition, sizeof partition) &&
            take_part(&s, LOWER, service, sizeof service) && strcmp(service, "kms") == 0 &&
-           take_part(&s, LOWER DIGITS "-", t->region, sizeof t->region) &&
-           take_part(&s, DIGITS, t->account, sizeof t->account) && strlen(t->account) == 12 &&
+           take_part(&s, LOWER KMSG__DIGITS "-", t->region, sizeof t->region) &&
+           take_part(&s, KMSG__DIGITS, t->account, sizeof t->account) && strlen(t->account) == 12 &&
            strncmp(s, "key/", 4) == 0 &&
-           copy_part(s + 4, strlen(s + 4), LOWER UPPER DIGITS "-", t->id, sizeof t->id) &&
+           kmsg__copy_part(s + 4, strlen(s + 4), KMSG__LETTERS KMSG__DIGITS "-", t->id,
+                           sizeof t->id) &&
            find_partition(partition, t);
 }
 
@@ -100,34 +90,24 @@ static bool cut_url(const char *url, struct kmsg_aws_target *t)
     }
     if (host_len > 4 && strncmp(host + host_len - 4, ":443", 4) == 0)
         host_len -= 4; /* as the Host header has it, which is signed */
-    if (!copy_part(host, host_len, LOWER UPPER DIGITS ".-:[]", t->host, sizeof t->host))
-        return false;
-    for (char *c = t->host; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return true;
+    return kmsg__copy_host(host, host_len, t->host, sizeof t->host);
 }
 
 RC kmsg_aws_target(const char *url, struct kmsg_aws_target *out, struct err *e)
 {
-    char shown[128];
-
     memset(out, 0, sizeof *out);
-    if (!cut_url(url, out)) {
-        memset(out, 0, sizeof *out);
-        kmsg_printable(url, shown, sizeof shown);
-        FAIL(e, ERR_CONFIG,
-             "\"%s\" is not the URL of a key in AWS: aws-kms:///arn:aws:kms:REGION:ACCOUNT:key/ID "
-             "is, without an alias",
-             shown);
-    }
-    return RC_OK;
+    if (cut_url(url, out))
+        return RC_OK;
+    memset(out, 0, sizeof *out);
+    return kmsg__bad_url(
+        e, url, "a key in AWS: aws-kms:///arn:aws:kms:REGION:ACCOUNT:key/ID is, without an alias");
 }
 
 bool kmsg_aws_is_version(const char *v)
 {
     return strcmp(v, KMSG_AWS_NO_MATERIAL) == 0 ||
            (strlen(v) == KMSG_AWS_VERSION_MAX - 1 &&
-            strspn(v, DIGITS "abcdef") == KMSG_AWS_VERSION_MAX - 1);
+            strspn(v, KMSG__DIGITS "abcdef") == KMSG_AWS_VERSION_MAX - 1);
 }
 
 /* ---- requests ---- */
@@ -208,12 +188,7 @@ static void name_permission(const char *said, char *cause)
     }
 }
 
-/* The words are those of the service; a row without words is for the rest. */
-static const struct {
-    const char *code, *words;
-    enum kmsg_class class;
-    const char *cause; /* NULL: AWS's own words */
-} errors[] = {
+static const struct kmsg__error errors[] = {
     { "AccessDeniedException", NULL, KMSG_DENIED, NULL },
     { "DisabledException", NULL, KMSG_DENIED, "the key is disabled" },
     { "KMSInvalidStateException", "pending deletion", KMSG_DENIED, "the key is pending deletion" },
@@ -259,18 +234,15 @@ static const struct {
 static enum kmsg_class classify_code(const struct kmsg_reply *r, const char *code, const char *said,
                                      char *cause)
 {
-    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
-        if (strcmp(code, errors[i].code) != 0 ||
-            (errors[i].words && !strcasestr(said, errors[i].words)))
-            continue;
-        if (errors[i].cause)
-            (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", errors[i].cause);
-        else
-            name_permission(said, cause);
-        return errors[i].class;
-    }
-    (void)snprintf(cause, KMSG_CAUSE_MAX, "AWS answered %d %s: %s", r->status, code, said);
-    return KMSG_BAD;
+    const struct kmsg__error *row = kmsg__find_error(errors, ARRAY_LEN(errors), code, said);
+
+    if (!row)
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "AWS answered %d %s: %s", r->status, code, said);
+    else if (row->cause)
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", row->cause);
+    else
+        name_permission(said, cause);
+    return row ? row->class : KMSG_BAD;
 }
 
 enum kmsg_class kmsg_aws_classify(const struct kmsg_reply *r, char cause[KMSG_CAUSE_MAX])
@@ -287,11 +259,7 @@ enum kmsg_class kmsg_aws_classify(const struct kmsg_reply *r, char cause[KMSG_CA
     else
         (void)snprintf(cause, KMSG_CAUSE_MAX, "AWS answered %d without an error of its own",
                        r->status);
-    if (class != KMSG_BAD)
-        return class;
-    if (r->status == 429)
-        return KMSG_THROTTLED;
-    return r->status == 408 || r->status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+    return class != KMSG_BAD ? class : kmsg__class_of_status(r->status);
 }
 
 /* ---- answers of class KMSG_OK ---- */

@@ -5,8 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -113,20 +111,6 @@ RC kmsg_aws_read_profile(struct slice file, const char *profile, struct buf *out
 
 /* ---- documents ---- */
 
-/* "2026-11-24T17:30:00Z", with a fraction or without. */
-static bool read_time(const char *text, int64_t *out)
-{
-    struct tm tm = { 0 };
-    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-
-    if (!rest)
-        return false;
-    if (*rest == '.')
-        rest += 1 + strspn(rest + 1, "0123456789");
-    *out = (int64_t)timegm(&tm);
-    return strcmp(rest, "Z") == 0;
-}
-
 static RC read_document(const json_t *j, const char *token_name, int64_t until, int64_t now_s,
                         struct buf *out, int64_t *lifetime_s, struct err *e)
 {
@@ -160,7 +144,7 @@ RC kmsg_aws_read_credential(const struct kmsg_reply *r, int64_t now_s, struct bu
 
     *lifetime_s = 0;
     TRY(load(r, &j, e));
-    if (!read_time(kjson_str(j, "Expiration"), &until))
+    if (!kmsg__read_time(kjson_str(j, "Expiration"), &until))
         FAIL(e, ERR_KEY_BAD_ANSWER, "the answer does not say how long its credential lives");
     return read_document(j, "Token", until, r->date_s ? r->date_s : now_s, out, lifetime_s, e);
 }
@@ -197,10 +181,8 @@ enum kmsg_class kmsg_aws_classify_metadata(const struct kmsg_reply *r, const cha
         return KMSG_DENIED;
     }
     (void)snprintf(cause, KMSG_CAUSE_MAX, "the %s answered %d", what, r->status);
-    if (r->status == 429)
-        return KMSG_THROTTLED;
     /* 404: no role is attached, or not yet. It is no service's signed word, so it is only an outage. */
-    return r->status == 404 || r->status == 408 || r->status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+    return r->status == 404 ? KMSG_UNREACHABLE : kmsg__class_of_status(r->status);
 }
 
 /* ---- STS ---- */
@@ -214,11 +196,7 @@ void kmsg_aws_web_identity_form(const char *role_arn, struct slice token, struct
     kmsg_escape(token, out);
 }
 
-static const struct {
-    const char *code, *words;
-    enum kmsg_class class;
-    const char *cause;
-} sts_errors[] = {
+static const struct kmsg__error sts_errors[] = {
     { "AccessDenied", NULL, KMSG_DENIED,
       "the role does not trust the token (sts:AssumeRoleWithWebIdentity)" },
     { "IDPRejectedClaim", NULL, KMSG_DENIED, "the identity provider rejects the token" },
@@ -247,21 +225,17 @@ enum kmsg_class kmsg_aws_classify_sts(const struct kmsg_reply *r, char cause[KMS
     (void)snprintf(cause, KMSG_CAUSE_MAX, "STS answered %d", r->status);
     if (r->is_json && !kjson_load(r->body, ERROR_DEPTH, &j, &ignored).failed) {
         const json_t *error = kjson_obj(j, "Error");
-        const char *code = kjson_str(error, "Code"), *message = kjson_str(error, "Message");
-        for (size_t i = 0; code && i < ARRAY_LEN(sts_errors); i++) {
-            const char *words = sts_errors[i].words;
-            if (strcmp(code, sts_errors[i].code) != 0 ||
-                (words && !(message && strcasestr(message, words))))
-                continue;
-            (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", sts_errors[i].cause);
-            return sts_errors[i].class;
+        const char *code = kjson_str(error, "Code");
+        const struct kmsg__error *row =
+            kmsg__find_error(sts_errors, ARRAY_LEN(sts_errors), code, kjson_str(error, "Message"));
+        if (row) {
+            (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", row->cause);
+            return row->class;
         }
         kmsg_printable(code ? code : "", shown, sizeof shown);
         (void)snprintf(cause, KMSG_CAUSE_MAX, "STS answered %d: %s", r->status, shown);
     }
-    if (r->status == 429)
-        return KMSG_THROTTLED;
-    return r->status == 408 || r->status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+    return kmsg__class_of_status(r->status);
 }
 
 RC kmsg_aws_read_sts(const struct kmsg_reply *r, int64_t now_s, struct buf *out,

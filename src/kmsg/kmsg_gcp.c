@@ -1,7 +1,6 @@
 /* kmsg_gcp.c - see kmsg/kmsg_gcp.h; spec: Cloud KMS API v1 (REST), "Verifying end-to-end data integrity", "google.rpc.Status". */
 #include "kmsg/kmsg_gcp.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,19 +10,7 @@
 #include "kmsg/kjson.h"
 #include "kmsg_priv.h"
 
-#define DIGITS "0123456789"
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
 /* ---- where a key lives ---- */
-
-static bool copy_part(const char *s, size_t len, const char *allowed, char *out, size_t room)
-{
-    if (len < 1 || len >= room)
-        return false;
-    memcpy(out, s, len);
-    out[len] = 0;
-    return strspn(out, allowed) == len;
-}
 
 /* "KIND/ID", and the slash behind it unless it is the last; the id goes to out. */
 static bool take_pair(const char **s, const char *kind, const char *allowed, char *out, size_t room)
@@ -34,7 +21,7 @@ static bool take_pair(const char **s, const char *kind, const char *allowed, cha
         return false;
     *s += len + 1;
     len = strcspn(*s, "/");
-    if (!copy_part(*s, len, allowed, out, room))
+    if (!kmsg__copy_part(*s, len, allowed, out, room))
         return false;
     *s += len;
     return true;
@@ -47,17 +34,20 @@ static bool take_slash(const char **s)
 
 static bool cut_name(const char *name, struct kmsg_gcp_target *t)
 {
-    static const char ids[] = LETTERS DIGITS "_-";
+    static const char ids[] = KMSG__LETTERS KMSG__DIGITS "_-";
     const char *s = name;
     char id[128];
 
     return strlen(name) < sizeof t->name &&
            /* "example.com:project" was made in a domain */
-           take_pair(&s, "projects", LETTERS DIGITS "-.:", id, sizeof id) && take_slash(&s) &&
-           take_pair(&s, "locations", LETTERS DIGITS "-", t->location, sizeof t->location) &&
+           take_pair(&s, "projects", KMSG__LETTERS KMSG__DIGITS "-.:", id, sizeof id) &&
+           take_slash(&s) &&
+           take_pair(&s, "locations", KMSG__LETTERS KMSG__DIGITS "-", t->location,
+                     sizeof t->location) &&
            take_slash(&s) && take_pair(&s, "keyRings", ids, id, sizeof id) && take_slash(&s) &&
            take_pair(&s, "cryptoKeys", ids, id, sizeof id) && *s == 0 &&
-           copy_part(name, strlen(name), LETTERS DIGITS "_-.:/", t->name, sizeof t->name);
+           kmsg__copy_part(name, strlen(name), KMSG__LETTERS KMSG__DIGITS "_-.:/", t->name,
+                           sizeof t->name);
 }
 
 static bool cut_url(const char *url, struct kmsg_gcp_target *t)
@@ -68,37 +58,28 @@ static bool cut_url(const char *url, struct kmsg_gcp_target *t)
         return false;
     const char *s = url + sizeof scheme - 1;
     if (strncmp(s, "projects/", 9) == 0) /* as Tink writes it */
-        return copy_part(own, sizeof own - 1, LETTERS ".", t->host, sizeof t->host) &&
-               cut_name(s, t);
+        return kmsg__copy_host(own, sizeof own - 1, t->host, sizeof t->host) && cut_name(s, t);
     size_t len = strcspn(s, "/");
-    if (s[len] != '/' || !copy_part(s, len, LETTERS DIGITS ".-:[]", t->host, sizeof t->host))
-        return false;
-    for (char *c = t->host; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return cut_name(s + len + 1, t);
+    return s[len] == '/' && kmsg__copy_host(s, len, t->host, sizeof t->host) &&
+           cut_name(s + len + 1, t);
 }
 
 RC kmsg_gcp_target(const char *url, struct kmsg_gcp_target *out, struct err *e)
 {
-    char shown[128];
-
     memset(out, 0, sizeof *out);
-    if (!cut_url(url, out)) {
-        memset(out, 0, sizeof *out);
-        kmsg_printable(url, shown, sizeof shown);
-        FAIL(e, ERR_CONFIG,
-             "\"%s\" is not the URL of a key in Google Cloud, which has no version: "
-             "gcp-kms://projects/P/locations/L/keyRings/R/cryptoKeys/K is",
-             shown);
-    }
-    return RC_OK;
+    if (cut_url(url, out))
+        return RC_OK;
+    memset(out, 0, sizeof *out);
+    return kmsg__bad_url(e, url,
+                         "a key in Google Cloud, which has no version: "
+                         "gcp-kms://projects/P/locations/L/keyRings/R/cryptoKeys/K is");
 }
 
 bool kmsg_gcp_is_version(const char *v)
 {
     size_t len = strlen(v);
 
-    return len >= 1 && len <= 9 && v[0] != '0' && strspn(v, DIGITS) == len;
+    return len >= 1 && len <= 9 && v[0] != '0' && strspn(v, KMSG__DIGITS) == len;
 }
 
 void kmsg_gcp_url(const struct kmsg_gcp_target *t, const char *version, const char *op,
@@ -191,12 +172,7 @@ static void name_permission(const json_t *j, const char *said, char *cause)
     (void)snprintf(cause, KMSG_CAUSE_MAX, "the identity lacks the permission %s", shown);
 }
 
-/* The words are those of the service; a row without words is for the rest. */
-static const struct {
-    const char *status, *words;
-    enum kmsg_class class;
-    const char *cause; /* NULL: Google's own words */
-} errors[] = {
+static const struct kmsg__error errors[] = {
     { "PERMISSION_DENIED", NULL, KMSG_DENIED, NULL },
     { "UNAUTHENTICATED", NULL, KMSG_UNAUTHORIZED, "Google does not take the token" },
     { "NOT_FOUND", NULL, KMSG_NOT_FOUND, "the key is gone" },
@@ -223,21 +199,17 @@ static const struct {
 static enum kmsg_class classify_status(const struct kmsg_reply *r, const json_t *j,
                                        const char *status, const char *said, char *cause)
 {
+    const struct kmsg__error *row = kmsg__find_error(errors, ARRAY_LEN(errors), status, said);
     char shown[64];
 
-    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
-        if (strcmp(status, errors[i].status) != 0 ||
-            (errors[i].words && !strstr(said, errors[i].words)))
-            continue;
-        if (errors[i].cause)
-            (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", errors[i].cause);
-        else
-            name_permission(j, said, cause);
-        return errors[i].class;
-    }
     kmsg_printable(status, shown, sizeof shown);
-    (void)snprintf(cause, KMSG_CAUSE_MAX, "Google answered %d %s: %s", r->status, shown, said);
-    return KMSG_BAD;
+    if (!row)
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "Google answered %d %s: %s", r->status, shown, said);
+    else if (row->cause)
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "%s", row->cause);
+    else
+        name_permission(j, said, cause);
+    return row ? row->class : KMSG_BAD;
 }
 
 enum kmsg_class kmsg_gcp_classify(const struct kmsg_reply *r, char cause[KMSG_CAUSE_MAX])
@@ -256,11 +228,7 @@ enum kmsg_class kmsg_gcp_classify(const struct kmsg_reply *r, char cause[KMSG_CA
     else
         (void)snprintf(cause, KMSG_CAUSE_MAX, "Google answered %d without an error of its own",
                        r->status);
-    if (class != KMSG_BAD)
-        return class;
-    if (r->status == 429)
-        return KMSG_THROTTLED;
-    return r->status == 408 || r->status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+    return class != KMSG_BAD ? class : kmsg__class_of_status(r->status);
 }
 
 /* ---- answers of class KMSG_OK ---- */

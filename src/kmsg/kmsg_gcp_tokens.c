@@ -3,8 +3,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -162,12 +160,7 @@ void kmsg_gcp_impersonation_body(struct buf *out)
 
 /* ---- answers ---- */
 
-/* The words are those of Google's token endpoints; a row without words is for the rest. */
-static const struct {
-    const char *error, *words;
-    enum kmsg_class class;
-    const char *cause;
-} errors[] = {
+static const struct kmsg__error errors[] = {
     { "invalid_grant", "account not found", KMSG_DENIED, "the service account is gone" },
     { "invalid_grant", "account disabled", KMSG_DENIED, "the service account is disabled" },
     { "invalid_grant", "invalid jwt signature", KMSG_DENIED,
@@ -193,19 +186,15 @@ enum kmsg_class kmsg_gcp_classify_token(const struct kmsg_reply *r, char cause[K
     if (r->status == 200 && r->is_json)
         return KMSG_OK;
     (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint answered %d", r->status);
-    if (r->status == 429)
-        return KMSG_THROTTLED;
-    if (r->status == 408 || r->status >= 500)
-        return KMSG_UNREACHABLE;
-    if (!r->is_json || kjson_load(r->body, ERROR_DEPTH, &j, &ignored).failed)
-        return KMSG_BAD;
-    const char *error = kjson_str(j, "error"), *said = kjson_str(j, "error_description");
-    for (size_t i = 0; error && i < ARRAY_LEN(errors); i++) {
-        if (strcmp(error, errors[i].error) != 0 ||
-            (errors[i].words && !(said && strcasestr(said, errors[i].words))))
-            continue;
-        (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint: %s", errors[i].cause);
-        return errors[i].class;
+    enum kmsg_class class = kmsg__class_of_status(r->status);
+    if (class != KMSG_BAD || !r->is_json || kjson_load(r->body, ERROR_DEPTH, &j, &ignored).failed)
+        return class;
+    const char *error = kjson_str(j, "error");
+    const struct kmsg__error *row =
+        kmsg__find_error(errors, ARRAY_LEN(errors), error, kjson_str(j, "error_description"));
+    if (row) {
+        (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint: %s", row->cause);
+        return row->class;
     }
     kmsg_printable(error ? error : "", shown, sizeof shown);
     (void)snprintf(cause, KMSG_CAUSE_MAX, "the token endpoint answered %d: %s", r->status, shown);
@@ -218,35 +207,28 @@ enum kmsg_class kmsg_gcp_classify_metadata(const struct kmsg_reply *r, char caus
     if (r->status == 200 && r->is_json)
         return KMSG_OK;
     (void)snprintf(cause, KMSG_CAUSE_MAX, "the metadata service answered %d", r->status);
-    if (r->status == 429)
-        return KMSG_THROTTLED;
     /* 404: no account is attached, or not yet. It is no service's signed word, so it is only an outage. */
-    return r->status == 404 || r->status == 408 || r->status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+    return r->status == 404 ? KMSG_UNREACHABLE : kmsg__class_of_status(r->status);
 }
 
 RC kmsg_gcp_read_impersonated(const struct kmsg_reply *r, int64_t now_s, struct buf *token,
                               int64_t *lifetime_s, struct err *e)
 {
     AUTO(kjson_freep) json_t *j = NULL;
-    char text[64];
-    struct tm tm = { 0 };
+    int64_t until;
 
     *lifetime_s = 0;
     TRY(kmsg__load(r, &j, e));
-    const char *access = kjson_str(j, "accessToken"), *until = kjson_str(j, "expireTime");
+    const char *access = kjson_str(j, "accessToken");
     size_t len = access ? strlen(access) : 0;
-    kmsg_printable(until ? until : "", text, sizeof text);
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (rest && *rest == '.')
-        rest += 1 + strspn(rest + 1, "0123456789");
-    if (!rest || strcmp(rest, "Z") != 0)
+    if (!kmsg__read_time(kjson_str(j, "expireTime"), &until))
         return kmsg__bad(e, "does not say how long its token lives");
     for (size_t i = 0; i < len; i++)
         if (access[i] <= ' ' || access[i] >= 0x7f)
             len = 0;
     if (len == 0 || len > KMSG_TOKEN_MAX)
         return kmsg__bad(e, "has no token in it");
-    int64_t left = (int64_t)timegm(&tm) - (r->date_s ? r->date_s : now_s);
+    int64_t left = until - (r->date_s ? r->date_s : now_s);
     if (left <= 0)
         return kmsg__bad(e, "has a token that has expired: look at the clock");
     *lifetime_s = MIN(left, (int64_t)LIFETIME_MAX_S);

@@ -130,18 +130,13 @@ static bool cut_url(const char *url, struct kmsg_kmip_target *t)
 
 RC kmsg_kmip_target(const char *url, struct kmsg_kmip_target *out, struct err *e)
 {
-    char shown[128];
-
     memset(out, 0, sizeof *out);
-    if (!cut_url(url, out)) {
-        memset(out, 0, sizeof *out);
-        kmsg_printable(url, shown, sizeof shown);
-        FAIL(
-            e, ERR_CONFIG,
-            "\"%s\" is not the URL of a KMIP key: kmip://HOST:PORT/UNIQUE-ID is, with ?mode=cbc for a server without GCM",
-            shown);
-    }
-    return RC_OK;
+    if (cut_url(url, out))
+        return RC_OK;
+    memset(out, 0, sizeof *out);
+    return kmsg__bad_url(
+        e, url,
+        "a KMIP key: kmip://HOST:PORT/UNIQUE-ID is, with ?mode=cbc for a server without GCM");
 }
 
 static const char *const algs[] = { [KMSG_KMIP_GCM] = "KMIP-AES-GCM",

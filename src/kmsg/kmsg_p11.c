@@ -8,15 +8,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+#include "kmsg_priv.h"
 
 /* Percent-decodes a value; false when it is empty, malformed or too long. */
 static bool decode(const char *s, size_t len, uint8_t *out, size_t max, uint32_t *out_len)
@@ -26,9 +18,9 @@ static bool decode(const char *s, size_t len, uint8_t *out, size_t max, uint32_t
     for (size_t i = 0; i < len; i++) {
         int c = (unsigned char)s[i];
         if (s[i] == '%') {
-            if (len - i < 3 || hex_of(s[i + 1]) < 0 || hex_of(s[i + 2]) < 0)
+            if (len - i < 3 || kmsg__hex_digit(s[i + 1]) < 0 || kmsg__hex_digit(s[i + 2]) < 0)
                 return false;
-            c = hex_of(s[i + 1]) * 16 + hex_of(s[i + 2]);
+            c = kmsg__hex_digit(s[i + 1]) * 16 + kmsg__hex_digit(s[i + 2]);
             i += 2;
         }
         if (n == max)

@@ -1,7 +1,9 @@
 /* kmsg_reply.c - what every dialect does with an answer, and with text for one. See kmsg/kmsg_reply.h. */
 #include "kmsg/kmsg_reply.h"
 
+#include <ctype.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -68,6 +70,71 @@ RC kmsg__read_plaintext(const char *text, uint32_t len, struct buf *out, struct 
         return kmsg__bad(e, "has a value of another length or form than asked for, or zeros only");
     }
     return RC_OK;
+}
+
+const struct kmsg__error *kmsg__find_error(const struct kmsg__error *rows, size_t n,
+                                           const char *code, const char *said)
+{
+    for (size_t i = 0; code && i < n; i++)
+        if (strcmp(code, rows[i].code) == 0 &&
+            (!rows[i].words || (said && strcasestr(said, rows[i].words))))
+            return &rows[i];
+    return NULL;
+}
+
+enum kmsg_class kmsg__class_of_status(int status)
+{
+    if (status == 429)
+        return KMSG_THROTTLED;
+    return status == 408 || status >= 500 ? KMSG_UNREACHABLE : KMSG_BAD;
+}
+
+int kmsg__hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool kmsg__copy_part(const char *s, size_t len, const char *allowed, char *out, size_t room)
+{
+    if (len < 1 || len >= room)
+        return false;
+    memcpy(out, s, len);
+    out[len] = 0;
+    return strspn(out, allowed) == len;
+}
+
+bool kmsg__copy_host(const char *s, size_t len, char *out, size_t room)
+{
+    if (!kmsg__copy_part(s, len, KMSG__LETTERS KMSG__DIGITS ".-:[]", out, room))
+        return false;
+    for (; *out; out++)
+        *out = (char)tolower((unsigned char)*out);
+    return true;
+}
+
+RC kmsg__bad_url(struct err *e, const char *url, const char *what)
+{
+    char shown[128];
+
+    kmsg_printable(url, shown, sizeof shown);
+    FAIL(e, ERR_CONFIG, "\"%s\" is not the URL of %s", shown, what);
+}
+
+bool kmsg__read_time(const char *text, int64_t *unix_s)
+{
+    struct tm tm = { 0 };
+    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+
+    if (!rest)
+        return false;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    *unix_s = (int64_t)timegm(&tm);
+    return strcmp(rest, "Z") == 0;
 }
 
 bool kmsg__read_duration(const char *text, int64_t *ms)

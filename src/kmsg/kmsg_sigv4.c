@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
-#include "kmsg/kmsg_reply.h"
+#include "kmsg_priv.h"
 
 void kmsg_sigv4_date(int64_t unix_s, char out[KMSG_SIGV4_DATE_LEN + 1])
 {
@@ -37,19 +37,14 @@ static void push_path(struct slice path, struct buf *out)
     }
 }
 
-static int hex_digit(uint8_t c)
-{
-    return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
-}
-
 /* Escapes as another encoder wrote them, in the one form that is signed. */
 static void push_reescaped(struct slice in, struct buf *out)
 {
     AUTO(buf_fini) struct buf plain = BUF_INIT;
 
     for (size_t i = 0; i < in.len; i++) {
-        int high = i + 2 < in.len ? hex_digit(in.p[i + 1]) : -1;
-        int low = i + 2 < in.len ? hex_digit(in.p[i + 2]) : -1;
+        int high = i + 2 < in.len ? kmsg__hex_digit((char)in.p[i + 1]) : -1;
+        int low = i + 2 < in.len ? kmsg__hex_digit((char)in.p[i + 2]) : -1;
         if (in.p[i] == '%' && high >= 0 && low >= 0) {
             buf_push_u8(&plain, (uint8_t)(high * 16 + low));
             i += 2;

@@ -59,16 +59,11 @@ static bool cut_url(const char *url, struct kmsg_transit_target *t)
 
 RC kmsg_transit_target(const char *url, struct kmsg_transit_target *out, struct err *e)
 {
-    char shown[128];
-
     memset(out, 0, sizeof *out);
-    if (!cut_url(url, out)) {
-        memset(out, 0, sizeof *out);
-        kmsg_printable(url, shown, sizeof shown);
-        FAIL(e, ERR_CONFIG,
-             "\"%s\" is not the URL of a transit key: vault://HOST:PORT/MOUNT/NAME is", shown);
-    }
-    return RC_OK;
+    if (cut_url(url, out))
+        return RC_OK;
+    memset(out, 0, sizeof *out);
+    return kmsg__bad_url(e, url, "a transit key: vault://HOST:PORT/MOUNT/NAME is");
 }
 
 bool kmsg_transit_is_version(const char *v)
