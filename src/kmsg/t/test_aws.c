@@ -106,7 +106,9 @@ static void requests_are_exact(void **state)
     assert_true(kmsg_aws_is_version("0"));
     assert_false(kmsg_aws_is_version("1"));
     assert_false(kmsg_aws_is_version(""));
-    assert_false(kmsg_aws_is_version("g" MATERIAL));
+    assert_false(kmsg_aws_is_version("0" MATERIAL));
+    assert_false(
+        kmsg_aws_is_version("00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg"));
 }
 
 static struct kmsg_reply reply(int status, const char *body)
@@ -191,6 +193,7 @@ static void a_key_is_described(void **state)
         { META(",\"KeyState\":\"Disabled\",\"CurrentKeyMaterialId\":\"" MATERIAL "\""), ERR_NONE,
           MATERIAL, false, 0 },
         { META(",\"KeyState\":\"Enabled\",\"ValidTo\":1.8e9"), ERR_NONE, "0", true, 1800000000 },
+        { META(",\"KeyState\":\"Updating\""), ERR_NONE, "0", true, 0 },
         { META(",\"KeyState\":\"PendingDeletion\""), ERR_KEY_DENIED, "", false, 0 },
         { META(",\"KeyState\":\"PendingImport\""), ERR_KEY_DENIED, "", false, 0 },
         { META(",\"KeyState\":\"Unavailable\""), ERR_KEY_UNREACHABLE, "", false, 0 },
@@ -204,6 +207,10 @@ static void a_key_is_described(void **state)
           false, 0 },
         { "{\"KeyMetadata\":{\"Arn\":\"" ARN
           "\",\"KeySpec\":\"RSA_2048\",\"KeyUsage\":\"ENCRYPT_DECRYPT\","
+          "\"KeyState\":\"Enabled\"}}",
+          ERR_CONFIG, "", false, 0 },
+        { "{\"KeyMetadata\":{\"Arn\":\"" ARN
+          "\",\"KeySpec\":\"SYMMETRIC_DEFAULT\",\"KeyUsage\":\"GENERATE_VERIFY_MAC\","
           "\"KeyState\":\"Enabled\"}}",
           ERR_CONFIG, "", false, 0 },
         { "{\"KeyMetadata\":{\"Arn\":\"arn:aws:kms:eu-west-1:111122223333:key/other\"}}",

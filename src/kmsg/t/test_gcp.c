@@ -173,6 +173,12 @@ static void a_key_is_described(void **state)
         { KEY(PRIMARY("3", "ENABLED") ",\"labels\":{\"coffer-grace-period\":\"long\"}"), ERR_NONE,
           "3", true, -1 },
         { KEY(""), ERR_NONE, "", false, 0 },
+        { KEY(",\"primary\":{\"name\":\"" VERSION(
+              "3") "\",\"state\":\"ENABLED\",\"protectionLevel\":\"SOFTWARE\"}"),
+          ERR_NONE, "3", true, 0 },
+        { KEY(",\"primary\":{\"name\":\"" VERSION(
+              "3") "\",\"state\":\"ENABLED\",\"algorithm\":\"AES_256_GCM\"}"),
+          ERR_CONFIG, "", false, 0 },
         { KEY(",\"primary\":{\"name\":\"" NAME "\",\"state\":\"ENABLED\"}"), ERR_KEY_BAD_ANSWER, "",
           false, 0 },
         { KEY(",\"primary\":{\"name\":\"" VERSION("x") "\",\"state\":\"ENABLED\"}"),
@@ -195,6 +201,7 @@ static void a_key_is_described(void **state)
             fail_msg("%s: %d %s", cases[i].body, (int)e.code, e.msg);
         assert_string_equal(k.version, cases[i].version);
         assert_int_equal(k.enabled, cases[i].enabled);
+        assert_int_equal(k.is_hsm, strstr(cases[i].body, "\"HSM\"") != NULL);
         assert_int_equal(k.grace_malformed ? -1 : k.grace_ms, cases[i].grace_ms);
     }
 }
