@@ -142,12 +142,11 @@ static RC list_disable(struct key_provider *table, const char *version, uint64_t
 
     for (size_t i = 0; i < l->n; i++) {
         struct err why = { 0 };
-        if (l->vault[i]
-                ->disable(l->vault[i], version, share_of(deadline_us, l->n - i), &why)
-                .failed)
-            rc = err_set(e, why.code, why.file, why.line, "vault %zu of %zu: %s", i + 1, l->n,
-                         why.msg);
-        err_reset(&why);
+        struct key_provider *p = l->vault[i];
+        if (!p->disable(p, version, share_of(deadline_us, l->n - i), &why).failed)
+            continue;
+        err_wrap(&why, "vault %zu of %zu", i + 1, l->n);
+        rc = err_take(e, &why);
     }
     return rc;
 }

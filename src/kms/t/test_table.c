@@ -10,6 +10,9 @@
 
 /* ---- the table ---- */
 
+#define AWS "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k"
+#define GOOGLE "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k"
+
 #define CONFIG(url)                                                                                \
     ((struct kms_config){ .key_url = (url),                                                        \
                           .ca_file = "",                                                           \
@@ -177,15 +180,12 @@ static void a_credential_that_is_gone(void **state)
         { "https://v.vault.azure.net/keys/k", "client-certificate", "/etc/hostname" },
         { "https://v.vault.azure.net/keys/k", "workload", "/nowhere/f" },
         { "vault://v:8200/transit/k", "token-file", "/nowhere/f" },
-        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/nowhere/f" },
-        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/dev/null" },
-        { "aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k", "credentials-file", "/" },
-        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "service-account",
-          "/nowhere/f" },
-        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "external-account",
-          "/nowhere/f" },
-        { "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "external-account",
-          "/dev/null" },
+        { AWS, "credentials-file", "/nowhere/f" },
+        { AWS, "credentials-file", "/dev/null" },
+        { AWS, "credentials-file", "/" },
+        { GOOGLE, "service-account", "/nowhere/f" },
+        { GOOGLE, "external-account", "/nowhere/f" },
+        { GOOGLE, "external-account", "/dev/null" },
     };
     (void)state;
 
@@ -255,72 +255,51 @@ static void modules_are_for_helpers(void **state)
     p->free(p);
 }
 
-static void credentials_of_aws_are_complete_or_refused(void **state)
+static void credentials_of_clouds_are_complete_or_refused(void **state)
 {
     static const struct {
-        const char *source, *endpoint, *file, *client, *context;
-        enum err_code code;
-    } aws_cases[] = {
-        { "imds", "", "", "", "", ERR_NONE },
-        { "imds", "", "", "role", "orders", ERR_NONE },
-        { "imds", "", "", "a/b", "", ERR_CONFIG },
-        { "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
-        { "imds", "", "", "", "a\"b", ERR_CONFIG },
-        { "container", "http://169.254.170.2/v2/x", "", "", "", ERR_NONE },
-        { "container", "http://169.254.170.23/v1/credentials", "/f", "", "", ERR_NONE },
-        { "container", "https://agent.example/c", "/f", "", "", ERR_NONE },
-        { "container", "http://169.254.170.24/v1", "/f", "", "", ERR_CONFIG },
-        { "container", "", "/f", "", "", ERR_CONFIG },
-        { "web-identity", "", "/f", "arn:aws:iam::1:role/r", "", ERR_NONE },
-        { "web-identity", "", "/f", "r", "", ERR_CONFIG },
-        { "web-identity", "", "", "arn:aws:iam::1:role/r", "", ERR_CONFIG },
-        { "credentials-file", "", "/f", "", "", ERR_NONE },
-        { "credentials-file", "", "", "", "", ERR_CONFIG },
-        { "client-secret", "", "/f", "id", "", ERR_CONFIG },
-    };
-    (void)state;
-
-    for (size_t i = 0; i < ARRAY_LEN(aws_cases); i++) {
-        struct kms_config c = CONFIG("aws-kms:///arn:aws:kms:eu-west-1:111122223333:key/k");
-        c.token_source = aws_cases[i].source;
-        c.token_endpoint = aws_cases[i].endpoint;
-        c.token_secret_file = aws_cases[i].file;
-        c.client_id = aws_cases[i].client;
-        c.key_context = aws_cases[i].context;
-        if (make(&c) != aws_cases[i].code)
-            fail_msg("AWS case %zu: %s", i, aws_cases[i].source);
-    }
-}
-
-static void credentials_of_google_are_complete_or_refused(void **state)
-{
-    static const struct {
-        const char *source, *endpoint, *file, *client, *context;
+        const char *url, *source, *endpoint, *file, *client, *context;
         enum err_code code;
     } cases[] = {
-        { "imds", "", "", "", "", ERR_NONE },
-        { "imds", "", "", "node@p.iam.gserviceaccount.com", "orders", ERR_NONE },
-        { "imds", "", "", "a/b", "", ERR_CONFIG },
-        { "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
-        { "imds", "", "", "", "a\\b", ERR_CONFIG },
-        { "service-account", "", "/f", "", "", ERR_NONE },
-        { "service-account", "", "", "", "", ERR_CONFIG },
-        { "service-account", "https://elsewhere/token", "/f", "", "", ERR_CONFIG },
-        { "external-account", "", "/f", "", "", ERR_NONE },
-        { "external-account", "", "", "", "", ERR_CONFIG },
-        { "client-secret", "", "/f", "id", "", ERR_CONFIG },
+        { AWS, "imds", "", "", "", "", ERR_NONE },
+        { AWS, "imds", "", "", "role", "orders", ERR_NONE },
+        { AWS, "imds", "", "", "a/b", "", ERR_CONFIG },
+        { AWS, "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
+        { AWS, "imds", "", "", "", "a\"b", ERR_CONFIG },
+        { AWS, "container", "http://169.254.170.2/v2/x", "", "", "", ERR_NONE },
+        { AWS, "container", "http://169.254.170.23/v1/credentials", "/f", "", "", ERR_NONE },
+        { AWS, "container", "https://agent.example/c", "/f", "", "", ERR_NONE },
+        { AWS, "container", "http://169.254.170.24/v1", "/f", "", "", ERR_CONFIG },
+        { AWS, "container", "", "/f", "", "", ERR_CONFIG },
+        { AWS, "web-identity", "", "/f", "arn:aws:iam::1:role/r", "", ERR_NONE },
+        { AWS, "web-identity", "", "/f", "r", "", ERR_CONFIG },
+        { AWS, "web-identity", "", "", "arn:aws:iam::1:role/r", "", ERR_CONFIG },
+        { AWS, "credentials-file", "", "/f", "", "", ERR_NONE },
+        { AWS, "credentials-file", "", "", "", "", ERR_CONFIG },
+        { AWS, "client-secret", "", "/f", "id", "", ERR_CONFIG },
+        { GOOGLE, "imds", "", "", "", "", ERR_NONE },
+        { GOOGLE, "imds", "", "", "node@p.iam.gserviceaccount.com", "orders", ERR_NONE },
+        { GOOGLE, "imds", "", "", "a/b", "", ERR_CONFIG },
+        { GOOGLE, "imds", "http://elsewhere", "", "", "", ERR_CONFIG },
+        { GOOGLE, "imds", "", "", "", "a\\b", ERR_CONFIG },
+        { GOOGLE, "service-account", "", "/f", "", "", ERR_NONE },
+        { GOOGLE, "service-account", "", "", "", "", ERR_CONFIG },
+        { GOOGLE, "service-account", "https://elsewhere/token", "/f", "", "", ERR_CONFIG },
+        { GOOGLE, "external-account", "", "/f", "", "", ERR_NONE },
+        { GOOGLE, "external-account", "", "", "", "", ERR_CONFIG },
+        { GOOGLE, "client-secret", "", "/f", "id", "", ERR_CONFIG },
     };
     (void)state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct kms_config c = CONFIG("gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k");
+        struct kms_config c = CONFIG(cases[i].url);
         c.token_source = cases[i].source;
         c.token_endpoint = cases[i].endpoint;
         c.token_secret_file = cases[i].file;
         c.client_id = cases[i].client;
         c.key_context = cases[i].context;
         if (make(&c) != cases[i].code)
-            fail_msg("Google's case %zu: %s", i, cases[i].source);
+            fail_msg("case %zu: %s %s", i, cases[i].url, cases[i].source);
     }
 }
 
@@ -500,6 +479,37 @@ static void an_imported_key_has_versions_of_its_own(void **state)
     assert_null(list);
 }
 
+static RC fake_disable(struct key_provider *p, const char *version, uint64_t deadline_us,
+                       struct err *e)
+{
+    return fake_answer(fake_of(p), version, deadline_us, e);
+}
+
+static void every_vault_is_told_to_disable(void **state)
+{
+    struct fake f[3] = { FAKE(ERR_KEY_DENIED, "v1", 1), FAKE(ERR_KEY_UNREACHABLE, "v1", 2),
+                         FAKE(ERR_NONE, "v1", 3) };
+    struct key_provider *p[] = { &f[0].table, &f[1].table, &f[2].table }, *list;
+    struct err e = { 0 };
+    (void)state;
+
+    CHECK_RC_OK(kms_list_new(p, 3, &list, &e), &e);
+    assert_null(list->disable); /* whose vaults have nothing like it */
+    list->free(list);
+    for (size_t i = 0; i < ARRAY_LEN(f); i++)
+        f[i].table.disable = fake_disable;
+    CHECK_RC_OK(kms_list_new(p, 3, &list, &e), &e);
+    assert_true(list->disable(list, "v1", clock_mono_us() + 3000000, &e).failed);
+    assert_int_equal(e.code, ERR_KEY_DENIED);
+    assert_non_null(strstr(e.msg, "vault 1 of 3"));
+    for (size_t i = 0; i < ARRAY_LEN(f); i++)
+        assert_int_equal(f[i].calls, 1);
+    f[0].fails = f[1].fails = ERR_NONE;
+    err_reset(&e);
+    CHECK_RC_OK(list->disable(list, "v1", clock_mono_us() + 3000000, &e), &e);
+    list->free(list);
+}
+
 int main(void)
 {
     struct err e = { 0 };
@@ -510,11 +520,11 @@ int main(void)
         cmocka_unit_test(a_credential_that_is_gone),
         cmocka_unit_test(others_take_one_source),
         cmocka_unit_test(modules_are_for_helpers),
-        cmocka_unit_test(credentials_of_aws_are_complete_or_refused),
-        cmocka_unit_test(credentials_of_google_are_complete_or_refused),
+        cmocka_unit_test(credentials_of_clouds_are_complete_or_refused),
         cmocka_unit_test(the_next_vault_is_asked_on_outage_alone),
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),
+        cmocka_unit_test(every_vault_is_told_to_disable),
     };
 
     if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed ||

@@ -173,6 +173,8 @@ static void answers_have_classes(void **state)
     struct kmsg_reply proxy = reply(400, SAYS("AccessDeniedException", "no"));
     proxy.is_json = false;
     assert_int_equal(kmsg_aws_classify(&proxy, cause), KMSG_BAD);
+    proxy.status = 200;
+    assert_int_equal(kmsg_aws_classify(&proxy, cause), KMSG_BAD);
 }
 
 #define META(more)                                                                                 \
@@ -213,7 +215,11 @@ static void a_key_is_described(void **state)
           "\",\"KeySpec\":\"SYMMETRIC_DEFAULT\",\"KeyUsage\":\"GENERATE_VERIFY_MAC\","
           "\"KeyState\":\"Enabled\"}}",
           ERR_CONFIG, "", false, 0 },
-        { "{\"KeyMetadata\":{\"Arn\":\"arn:aws:kms:eu-west-1:111122223333:key/other\"}}",
+        { META(",\"KeyState\":\"Enabled\",\"ValidTo\":0"), ERR_KEY_BAD_ANSWER, "", false, 0 },
+        { META(",\"KeyState\":\"Enabled\",\"ValidTo\":1e300"), ERR_KEY_BAD_ANSWER, "", false, 0 },
+        { "{\"KeyMetadata\":{\"Arn\":\"" ARN
+          "0\",\"KeySpec\":\"SYMMETRIC_DEFAULT\",\"KeyUsage\":\"ENCRYPT_DECRYPT\","
+          "\"KeyState\":\"Enabled\"}}",
           ERR_KEY_BAD_ANSWER, "", false, 0 },
         { "{}", ERR_KEY_BAD_ANSWER, "", false, 0 },
         { "[]", ERR_KEY_BAD_ANSWER, "", false, 0 },

@@ -148,6 +148,8 @@ static void answers_have_classes(void **state)
     struct kmsg_reply proxy = reply(403, SAYS("PERMISSION_DENIED", "no"));
     proxy.is_json = false;
     assert_int_equal(kmsg_gcp_classify(&proxy, cause), KMSG_BAD);
+    proxy.status = 200;
+    assert_int_equal(kmsg_gcp_classify(&proxy, cause), KMSG_BAD);
 }
 
 #define KEY(primary) "{\"name\":\"" NAME "\",\"purpose\":\"ENCRYPT_DECRYPT\"" primary "}"
@@ -409,6 +411,11 @@ static void token_endpoints_have_classes(void **state)
     CHECK_RC_OK(kmsg_gcp_read_impersonated(&r, 1767225600, &b, &life_s, &e), &e);
     assert_int_equal(life_s, 3600);
     buf_wipe(&b);
+    r.date_s = 1767225600 + 1800; /* the endpoint's own clock counts */
+    CHECK_RC_OK(kmsg_gcp_read_impersonated(&r, 1767225600, &b, &life_s, &e), &e);
+    assert_int_equal(life_s, 1800);
+    buf_wipe(&b);
+    r.date_s = 0;
     CHECK_RC_FAILS(kmsg_gcp_read_impersonated(&r, 1767229200, &b, &life_s, &e), &e,
                    ERR_KEY_BAD_ANSWER);
     r = reply(200, "{\"accessToken\":\"a b\",\"expireTime\":\"2026-01-01T01:00:00Z\"}");

@@ -255,6 +255,48 @@ static void answers_are_cut_and_changed(void **state)
     buf_fini(&b);
 }
 
+static void a_plaintext_is_no_zeroes(void **state)
+{
+    struct buf payload = BUF_INIT, b = BUF_INIT;
+    (void)state;
+
+    for (int last = 0; last < 2; last++) {
+        uint8_t text[32] = { [31] = (uint8_t)last };
+        kmsg_ttlv_put_text(&payload, UID, ID);
+        kmsg_ttlv_put_bytes(&payload, DATA, SLICE(text, sizeof text));
+        put_success(KMSG_KMIP_OP_DECRYPT, buf_view(&payload), &b);
+        assert_int_equal(accepts(buf_view(&b)), last);
+        buf_clear(&payload);
+        buf_clear(&b);
+    }
+    buf_fini(&payload);
+    buf_fini(&b);
+}
+
+static void items_are_whole_and_single(void **state)
+{
+    struct kmsg_ttlv t;
+    struct slice value;
+    struct buf b = BUF_INIT;
+    (void)state;
+
+    /* the padding of a text is a part of it; a flag is 0 or 1 */
+    struct slice cut = SLICE_LIT("\x42\x00\x94\x07\x00\x00\x00\x05key-1");
+    struct slice flag = SLICE_LIT("\x42\x00\xc5\x06\x00\x00\x00\x08\0\0\0\0\0\0\0\2");
+    assert_false(kmsg_ttlv_next(&cut, &t));
+    assert_false(kmsg_ttlv_next(&flag, &t));
+    kmsg_ttlv_put_text(&b, UID, "a");
+    assert_int_equal(kmsg_ttlv_find(buf_view(&b), UID, KMSG_TTLV_TEXT, &value), KMSG_TTLV_FOUND);
+    assert_int_equal(kmsg_ttlv_find(buf_view(&b), UID, KMSG_TTLV_BYTES, &value),
+                     KMSG_TTLV_MALFORMED);
+    assert_int_equal(kmsg_ttlv_find(buf_view(&b), DATA, KMSG_TTLV_BYTES, &value), KMSG_TTLV_ABSENT);
+    kmsg_ttlv_put_text(&b, UID, "b");
+    assert_int_equal(kmsg_ttlv_find(buf_view(&b), UID, KMSG_TTLV_TEXT, &value),
+                     KMSG_TTLV_MALFORMED);
+    assert_int_equal(value.len, 0);
+    buf_fini(&b);
+}
+
 static void reasons_have_classes(void **state)
 {
     static const struct {
@@ -445,10 +487,16 @@ static void algorithms_have_names(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(requests_are_exact),    cmocka_unit_test(wrapped_keys_are_checked),
-    cmocka_unit_test(urls_name_a_key),       cmocka_unit_test(answers_are_cut_and_changed),
-    cmocka_unit_test(reasons_have_classes),  cmocka_unit_test(frames_are_bounded),
-    cmocka_unit_test(keys_are_described),    cmocka_unit_test(ciphertexts_have_their_lengths),
+    cmocka_unit_test(requests_are_exact),
+    cmocka_unit_test(wrapped_keys_are_checked),
+    cmocka_unit_test(urls_name_a_key),
+    cmocka_unit_test(answers_are_cut_and_changed),
+    cmocka_unit_test(reasons_have_classes),
+    cmocka_unit_test(a_plaintext_is_no_zeroes),
+    cmocka_unit_test(items_are_whole_and_single),
+    cmocka_unit_test(frames_are_bounded),
+    cmocka_unit_test(keys_are_described),
+    cmocka_unit_test(ciphertexts_have_their_lengths),
     cmocka_unit_test(algorithms_have_names),
 };
 

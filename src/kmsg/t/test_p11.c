@@ -88,6 +88,7 @@ static void a_pin_has_no_place_in_a_uri(void **state)
         struct err e = { 0 };
         assert_true(kmsg_p11_uri(uris[i], &u, &e).failed);
         assert_int_equal(e.code, ERR_CONFIG);
+        assert_non_null(strstr(e.msg, "token-secret-file")); /* where it belongs */
         assert_null(strstr(e.msg, "s3cret"));
         assert_null(strstr(e.detail, "s3cret"));
     }
