@@ -9,12 +9,16 @@
 
 static struct kmsg_sigv4 request_of(const struct sigv4_vector *v)
 {
+    size_t n = 0;
+
+    while (n < ARRAY_LEN(v->headers) && v->headers[n].name)
+        n++;
     return (struct kmsg_sigv4){
         .method = v->method,
         .path = v->path,
         .query = v->query,
         .headers = v->headers,
-        .n_headers = v->n_headers,
+        .n_headers = n,
         .body = v->body,
         .date = SUITE_DATE,
         .region = SUITE_REGION,
@@ -33,6 +37,7 @@ static void the_suite_of_aws(void **state)
 {
     AUTO(secret_freep) struct secret *key = NULL;
     AUTO(buf_fini) struct buf b = BUF_INIT;
+    char to_sign[160];
     struct err e = { 0 };
     (void)state;
 
@@ -43,7 +48,11 @@ static void the_suite_of_aws(void **state)
         CHECK_RC_OK(kmsg_sigv4_canonical(&s, &b, &e), &e);
         check_text(v->name, v->canonical, &b);
         CHECK_RC_OK(kmsg_sigv4_string_to_sign(&s, &b, &e), &e);
-        check_text(v->name, v->string_to_sign, &b);
+        (void)snprintf(to_sign, sizeof to_sign,
+                       "AWS4-HMAC-SHA256\n" SUITE_DATE "\n20150830/" SUITE_REGION "/" SUITE_SERVICE
+                       "/aws4_request\n%s",
+                       v->hash);
+        check_text(v->name, to_sign, &b);
         CHECK_RC_OK(kmsg_sigv4_authorization(&s, SUITE_ACCESS_KEY, key, &b, &e), &e);
         assert_true(slice_has_prefix(
             buf_view(&b),
