@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from processes import FAST_KEYS, wait_until
-from sealing import fill, serves
+from sealing import fill, last_probe, serves, wait_class
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 SHIM = os.path.join(os.path.dirname(__file__), "..", "support", "p11shim.c")
@@ -116,17 +116,6 @@ class Shim:
     def n_logins(self):
         with open(self.logins_file, encoding="ascii") as f:
             return len(f.readlines())
-
-
-def last_probe(node):
-    try:
-        return node.admin("status").get("lastProbe", {})
-    except (OSError, ValueError):  # between two images of the process its socket is closed
-        return {}
-
-
-def wait_class(node, name):
-    wait_until(lambda: last_probe(node).get("class") == name, f"a probe is {name}", 60)
 
 
 def wait_probes(node, n):
@@ -235,7 +224,7 @@ def test_a_module_that_misbehaves(make_token, make_node):
     for modes, name in ((OUTAGES, "unreachable"), (LIES, "bad"), (("no session left",), "throttled")):
         for mode in modes:
             shim.set_mode(mode)
-            wait_until(lambda: last_probe(node).get("class") == name, f"a probe is {name} when the module does: {mode}", 60)
+            wait_class(node, name, when=f" when the module does: {mode}")
             shim.set_mode("")
             wait_class(node, "ok")
     assert node.state() == "Ready" and serves(node, 50) and modules_in(node.pid) == []

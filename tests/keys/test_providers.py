@@ -11,7 +11,7 @@ import clouds
 import keyservices
 import kmipservice
 from processes import FAST_KEYS, wait_until
-from sealing import fill, serves
+from sealing import fill, last_probe, serves, wait_class
 
 
 @pytest.fixture
@@ -61,14 +61,6 @@ def google(authority):
 
 
 PROVIDERS = [azure, transit, kmip, kmip_cbc, aws, google]
-
-
-def last_class(node):
-    return node.admin("status").get("lastProbe", {}).get("class")
-
-
-def wait_class(node, name):
-    wait_until(lambda: last_class(node) == name, f"a probe is {name}")
 
 
 def check_no_secrets(node, service):
@@ -129,6 +121,21 @@ def talkative_node(make_node, service, source):
     return node
 
 
+def wait_words(node, words):
+    wait_until(lambda: words in str(last_probe(node)), f"\"{words}\" is said")
+
+
+def take_and_give_back(node, service, **ways):
+    """The key is taken away in each way, which the last probe says in these words, and given back."""
+    for way, words in ways.items():
+        setattr(service, way, True)
+        node.wait_state("Inaccessible")
+        wait_words(node, words)
+        setattr(service, way, False)
+        node.wait_state("Ready")
+        wait_until(lambda: serves(node, 10), "the data is back")
+
+
 def wait_probes(node, service):
     """A few more, after which all is well."""
     asked = service.n_requests
@@ -183,7 +190,7 @@ def test_a_lying_kmip_server(authority, run_service, make_node):
     wait_class(node, "ok")
     for mode, name in kmipservice.LIES:
         service.mode = mode
-        wait_until(lambda: last_class(node) == name, f"a probe is {name} when the server answers with {mode}")
+        wait_class(node, name, when=f" when the server answers with {mode}")
         service.mode = None
         wait_class(node, "ok")
     assert node.state() == "Ready" and serves(node, 10)
@@ -279,14 +286,8 @@ def test_aws_credentials_file_of_others_is_refused(authority, run_service, make_
 def test_aws_key_that_is_gone(authority, run_service, make_node):
     service = run_service(clouds.AwsKms(authority))
     node = talkative_node(make_node, service, "credentials-file")
-    for take, give, words in (("purged", "purged", "the key is gone"), ("deleted", "deleted", "pending deletion"),
-                              ("denied", "denied", "lacks the permission kms:Decrypt"), ("disabled", "disabled", "the key is disabled")):
-        setattr(service, take, True)
-        node.wait_state("Inaccessible")
-        wait_until(lambda: words in str(node.admin("status")["lastProbe"]), f"\"{words}\" is said")
-        setattr(service, give, False)
-        node.wait_state("Ready")
-        wait_until(lambda: serves(node, 10), "the data is back")
+    take_and_give_back(node, service, purged="the key is gone", deleted="pending deletion", denied="lacks the permission kms:Decrypt",
+                       disabled="the key is disabled")
 
 
 def test_aws_context_belongs_to_the_key(authority, run_service, make_node):
@@ -336,7 +337,7 @@ def test_google_key_that_is_gone_or_damaged_on_the_way(authority, run_service, m
     service = run_service(clouds.GoogleKms(authority))
     node = talkative_node(make_node, service, "service-account")
     service.corrupt = "plaintext"
-    wait_until(lambda: "was changed on its way" in str(node.admin("status")["lastProbe"]), "the checksum is compared")
+    wait_words(node, "was changed on its way")
     service.corrupt = None
     wait_class(node, "ok")
     service.context = "invoices"
@@ -345,14 +346,8 @@ def test_google_key_that_is_gone_or_damaged_on_the_way(authority, run_service, m
         answer = node.admin("keyCheck", **{"key-context": "invoices"})
         assert words in str([r for r in answer["rules"] if r["rule"] == "wrapKey"]), answer
     service.corrupt = None
-    for take, words in (("gone", "the key is gone"), ("deleted", "scheduled for destruction"),
-                        ("denied", "lacks the permission cloudkms.cryptoKeyVersions.useToDecrypt"), ("disabled", "version is disabled")):
-        setattr(service, take, True)
-        node.wait_state("Inaccessible")
-        wait_until(lambda: words in str(node.admin("status")["lastProbe"]), f"\"{words}\" is said")
-        setattr(service, take, False)
-        node.wait_state("Ready")
-        wait_until(lambda: serves(node, 10), "the data is back")
+    take_and_give_back(node, service, gone="the key is gone", deleted="scheduled for destruction",
+                       denied="lacks the permission cloudkms.cryptoKeyVersions.useToDecrypt", disabled="version is disabled")
 
 
 def test_azure_through_a_proxy(authority, run_service, make_node):

@@ -11,7 +11,7 @@ from kmip.pie import client as pie
 
 import keyservices
 from processes import FAST_KEYS, wait_until
-from sealing import fill, serves
+from sealing import fill, serves, wait_class
 
 SUPPORT = os.path.join(os.path.dirname(__file__), "..", "support")
 
@@ -80,14 +80,6 @@ def server(tmp_path):
     s.start()
     yield s
     s.stop()
-
-
-def last_class(node):
-    return node.admin("status").get("lastProbe", {}).get("class")
-
-
-def wait_class(node, name):
-    wait_until(lambda: last_class(node) == name, f"a probe is {name}", 60)
 
 
 @pytest.mark.timeout(180)

@@ -97,6 +97,7 @@ class Kmip(keyservices.KeyService):
         super().__init__(authority)
         self.cipher_mode = mode
         self.minor = 4 if mode == "gcm" else 2
+        self.objects, self.links = {}, {}
         self.first = self.new_object()
         self.newest = self.first
         _, self.client_pem = authority.issue("node")
@@ -104,8 +105,6 @@ class Kmip(keyservices.KeyService):
             self.secrets.append(f.read().split("PRIVATE KEY-----")[1].split("\n")[1])
 
     def new_object(self):
-        self.objects = getattr(self, "objects", {})
-        self.links = getattr(self, "links", {})
         name = secrets.token_hex(16)
         self.objects[name] = secrets.token_bytes(32)
         return name
