@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "kmsg/kmsg_aws.h"
+#include "reply.h"
 #include "unit.h"
 
 #define ID "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -111,21 +112,11 @@ static void requests_are_exact(void **state)
         kmsg_aws_is_version("00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg"));
 }
 
-static struct kmsg_reply reply(int status, const char *body)
-{
-    return (struct kmsg_reply){ .status = status, .is_json = true, .body = slice_str(body) };
-}
-
 #define SAYS(type, message) "{\"__type\":\"" type "\",\"message\":\"" message "\"}"
 
 static void answers_have_classes(void **state)
 {
-    static const struct {
-        int status;
-        const char *body;
-        enum kmsg_class class;
-        const char *cause; /* a part of it */
-    } cases[] = {
+    static const struct class_case cases[] = {
         { 200, "{}", KMSG_OK, "" },
         { 400,
           SAYS(
@@ -161,20 +152,9 @@ static void answers_have_classes(void **state)
         { 502, "<html>", KMSG_UNREACHABLE, "502" },
         { 408, "", KMSG_UNREACHABLE, "408" },
     };
-    char cause[KMSG_CAUSE_MAX];
     (void)state;
 
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct kmsg_reply r = reply(cases[i].status, cases[i].body);
-        enum kmsg_class class = kmsg_aws_classify(&r, cause);
-        if (class != cases[i].class || !strstr(cause, cases[i].cause))
-            fail_msg("%d %s: class %d, \"%s\"", cases[i].status, cases[i].body, class, cause);
-    }
-    struct kmsg_reply proxy = reply(400, SAYS("AccessDeniedException", "no"));
-    proxy.is_json = false;
-    assert_int_equal(kmsg_aws_classify(&proxy, cause), KMSG_BAD);
-    proxy.status = 200;
-    assert_int_equal(kmsg_aws_classify(&proxy, cause), KMSG_BAD);
+    check_classes(kmsg_aws_classify, cases, ARRAY_LEN(cases));
 }
 
 #define META(more)                                                                                 \

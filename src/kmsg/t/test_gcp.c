@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "kmsg/kmsg_gcp.h"
+#include "reply.h"
 #include "unit.h"
 
 #define NAME "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
@@ -85,22 +86,12 @@ static void requests_are_exact(void **state)
     assert_false(kmsg_gcp_is_version("1234567890"));
 }
 
-static struct kmsg_reply reply(int status, const char *body)
-{
-    return (struct kmsg_reply){ .status = status, .is_json = true, .body = slice_str(body) };
-}
-
 #define SAYS(status, message)                                                                      \
     "{\"error\":{\"code\":1,\"message\":\"" message "\",\"status\":\"" status "\"}}"
 
 static void answers_have_classes(void **state)
 {
-    static const struct {
-        int status;
-        const char *body;
-        enum kmsg_class class;
-        const char *cause; /* a part of it */
-    } cases[] = {
+    static const struct class_case cases[] = {
         { 200, "{}", KMSG_OK, "" },
         { 403,
           SAYS(
@@ -136,20 +127,9 @@ static void answers_have_classes(void **state)
         { 403, "{\"error\":\"PERMISSION_DENIED\"}", KMSG_BAD, "403" },
         { 302, SAYS("PERMISSION_DENIED", "no"), KMSG_BAD, "302" },
     };
-    char cause[KMSG_CAUSE_MAX];
     (void)state;
 
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct kmsg_reply r = reply(cases[i].status, cases[i].body);
-        enum kmsg_class class = kmsg_gcp_classify(&r, cause);
-        if (class != cases[i].class || !strstr(cause, cases[i].cause))
-            fail_msg("%d %s: class %d, \"%s\"", cases[i].status, cases[i].body, class, cause);
-    }
-    struct kmsg_reply proxy = reply(403, SAYS("PERMISSION_DENIED", "no"));
-    proxy.is_json = false;
-    assert_int_equal(kmsg_gcp_classify(&proxy, cause), KMSG_BAD);
-    proxy.status = 200;
-    assert_int_equal(kmsg_gcp_classify(&proxy, cause), KMSG_BAD);
+    check_classes(kmsg_gcp_classify, cases, ARRAY_LEN(cases));
 }
 
 #define KEY(primary) "{\"name\":\"" NAME "\",\"purpose\":\"ENCRYPT_DECRYPT\"" primary "}"
@@ -370,27 +350,23 @@ static void files_are_read(void **state)
 
 static void token_endpoints_have_classes(void **state)
 {
-    static const struct {
-        int status;
-        const char *body;
-        enum kmsg_class class;
-    } cases[] = {
-        { 200, "{}", KMSG_OK },
+    static const struct class_case cases[] = {
+        { 200, "{}", KMSG_OK, NULL },
         { 400,
           "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid grant: account not found\"}",
-          KMSG_DENIED },
+          KMSG_DENIED, NULL },
         { 400, "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature.\"}",
-          KMSG_DENIED },
+          KMSG_DENIED, NULL },
         { 400,
           "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT: Token must be a short-lived token\"}",
-          KMSG_BAD },
-        { 401, "{\"error\":\"disabled_client\"}", KMSG_DENIED },
-        { 403, "{\"error\":\"unauthorized_client\"}", KMSG_DENIED },
-        { 400, "{\"error\":\"invalid_target\"}", KMSG_DENIED },
-        { 400, "{\"error\":\"invalid_request\"}", KMSG_BAD },
-        { 400, "<html>", KMSG_BAD },
-        { 429, "", KMSG_THROTTLED },
-        { 503, "", KMSG_UNREACHABLE },
+          KMSG_BAD, NULL },
+        { 401, "{\"error\":\"disabled_client\"}", KMSG_DENIED, NULL },
+        { 403, "{\"error\":\"unauthorized_client\"}", KMSG_DENIED, NULL },
+        { 400, "{\"error\":\"invalid_target\"}", KMSG_DENIED, NULL },
+        { 400, "{\"error\":\"invalid_request\"}", KMSG_BAD, NULL },
+        { 400, "<html>", KMSG_BAD, NULL },
+        { 429, "", KMSG_THROTTLED, NULL },
+        { 503, "", KMSG_UNREACHABLE, NULL },
     };
     AUTO(buf_wipe) struct buf b = BUF_INIT;
     char cause[KMSG_CAUSE_MAX];
@@ -398,11 +374,7 @@ static void token_endpoints_have_classes(void **state)
     int64_t life_s;
     (void)state;
 
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct kmsg_reply r = reply(cases[i].status, cases[i].body);
-        if (kmsg_gcp_classify_token(&r, cause) != cases[i].class)
-            fail_msg("%d %s: %s", cases[i].status, cases[i].body, cause);
-    }
+    check_classes(kmsg_gcp_classify_token, cases, ARRAY_LEN(cases));
     struct kmsg_reply r = reply(404, "");
     assert_int_equal(kmsg_gcp_classify_metadata(&r, cause), KMSG_UNREACHABLE);
     r = reply(403, "");
