@@ -265,8 +265,9 @@ def test_aws_credentials(source, authority, run_service, make_node):
     check_no_secrets(node, service)
 
 
-def test_aws_credentials_are_renewed_before_they_expire(authority, run_service, make_node):
-    service = run_service(clouds.AwsKms(authority))
+@pytest.mark.parametrize("make", [aws, google])
+def test_credentials_are_renewed_before_they_expire(make, authority, run_service, make_node):
+    service = run_service(make(authority))
     service.identities.life_s = 10  # the service notes when an expired one is used
     node = talkative_node(make_node, service, "imds")
     given = service.identities.n_given
@@ -322,15 +323,6 @@ def test_google_credentials(source, authority, run_service, make_node):
         service.identities.gone = False
         wait_until(lambda: serves(node, 10), "the data is back")
     check_no_secrets(node, service)
-
-
-def test_google_tokens_are_renewed_before_they_expire(authority, run_service, make_node):
-    service = run_service(clouds.GoogleKms(authority))
-    service.identities.life_s = 10  # the service notes when an expired one is used
-    node = talkative_node(make_node, service, "imds")
-    given = service.identities.n_given
-    wait_until(lambda: service.identities.n_given > given + 1, "new tokens")
-    wait_class(node, "ok")
 
 
 def test_google_key_that_is_gone_or_damaged_on_the_way(authority, run_service, make_node):

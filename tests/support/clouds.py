@@ -24,6 +24,18 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc)
 
 
+class CloudService(KeyService):
+    """A key service with two places that give an identity its credentials, which start with it."""
+
+    identities = metadata = None
+
+    def start(self):
+        for s in (self.identities, self.metadata):
+            if s.server is None:
+                s.start()
+        return super().start()
+
+
 # ---- AWS ------------------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +123,7 @@ class AwsMetadata(Service):
         return 200, self.document(), plain
 
 
-class AwsKms(KeyService):
+class AwsKms(CloudService):
     """DescribeKey, Encrypt and Decrypt of one symmetric key, its material rotating under one ARN."""
 
     region = "eu-west-1"
@@ -130,12 +142,6 @@ class AwsKms(KeyService):
         self.clock_off_s = 0
         self.n_decrypted = collections.Counter()  # by the context's value
         self.rotate()
-
-    def start(self):
-        for s in (self.identities, self.metadata):
-            if s.server is None:
-                s.start()
-        return super().start()
 
     def rotate(self):
         self.materials.append((secrets.token_hex(32), secrets.token_bytes(32)))
@@ -392,7 +398,7 @@ class GoogleMetadata(Service):
         return 200, self.identities.give(), {"Metadata-Flavor": "Google"}
 
 
-class GoogleKms(KeyService):
+class GoogleKms(CloudService):
     """get, encrypt and decrypt of one symmetric key with its versions."""
 
     name_of_key = "projects/orders-1/locations/europe-west1/keyRings/coffer/cryptoKeys/cmk"
@@ -410,12 +416,6 @@ class GoogleKms(KeyService):
         self.labels = {}
         self.corrupt = None  # what gets a wrong checksum, or is said to have had one
         self.rotate()
-
-    def start(self):
-        for s in (self.identities, self.metadata):
-            if s.server is None:
-                s.start()
-        return super().start()
 
     def rotate(self):
         self.versions[len(self.versions) + 1] = secrets.token_bytes(32)
