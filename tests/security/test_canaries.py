@@ -12,6 +12,7 @@ import pymongo.errors
 sys.path.insert(0, os.path.dirname(__file__))
 
 from memory import all_files, core_memory_holds, files_hold, memory_holds  # noqa: E402
+from processes import FAST_KEYS, Node, Vault  # noqa: E402
 
 
 def canary(where):
@@ -97,3 +98,27 @@ def test_a_core_holds_nothing(make_node, tmp_path):
     assert node.process.returncode == -signal.SIGSEGV
     left = [p for p in all_files(node.dir) + [os.path.join("/tmp", n) for n in os.listdir("/tmp")] if os.path.basename(p).startswith("core")]
     assert files_hold(left, needles) == {}
+
+
+def owner(pid):
+    """/proc gives the files of a process that must not be dumped to root, and those of others to whom they run as."""
+    stat = os.stat(f"/proc/{pid}/environ")
+    return stat.st_uid, stat.st_gid
+
+
+def test_no_process_may_be_dumped_or_traced(programs, tmp_path):
+    """Neither the vault nor the node, Ready or sealed. As root they run with another group, or the owner would be root in any case."""
+    group = 65534 if os.geteuid() == 0 else None
+    vault = programs.add(Vault(tmp_path / "vault"))
+    vault.group = group
+    vault.start()
+    node = programs.add(Node(tmp_path / "node", FAST_KEYS, vault))
+    node.group = group
+    node.start()
+    with subprocess.Popen(["sleep", "600"], group=group) as other:
+        assert owner(other.pid) != (0, 0), "the owner tells nothing here: it proves nothing"
+        other.kill()
+    assert owner(vault.pid) == owner(node.pid) == (0, 0)
+    vault.disable()
+    node.wait_state("Inaccessible")
+    assert owner(node.pid) == (0, 0)

@@ -56,6 +56,7 @@ class Program:
     """One process of ours. settings are flags: {"probe-interval": "1s"} is --probe-interval=1s; None leaves a flag out."""
 
     name = None
+    group = None  # the group's id that it runs as, if not ours
 
     def __init__(self, directory, settings=None, env=None):
         self.dir = str(directory)
@@ -88,7 +89,7 @@ class Program:
                 os.unlink(name)
         with open(self.path("output"), "ab") as out:
             self.process = subprocess.Popen(self.arguments(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.dir,
-                                            env={**os.environ, **self.env}, start_new_session=True)
+                                            env={**os.environ, **self.env}, start_new_session=True, group=self.group)
         return self
 
     def start(self):
