@@ -119,15 +119,15 @@ def test_changed_bytes_are_refused(cluster, coffer, tmp_path):
     assert os.stat(tmp_path / "report.key").st_mode & 0o077 == 0
     path = tmp_path / "report.json"
     path.write_bytes(text)
-    assert json.loads(coffer("cluster", "report", f"--verify={path}", "-o", "json").stdout)["verified"] is True
+    assert json.loads(coffer("cluster", "report", f"--verify-report={path}", "-o", "json").stdout)["verified"] is True
     for at in range(0, len(text), len(text) // 40):
         path.write_bytes(text[:at] + bytes([text[at] ^ 1]) + text[at + 1:])
-        done = coffer("cluster", "report", f"--verify={path}", check=False)
+        done = coffer("cluster", "report", f"--verify-report={path}", check=False)
         assert done.returncode == 1 and b"EvidenceChanged" in done.stderr and not done.stdout, at
     with pytest.raises(InvalidSignature):
         verify_elsewhere(text.replace(b'"node1"', b'"node2"', 1), pem)
     path.write_bytes(text[:-1])
-    assert coffer("cluster", "report", f"--verify={path}", check=False).returncode == 1
+    assert coffer("cluster", "report", f"--verify-report={path}", check=False).returncode == 1
 
 
 def test_another_installations_signature_is_refused(cluster, coffer, tmp_path):
@@ -137,7 +137,7 @@ def test_another_installations_signature_is_refused(cluster, coffer, tmp_path):
     second = coffer("cluster", "report", "node1").stdout
     for text, name, good in ((first, "trusted.pub", True), (second, "trusted.pub", False), (first, "report.pub", False), (second, "report.pub", True)):
         (tmp_path / "r").write_bytes(text)
-        done = coffer("cluster", "report", f"--verify={tmp_path / 'r'}", f"--public-key={tmp_path / name}", check=False)
+        done = coffer("cluster", "report", f"--verify-report={tmp_path / 'r'}", f"--public-key={tmp_path / name}", check=False)
         assert (done.returncode == 0) is good, (name, done.stderr)
     (tmp_path / "report.key").write_text("no key\n")
     assert b"no key for signing" in coffer("cluster", "report", "node1", check=False).stderr

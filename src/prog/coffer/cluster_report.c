@@ -1,4 +1,4 @@
-/* cluster_report.c - `coffer cluster report`: what an auditor asks about the encryption of a cluster, in one signed text; and `--verify`.
+/* cluster_report.c - `coffer cluster report`: what an auditor asks about the encryption of a cluster, in one signed text; and `--verify-report`.
  *
  * The report consists of what stays as it is while nothing happens to the cluster, and of the time at which it was made: two reports of one state
  * differ in the member `made`, and so in the signature, in nothing else. Probes, process ids and countdowns are therefore not in it.
@@ -174,7 +174,7 @@ RC coffer_cluster_report(struct coffer *c, int argc, char **argv, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     AUTO(buf_fini) struct buf space = BUF_INIT;
-    const char *signed_text = settings_str(c->settings, CS_VERIFY);
+    const char *signed_text = settings_str(c->settings, CS_VERIFY_REPORT);
     struct source s = { .c = c, .cluster = argc > 0 ? argv[0] : NULL };
     struct bw w;
 

@@ -79,7 +79,7 @@ static const struct {
       "take the newest version of the key now; --compromised: make a new SMK as well",
       coffer_key_follow },
     { "cluster report", "[CLUSTER]",
-      "what an auditor asks about the cluster's encryption, signed; --verify=FILE: is it as it was signed?",
+      "what an auditor asks about the cluster's encryption, signed; --verify-report=FILE: is it as it was signed?",
       coffer_cluster_report },
     { "cluster drill", "CLUSTER",
       "take the customer's key away and give it back, --rounds=N times, and measure from outside; the cluster is inaccessible meanwhile",
@@ -183,19 +183,11 @@ static bool takes_value(const struct settings *s, const char *flag)
     return strcmp(flag, "config") == 0 || (row >= 0 && settings_def(s, row)->type != SET_T_BOOL);
 }
 
-static bool may_stand_alone(const struct settings *s, const char *flag)
-{
-    int row = settings_find(s, flag);
-
-    return row >= 0 && (settings_def(s, row)->flags & SET_ALONE);
-}
-
 static void split_line(const struct settings *s, int argc, char **argv, struct line *out)
 {
     static char output[] = "--output"; /* -o, as other tools call it */
-    static char alone[] = "true";
 
-    out->flags = NEW_ARRAY(char *, (size_t)argc * 2 + 1);
+    out->flags = NEW_ARRAY(char *, (size_t)argc + 1);
     out->words = NEW_ARRAY(char *, (size_t)argc + 1);
     out->flags[out->n_flags++] = argv[0];
     for (int i = 1; i < argc; i++) {
@@ -206,11 +198,7 @@ static void split_line(const struct settings *s, int argc, char **argv, struct l
         }
         char *flag = is_output ? output : argv[i];
         out->flags[out->n_flags++] = flag;
-        if (strncmp(flag, "--", 2) != 0 || !takes_value(s, flag + 2))
-            continue;
-        if (may_stand_alone(s, flag + 2) && (i + 1 == argc || argv[i + 1][0] == '-'))
-            out->flags[out->n_flags++] = alone;
-        else if (i + 1 < argc)
+        if (strncmp(flag, "--", 2) == 0 && takes_value(s, flag + 2) && i + 1 < argc)
             out->flags[out->n_flags++] = argv[++i];
     }
 }

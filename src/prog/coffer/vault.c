@@ -167,7 +167,7 @@ static RC run(const struct coffer *c, const struct vault_command *k, int argc, c
     struct bw w;
 
     bool audit = strcmp(k->op, "audit") == 0,
-         verify = audit && *settings_str(c->settings, CS_VERIFY);
+         verify = audit && settings_bool(c->settings, CS_VERIFY);
 
     bw_init(&w, &space);
     bw_str(&w, "op", k->op);

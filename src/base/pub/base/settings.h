@@ -25,8 +25,7 @@ enum setting_id {
     SETTING_NR
 };
 
-/* SET_ALONE: a text that coffer's command line takes without a value too: "true" then. */
-enum setting_flags { SET_RUNTIME = 1, SET_SECRET = 2, SET_PATH = 4, SET_ALONE = 8 };
+enum setting_flags { SET_RUNTIME = 1, SET_SECRET = 2, SET_PATH = 4 };
 
 struct setting_def {
     const char *name; /* "probe-interval" */
