@@ -12,19 +12,6 @@
 #define WRAP_BODY                                                                                  \
     "{\"alg\":\"RSA-OAEP-256\",\"value\":\"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA\"}"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 /* The answer's status; its inner code and message when it is a refusal. */
 static int call(struct vaultfix *f, const char *method, const char *path, const char *token,
                 const char *body, char inner[64], char message[1200])
@@ -505,7 +492,7 @@ static void own_roles_come_back(void **state)
     CHECK_RC_OK(vault_role_delete(f->vault, "other", &e), &e);
 }
 
-#define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+#define T(x) cmocka_unit_test_setup_teardown(x, vaultfix_setup, vaultfix_teardown)
 
 int main(void)
 {

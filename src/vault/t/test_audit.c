@@ -10,19 +10,6 @@
 
 #define V "?api-version=7.4"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static char *segment(struct vaultfix *f, unsigned number)
 {
     return mem_printf("%s/audit/%08u.log", f->state_dir, number);
@@ -743,7 +730,7 @@ static void a_segment_is_kept_before_the_next(void **state)
     mem_free(third);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, vaultfix_setup, vaultfix_teardown)
 
 int main(void)
 {

@@ -6,19 +6,6 @@
 
 #define V "?api-version=7.4"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static int call(struct vaultfix *f, const char *method, const char *path, const char *body,
                 json_t **out)
 {
@@ -294,11 +281,13 @@ static void release_is_refused_exactly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_key_comes_back_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(only_where_it_may, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(all_versions_come_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(release_is_refused_exactly, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_comes_back_whole, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(only_where_it_may, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(every_flipped_byte_is_found, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(all_versions_come_back, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(release_is_refused_exactly, vaultfix_setup,
+                                        vaultfix_teardown),
     };
 
     vaultfix_init_process();

@@ -23,18 +23,6 @@
 #define PAYLOAD                                                                                    \
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static int call(struct vaultfix *f, const char *method, const char *path, const char *body,
                 json_t **out)
 {
@@ -336,10 +324,14 @@ static void keys_in_pem_are_the_same_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_algorithm_signs_with_its_keys_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(keys_that_are_brought_are_the_same_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_key_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(keys_in_pem_are_the_same_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_algorithm_signs_with_its_keys_alone, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(keys_that_are_brought_are_the_same_keys, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_key_is_refused, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(keys_in_pem_are_the_same_keys, vaultfix_setup,
+                                        vaultfix_teardown),
     };
 
     vaultfix_init_process();

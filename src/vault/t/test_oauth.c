@@ -13,19 +13,6 @@ struct app {
     char *client_id, *object_id, *secret;
 };
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 /* One member of the description of a principal. */
 static char *fact(struct vaultfix *f, const char *tenant, const char *name, const char *member)
 {
@@ -577,7 +564,7 @@ static void what_makes_no_sense_is_refused(void **state)
     CHECK_RC_FAILS(vault_principal_delete(s, NULL, "nobody", &e), &e, ERR_NOT_FOUND);
 }
 
-#define T(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+#define T(x) cmocka_unit_test_setup_teardown(x, vaultfix_setup, vaultfix_teardown)
 
 int main(void)
 {

@@ -229,12 +229,6 @@ static void settings_are_checked(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
 static int teardown(void **state)
 {
     vaultfix_stop(*state);
@@ -245,10 +239,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(wraps_and_unwraps, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_cause_has_its_class, setup, teardown),
-        cmocka_unit_test_setup_teardown(tls_is_checked, setup, teardown),
-        cmocka_unit_test_setup_teardown(settings_are_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(wraps_and_unwraps, vaultfix_setup, teardown),
+        cmocka_unit_test_setup_teardown(every_cause_has_its_class, vaultfix_setup, teardown),
+        cmocka_unit_test_setup_teardown(tls_is_checked, vaultfix_setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_are_checked, vaultfix_setup, teardown),
     };
 
     vaultfix_init_process();

@@ -6,18 +6,6 @@
 #define WRAP_BODY                                                                                  \
     "{\"alg\":\"RSA-OAEP-256\",\"value\":\"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA\"}"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static const char *path_str(const json_t *j, const char *a, const char *b)
 {
     const char *s = kjson_str(kjson_obj(j, a), b);
@@ -506,16 +494,19 @@ static void a_credential_opens_one_identity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(refusals_are_exact, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_algorithm_goes_there_and_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(state_and_dates_decide, setup, teardown),
-        cmocka_unit_test_setup_teardown(tags_and_attributes_come_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(versions_are_kept_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(lists_are_paged, setup, teardown),
-        cmocka_unit_test_setup_teardown(deleted_keys_come_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(vaults_are_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(imds_shape_is_exact, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_credential_opens_one_identity, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals_are_exact, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(every_algorithm_goes_there_and_back, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(state_and_dates_decide, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(tags_and_attributes_come_back, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(versions_are_kept_apart, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(lists_are_paged, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(deleted_keys_come_back, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(vaults_are_apart, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(imds_shape_is_exact, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_credential_opens_one_identity, vaultfix_setup,
+                                        vaultfix_teardown),
     };
 
     vaultfix_init_process();

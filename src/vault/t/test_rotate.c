@@ -7,19 +7,6 @@
 #define V "?api-version=7.4"
 enum { DAY = 86400 };
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static int call(struct vaultfix *f, const char *method, const char *path, const char *body,
                 json_t **out)
 {
@@ -391,12 +378,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_are_reckoned_in_the_calendar),
-        cmocka_unit_test_setup_teardown(policies_are_kept_as_they_were_given, setup, teardown),
-        cmocka_unit_test_setup_teardown(policies_that_make_no_sense_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_rotated_key_is_like_the_one_before, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_due_rotates_by_itself, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_expiry_is_told_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_thread_does_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(policies_are_kept_as_they_were_given, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(policies_that_make_no_sense_are_refused, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_rotated_key_is_like_the_one_before, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(what_is_due_rotates_by_itself, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(an_expiry_is_told_once, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(the_thread_does_it, vaultfix_setup, vaultfix_teardown),
     };
 
     vaultfix_init_process();

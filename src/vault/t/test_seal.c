@@ -10,19 +10,6 @@
 
 #define V "?api-version=7.4"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm_all();
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static void slurp(const char *path, struct buf *out)
 {
     struct err e = { 0 };
@@ -491,18 +478,23 @@ static void tokens_of_another_installation_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(it_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_is_readable, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_damage_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(old_copies_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_crash_before_the_pin_is_set_right, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_pin_is_caught_up_with, setup, teardown),
-        cmocka_unit_test_setup_teardown(root_keys_are_checked, setup, teardown),
-        cmocka_unit_test_setup_teardown(root_keys_come_as_credentials, setup, teardown),
-        cmocka_unit_test_setup_teardown(failed_writes_are_taken_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(forged_tokens_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(tokens_of_another_installation_are_refused, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(it_comes_back, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_readable, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(every_damage_is_found, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(old_copies_are_refused, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_crash_before_the_pin_is_set_right, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_failed_pin_is_caught_up_with, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(root_keys_are_checked, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(root_keys_come_as_credentials, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(failed_writes_are_taken_back, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(forged_tokens_are_refused, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(tokens_of_another_installation_are_refused, vaultfix_setup,
+                                        vaultfix_teardown),
     };
 
     vaultfix_init_process();

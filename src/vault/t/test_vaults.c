@@ -5,18 +5,6 @@
 #define V "?api-version=7.4"
 #define OTHER_TENANT "11111111-2222-3333-4444-555555555555"
 
-static int setup(void **state)
-{
-    *state = vaultfix_start();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    vaultfix_stop(*state);
-    return 0;
-}
-
 static void put(struct vaultfix *f, const char *vault, const char *settings)
 {
     struct err e = { 0 };
@@ -248,14 +236,17 @@ static void an_old_state_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_has_its_own_settings, setup, teardown),
-        cmocka_unit_test_setup_teardown(settings_are_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_and_changes_nothing, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(protection_can_be_turned_on_later, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_vault_takes_tokens_of_its_tenant_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_role_is_for_one_vault, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_old_state_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_has_its_own_settings, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(settings_are_kept, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_and_changes_nothing,
+                                        vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(protection_can_be_turned_on_later, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_vault_takes_tokens_of_its_tenant_alone, vaultfix_setup,
+                                        vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(a_role_is_for_one_vault, vaultfix_setup, vaultfix_teardown),
+        cmocka_unit_test_setup_teardown(an_old_state_is_read, vaultfix_setup, vaultfix_teardown),
     };
 
     vaultfix_init_process();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -243,6 +244,20 @@ static inline int vaultfix_call_at(struct vaultfix *f, const char *vault, const 
     mem_free(f->url);
     f->url = was;
     return status;
+}
+
+/* For cmocka: a vault for each test; what faults a test armed end with it. */
+static inline int vaultfix_setup(void **state)
+{
+    *state = vaultfix_start();
+    return 0;
+}
+
+static inline int vaultfix_teardown(void **state)
+{
+    fault_disarm_all();
+    vaultfix_stop(*state);
+    return 0;
 }
 
 #endif
