@@ -2,24 +2,11 @@
 /* fuzz_vault_key - a key as a backup or the state brings it, and its rotation policy. What is taken in is written as it was taken in. */
 #include <stdlib.h>
 
-#include "crypto/aead.h"
-#include "crypto/secret.h"
+#include "fuzz_keys.h"
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    struct err e = { 0 };
-
-    (void)argc;
-    (void)argv;
-    if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed)
-        abort();
-    return 0;
-}
 
 static void check_policy(const json_t *j)
 {

@@ -2,24 +2,11 @@
 /* fuzz_vault_pem - a file that is said to hold a private key. What is taken in must be a key whose public half is told right. */
 #include <stdlib.h>
 
-#include "crypto/aead.h"
-#include "crypto/secret.h"
+#include "fuzz_keys.h"
 #include "kmsg/kjson.h"
 #include "vault_priv.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    struct err e = { 0 };
-
-    (void)argc;
-    (void)argv;
-    if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed)
-        abort();
-    return 0;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
