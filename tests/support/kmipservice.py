@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import keyservices
+from wire import read_exactly
 
 STRUCTURE, INTEGER, LONG, BIG, ENUM, BOOL, TEXT, BYTES, DATE, INTERVAL = range(1, 11)
 
@@ -160,17 +161,8 @@ class Kmip(keyservices.KeyService):
         return self
 
     def converse(self, sock):
-        def exactly(n):
-            data = b""
-            while len(data) < n:
-                more = sock.recv(n - len(data))
-                if not more:
-                    raise OSError("gone")
-                data += more
-            return data
-
-        head = exactly(8)
-        request = head + exactly(struct.unpack(">I", head[4:])[0])
+        head = read_exactly(sock, 8)
+        request = head + read_exactly(sock, struct.unpack(">I", head[4:])[0])
         self.n_requests += 1
         if self.mode == "garbage":
             sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
