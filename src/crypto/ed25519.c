@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "crypto_priv.h"
 
 static void pkey_freep(EVP_PKEY **k)
 {
@@ -17,21 +18,15 @@ static void md_freep(EVP_MD_CTX **c)
     EVP_MD_CTX_free(*c);
 }
 
-static RC library_failed(struct err *e, const char *what)
-{
-    unsigned long code = ERR_get_error();
-
-    ERR_clear_error();
-    FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
-}
-
 static RC load(const struct secret *seed, EVP_PKEY **out, struct err *e)
 {
     if (secret_len(seed) != ED25519_SEED_LEN)
         FAIL(e, ERR_BAD_VALUE, "an Ed25519 key has %d bytes", ED25519_SEED_LEN);
     *out =
         EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret_view(seed), ED25519_SEED_LEN);
-    return *out ? RC_OK : library_failed(e, "take an Ed25519 key");
+    if (!*out)
+        OSSL_FAIL(e, "take an Ed25519 key");
+    return RC_OK;
 }
 
 RC ed25519_public(const struct secret *seed, uint8_t out[ED25519_PUBLIC_LEN], struct err *e)
@@ -42,7 +37,7 @@ RC ed25519_public(const struct secret *seed, uint8_t out[ED25519_PUBLIC_LEN], st
     memset(out, 0, ED25519_PUBLIC_LEN);
     TRY(load(seed, &key, e));
     if (EVP_PKEY_get_raw_public_key(key, out, &len) != 1 || len != ED25519_PUBLIC_LEN)
-        return library_failed(e, "compute a public key");
+        OSSL_FAIL(e, "compute a public key");
     return RC_OK;
 }
 
@@ -58,7 +53,7 @@ RC ed25519_sign(const struct secret *seed, struct slice text, uint8_t out[ED2551
     if (!md || EVP_DigestSignInit(md, NULL, NULL, NULL, key) != 1 ||
         EVP_DigestSign(md, out, &len, text.p, text.len) != 1 || len != ED25519_SIG_LEN) {
         memset(out, 0, ED25519_SIG_LEN);
-        return library_failed(e, "sign");
+        OSSL_FAIL(e, "sign");
     }
     return RC_OK;
 }
@@ -71,7 +66,7 @@ RC ed25519_verify(const uint8_t public_key[ED25519_PUBLIC_LEN], struct slice tex
     AUTO(md_freep) EVP_MD_CTX *md = EVP_MD_CTX_new();
 
     if (!key || !md || EVP_DigestVerifyInit(md, NULL, NULL, NULL, key) != 1)
-        return library_failed(e, "take an Ed25519 key");
+        OSSL_FAIL(e, "take an Ed25519 key");
     int held = EVP_DigestVerify(md, sig, ED25519_SIG_LEN, text.p, text.len);
     ERR_clear_error();
     if (held != 1)

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
+#include "crypto_priv.h"
 
 enum { HOUR_S = 3600, DAY_S = 86400 };
 
@@ -31,14 +32,6 @@ static void cert_freep(X509 **x)
 static void bio_freep(BIO **b)
 {
     BIO_free(*b);
-}
-
-static RC library_failed(struct err *e, const char *what)
-{
-    unsigned long code = ERR_get_error();
-
-    ERR_clear_error();
-    FAIL(e, ERR_CRYPTO, "the cryptographic library could not %s (error %lx)", what, code);
 }
 
 static bool set_serial(X509 *x)
@@ -87,7 +80,7 @@ static RC push_pem(X509 *x, struct buf *out, struct err *e)
     char *p;
 
     if (!b || PEM_write_bio_X509(b, x) != 1)
-        return library_failed(e, "write a certificate");
+        OSSL_FAIL(e, "write a certificate");
     long len = BIO_get_mem_data(b, &p);
     buf_push(out, p, (size_t)len);
     return RC_OK;
@@ -106,14 +99,14 @@ RC x509_make_ca(const char *common_name, int days, struct secret **key_der, stru
         !add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
         !add_ext(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") ||
         !add_ext(x, x, NID_subject_key_identifier, "hash") || X509_sign(x, key, EVP_sha256()) == 0)
-        return library_failed(e, "make a certificate authority");
+        OSSL_FAIL(e, "make a certificate authority");
     int len = i2d_PrivateKey(key, NULL);
     if (len <= 0)
-        return library_failed(e, "encode an authority's key");
+        OSSL_FAIL(e, "encode an authority's key");
     TRY(secret_new((size_t)len, &s, e));
     unsigned char *p = secret_bytes(s);
     if (i2d_PrivateKey(key, &p) != len)
-        return library_failed(e, "encode an authority's key");
+        OSSL_FAIL(e, "encode an authority's key");
     TRY(push_pem(x, cert_pem, e));
     *key_der = TAKE(s);
     return RC_OK;
@@ -143,7 +136,7 @@ static RC read_cert(struct slice pem, X509 **out, struct err *e)
 
     *out = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
     if (!*out)
-        return library_failed(e, "read a certificate");
+        OSSL_FAIL(e, "read a certificate");
     return RC_OK;
 }
 
@@ -161,7 +154,7 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
     AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
     AUTO(cert_freep) X509 *x = X509_new();
     if (!ca_key || X509_check_private_key(ca, ca_key) != 1)
-        return library_failed(e, "use the authority's key: it does not belong to its certificate");
+        OSSL_FAIL(e, "use the authority's key: it does not belong to its certificate");
     if (!key || !x || !set_basics(x, key, spec->common_name, spec->days) ||
         X509_set_issuer_name(x, X509_get_subject_name(ca)) != 1 || !add_names(x, spec) ||
         !add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") ||
@@ -170,10 +163,10 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
         !add_ext(x, ca, NID_subject_key_identifier, "hash") ||
         !add_ext(x, ca, NID_authority_key_identifier, "keyid:always") ||
         X509_sign(x, ca_key, EVP_sha256()) == 0)
-        return library_failed(e, "make a server certificate");
+        OSSL_FAIL(e, "make a server certificate");
     AUTO(bio_freep) BIO *b = BIO_new(BIO_s_secmem());
     if (!b || PEM_write_bio_PKCS8PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) != 1)
-        return library_failed(e, "write a server's key");
+        OSSL_FAIL(e, "write a server's key");
     TRY(push_pem(x, cert_pem, e));
     long len = BIO_get_mem_data(b, &p);
     buf_reserve(key_pem, (size_t)len + 1);
@@ -189,7 +182,7 @@ RC x509_expires(struct slice cert_pem, int64_t *unix_s, struct err *e)
     *unix_s = 0;
     TRY(read_cert(cert_pem, &x, e));
     if (ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) != 1)
-        return library_failed(e, "read a certificate's dates");
+        OSSL_FAIL(e, "read a certificate's dates");
     *unix_s = (int64_t)timegm(&tm);
     return RC_OK;
 }
@@ -202,7 +195,7 @@ RC x509_sha256(struct slice cert_pem, uint8_t out[32], struct err *e)
     memset(out, 0, 32);
     TRY(read_cert(cert_pem, &x, e));
     if (X509_digest(x, EVP_sha256(), out, &len) != 1 || len != 32)
-        return library_failed(e, "hash a certificate");
+        OSSL_FAIL(e, "hash a certificate");
     return RC_OK;
 }
 
