@@ -61,12 +61,29 @@ int aead__lru_slot(struct aead__lru *l, uint64_t id, bool *hit);
 RC crypto__openssl_err(struct err *e, const char *what, const char *file, int line);
 #define OSSL_FAIL(e, what) return crypto__openssl_err((e), (what), __FILE__, __LINE__)
 
-/* rsa.c, for rsa_sign.c: keys between their forms. */
-RC rsa__parse_private(const struct secret *der, EVP_PKEY **out, struct err *e);
+/* ---- pkey.c: OpenSSL's keys between their forms ---- */
+void pkey__freep(EVP_PKEY **k);
+void pkey__ctx_freep(EVP_PKEY_CTX **c);
+void pkey__numbers_freep(OSSL_PARAM_BLD **b);
+void pkey__bn_freep(BIGNUM **b);
+#define AUTO_PKEY AUTO(pkey__freep) EVP_PKEY
+#define AUTO_PCTX AUTO(pkey__ctx_freep) EVP_PKEY_CTX
+#define AUTO_NUMBERS AUTO(pkey__numbers_freep) OSSL_PARAM_BLD
+#define AUTO_BN AUTO(pkey__bn_freep) BIGNUM
+/* pkey__from_der(): type: EVP_PKEY_RSA, EVP_PKEY_EC. */
+RC pkey__from_der(int type, const struct secret *der, EVP_PKEY **out, struct err *e);
+RC pkey__to_der(EVP_PKEY *k, struct secret **out, struct err *e);
+/* pkey__from_pem(): the first private key of an unencrypted PEM text, of any type. Errors: ERR_BAD_VALUE. */
+RC pkey__from_pem(struct slice pem, EVP_PKEY **out, struct err *e);
+/* pkey__from_numbers(): type: "RSA", "EC"; selection: EVP_PKEY_KEYPAIR, EVP_PKEY_PUBLIC_KEY. When they are no key, *out stays NULL and
+ * OpenSSL's queue of errors says why. */
+RC pkey__from_numbers(const char *type, int selection, OSSL_PARAM_BLD *numbers, EVP_PKEY **out,
+                      struct err *e);
+/* pkey__belongs_together(): whether the numbers of a whole key are those of one key. k may be NULL. */
+bool pkey__belongs_together(EVP_PKEY *k);
+
+/* rsa.c, for rsa_sign.c */
 RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e);
-RC rsa__private_der(EVP_PKEY *k, struct secret **out, struct err *e);
-/* rsa__from_pem(): the first private key of an unencrypted PEM text, of any type. Errors: ERR_BAD_VALUE. */
-RC rsa__from_pem(struct slice pem, EVP_PKEY **out, struct err *e);
 
 /* keywrap__run(): RFC 5649 with any AES key size; the public functions allow 256 bits only. *out_len is in/out. */
 RC keywrap__run(bool wrap, const char *cipher, const uint8_t *kek, const uint8_t *in, size_t in_len,

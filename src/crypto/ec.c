@@ -26,18 +26,6 @@ static const struct {
     [EC_P256K] = { "P-256K", "secp256k1", 32, 32 },
 };
 
-static void pkey_freep(EVP_PKEY **k)
-{
-    EVP_PKEY_free(*k);
-}
-static void pctx_freep(EVP_PKEY_CTX **c)
-{
-    EVP_PKEY_CTX_free(*c);
-}
-static void bn_freep(BIGNUM **b)
-{
-    BN_free(*b);
-}
 static void bn_clearp(BIGNUM **b)
 {
     BN_clear_free(*b);
@@ -45,10 +33,6 @@ static void bn_clearp(BIGNUM **b)
 static void sig_freep(ECDSA_SIG **s)
 {
     ECDSA_SIG_free(*s);
-}
-static void bld_freep(OSSL_PARAM_BLD **b)
-{
-    OSSL_PARAM_BLD_free(*b);
 }
 
 bool ec_curve_named(const char *name, enum ec_curve *out)
@@ -74,39 +58,13 @@ uint32_t ec_digest_len(enum ec_curve c)
     return curves[c].digest_len;
 }
 
-static RC parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)
-{
-    const unsigned char *p = secret_view(der);
-
-    *out = d2i_PrivateKey(EVP_PKEY_EC, NULL, &p, (long)secret_len(der));
-    if (!*out)
-        OSSL_FAIL(e, "read a private EC key");
-    return RC_OK;
-}
-
-static RC to_der(EVP_PKEY *k, struct secret **out, struct err *e)
-{
-    AUTO(secret_freep) struct secret *s = NULL;
-
-    *out = NULL;
-    int len = i2d_PrivateKey(k, NULL);
-    if (len <= 0)
-        OSSL_FAIL(e, "encode a private EC key");
-    TRY(secret_new((size_t)len, &s, e));
-    unsigned char *p = secret_bytes(s);
-    if (i2d_PrivateKey(k, &p) != len)
-        OSSL_FAIL(e, "encode a private EC key");
-    *out = TAKE(s);
-    return RC_OK;
-}
-
 RC ec_generate(enum ec_curve c, struct secret **private_der, struct err *e)
 {
     *private_der = NULL;
-    AUTO(pkey_freep) EVP_PKEY *k = EVP_EC_gen(curves[c].group);
+    AUTO_PKEY *k = EVP_EC_gen(curves[c].group);
     if (!k)
         OSSL_FAIL(e, "make an EC key");
-    return to_der(k, private_der, e);
+    return pkey__to_der(k, private_der, e);
 }
 
 static size_t point(const struct ec_public *k, uint8_t out[POINT_MAX])
@@ -117,30 +75,22 @@ static size_t point(const struct ec_public *k, uint8_t out[POINT_MAX])
     return 1 + 2 * (size_t)k->len;
 }
 
-/* With d NULL, a public key. *out stays NULL when the numbers are no key. */
+/* With d NULL, a public key. *out stays NULL when the numbers are no key: the point is not on the curve. */
 static RC build(const struct ec_public *k, const BIGNUM *d, EVP_PKEY **out, struct err *e)
 {
     uint8_t at[POINT_MAX];
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    AUTO(bld_freep) OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-    OSSL_PARAM *params = NULL;
+    AUTO_NUMBERS *bld = OSSL_PARAM_BLD_new();
 
     *out = NULL;
     if ((unsigned)k->curve >= EC_CURVE_NR || k->len != curves[k->curve].len)
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an EC key");
-    if (ctx && bld &&
+    if (!bld ||
         OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curves[k->curve].group,
-                                        0) == 1 &&
-        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, at, point(k, at)) == 1 &&
-        (!d || OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PRIV_KEY, d) == 1))
-        params = OSSL_PARAM_BLD_to_param(bld);
-    if (!params || EVP_PKEY_fromdata_init(ctx) != 1) {
-        OSSL_PARAM_free(params);
+                                        0) != 1 ||
+        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, at, point(k, at)) != 1 ||
+        (d && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PRIV_KEY, d) != 1))
         OSSL_FAIL(e, "prepare an EC key");
-    }
-    if (EVP_PKEY_fromdata(ctx, out, d ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
-        *out = NULL; /* the point is not on the curve */
-    OSSL_PARAM_free(params);
+    TRY(pkey__from_numbers("EC", d ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, bld, out, e));
     ERR_clear_error();
     return RC_OK;
 }
@@ -155,10 +105,10 @@ static RC parse_public(const struct ec_public *k, EVP_PKEY **out, struct err *e)
 
 RC ec_public_check(const struct ec_public *k, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
 
     TRY(parse_public(k, &key, e));
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     bool ok = ctx && EVP_PKEY_public_check(ctx) == 1;
     ERR_clear_error();
     if (!ok)
@@ -169,7 +119,7 @@ RC ec_public_check(const struct ec_public *k, struct err *e)
 RC ec_private(const struct ec_public *pub, const struct secret *d, struct secret **private_der,
               struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
 
     *private_der = NULL;
     AUTO(bn_clearp) BIGNUM *number = BN_secure_new();
@@ -177,13 +127,10 @@ RC ec_private(const struct ec_public *pub, const struct secret *d, struct secret
         OSSL_FAIL(e, "read a private number");
     BN_set_flags(number, BN_FLG_CONSTTIME);
     TRY(build(pub, number, &key, e));
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
     /* the range of d, the point, and that they are a pair */
-    bool ok = ctx && EVP_PKEY_check(ctx) == 1;
-    ERR_clear_error();
-    if (!ok)
+    if (!pkey__belongs_together(key))
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an EC key");
-    return to_der(key, private_der, e);
+    return pkey__to_der(key, private_der, e);
 }
 
 static bool curve_of(const EVP_PKEY *k, enum ec_curve *out)
@@ -202,26 +149,26 @@ static bool curve_of(const EVP_PKEY *k, enum ec_curve *out)
 
 RC ec_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
     enum ec_curve c;
 
     *private_der = NULL;
-    TRY(rsa__from_pem(pem, &key, e));
+    TRY(pkey__from_pem(pem, &key, e));
     if (!EVP_PKEY_is_a(key, "EC") || !curve_of(key, &c))
         FAIL(
             e, ERR_BAD_VALUE,
             "the text holds no private EC key on P-256, P-384, P-521 or P-256K in unencrypted PEM");
-    return to_der(key, private_der, e);
+    return pkey__to_der(key, private_der, e);
 }
 
 RC ec_public_of(const struct secret *private_der, struct ec_public *out, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
-    AUTO(bn_freep) BIGNUM *x = NULL;
-    AUTO(bn_freep) BIGNUM *y = NULL;
+    AUTO_PKEY *k = NULL;
+    AUTO_BN *x = NULL;
+    AUTO_BN *y = NULL;
 
     memset(out, 0, sizeof *out);
-    TRY(parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_EC, private_der, &k, e));
     if (!curve_of(k, &out->curve))
         FAIL(e, ERR_BAD_VALUE, "the EC key is on none of the curves P-256, P-384, P-521, P-256K");
     out->len = curves[out->curve].len;
@@ -234,13 +181,13 @@ RC ec_public_of(const struct secret *private_der, struct ec_public *out, struct 
 
 RC ec_private_number(const struct secret *private_der, struct secret **out, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
+    AUTO_PKEY *k = NULL;
     AUTO(bn_clearp) BIGNUM *d = NULL;
     AUTO(secret_freep) struct secret *s = NULL;
     enum ec_curve c;
 
     *out = NULL;
-    TRY(parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_EC, private_der, &k, e));
     if (!curve_of(k, &c) || EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_PRIV_KEY, &d) != 1)
         OSSL_FAIL(e, "read the private number of an EC key");
     TRY(secret_new(curves[c].len, &s, e));
@@ -253,17 +200,17 @@ RC ec_private_number(const struct secret *private_der, struct secret **out, stru
 RC ec_sign(const struct secret *private_der, struct slice digest, struct buf *signature,
            struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
+    AUTO_PKEY *k = NULL;
     AUTO(sig_freep) ECDSA_SIG *sig = NULL;
     uint8_t der[DER_SIGNATURE_MAX];
     const unsigned char *p = der;
     size_t len = sizeof der;
     enum ec_curve c;
 
-    TRY(parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_EC, private_der, &k, e));
     if (!curve_of(k, &c) || digest.len != curves[c].digest_len)
         FAIL(e, ERR_BAD_VALUE, "the digest does not have the length that goes with the key");
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(k, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(k, NULL);
     if (!ctx || EVP_PKEY_sign_init(ctx) != 1 ||
         EVP_PKEY_sign(ctx, der, &len, digest.p, digest.len) != 1 ||
         !(sig = d2i_ECDSA_SIG(NULL, &p, (long)len)))
@@ -296,7 +243,7 @@ static int signature_der(struct slice raw, uint8_t out[DER_SIGNATURE_MAX])
 RC ec_verify(const struct ec_public *k, struct slice digest, struct slice signature, bool *holds,
              struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
     uint8_t der[DER_SIGNATURE_MAX];
 
     *holds = false;
@@ -306,7 +253,7 @@ RC ec_verify(const struct ec_public *k, struct slice digest, struct slice signat
     if (signature.len != 2 * (size_t)k->len)
         return RC_OK;
     int len = signature_der(signature, der);
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (len < 0 || !ctx || EVP_PKEY_verify_init(ctx) != 1)
         OSSL_FAIL(e, "prepare the check of a signature");
     *holds = EVP_PKEY_verify(ctx, der, (size_t)len, digest.p, digest.len) == 1;

@@ -9,10 +9,6 @@
 #include "crypto/secret.h"
 #include "crypto_priv.h"
 
-static void pkey_freep(EVP_PKEY **k)
-{
-    EVP_PKEY_free(*k);
-}
 static void md_freep(EVP_MD_CTX **c)
 {
     EVP_MD_CTX_free(*c);
@@ -31,7 +27,7 @@ static RC load(const struct secret *seed, EVP_PKEY **out, struct err *e)
 
 RC ed25519_public(const struct secret *seed, uint8_t out[ED25519_PUBLIC_LEN], struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
     size_t len = ED25519_PUBLIC_LEN;
 
     memset(out, 0, ED25519_PUBLIC_LEN);
@@ -44,7 +40,7 @@ RC ed25519_public(const struct secret *seed, uint8_t out[ED25519_PUBLIC_LEN], st
 RC ed25519_sign(const struct secret *seed, struct slice text, uint8_t out[ED25519_SIG_LEN],
                 struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
     AUTO(md_freep) EVP_MD_CTX *md = EVP_MD_CTX_new();
     size_t len = ED25519_SIG_LEN;
 
@@ -61,7 +57,7 @@ RC ed25519_sign(const struct secret *seed, struct slice text, uint8_t out[ED2551
 RC ed25519_verify(const uint8_t public_key[ED25519_PUBLIC_LEN], struct slice text,
                   const uint8_t sig[ED25519_SIG_LEN], struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key =
+    AUTO_PKEY *key =
         EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, ED25519_PUBLIC_LEN);
     AUTO(md_freep) EVP_MD_CTX *md = EVP_MD_CTX_new();
 

@@ -1,13 +1,11 @@
 /* rsa.c - RSA over OpenSSL's EVP. See crypto/rsa.h. */
 #include "crypto/rsa.h"
 
-#include <limits.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <string.h>
@@ -17,48 +15,6 @@
 #include "crypto/secret.h"
 #include "crypto_priv.h"
 
-static void pkey_freep(EVP_PKEY **k)
-{
-    EVP_PKEY_free(*k);
-}
-static void pctx_freep(EVP_PKEY_CTX **c)
-{
-    EVP_PKEY_CTX_free(*c);
-}
-static void bn_freep(BIGNUM **b)
-{
-    BN_free(*b);
-}
-
-#define AUTO_PKEY AUTO(pkey_freep) EVP_PKEY
-#define AUTO_PCTX AUTO(pctx_freep) EVP_PKEY_CTX
-
-RC rsa__parse_private(const struct secret *der, EVP_PKEY **out, struct err *e)
-{
-    const unsigned char *p = secret_view(der);
-
-    *out = d2i_PrivateKey(EVP_PKEY_RSA, NULL, &p, (long)secret_len(der));
-    if (!*out)
-        OSSL_FAIL(e, "read a private RSA key");
-    return RC_OK;
-}
-
-RC rsa__private_der(EVP_PKEY *k, struct secret **out, struct err *e)
-{
-    AUTO(secret_freep) struct secret *s = NULL;
-
-    *out = NULL;
-    int len = i2d_PrivateKey(k, NULL);
-    if (len <= 0)
-        OSSL_FAIL(e, "encode a private RSA key");
-    TRY(secret_new((size_t)len, &s, e));
-    unsigned char *p = secret_bytes(s);
-    if (i2d_PrivateKey(k, &p) != len)
-        OSSL_FAIL(e, "encode a private RSA key");
-    *out = TAKE(s);
-    return RC_OK;
-}
-
 RC rsa_generate(int bits, struct secret **private_der, struct err *e)
 {
     *private_der = NULL;
@@ -67,13 +23,13 @@ RC rsa_generate(int bits, struct secret **private_der, struct err *e)
     AUTO_PKEY *k = EVP_RSA_gen((size_t)bits);
     if (!k)
         OSSL_FAIL(e, "make an RSA key");
-    return rsa__private_der(k, private_der, e);
+    return pkey__to_der(k, private_der, e);
 }
 
 static bool number_of(const EVP_PKEY *k, const char *name, uint8_t *out, uint32_t max,
                       uint32_t *len)
 {
-    AUTO(bn_freep) BIGNUM *b = NULL;
+    AUTO_BN *b = NULL;
 
     if (EVP_PKEY_get_bn_param(k, name, &b) != 1 || BN_num_bytes(b) > (int)max)
         return false;
@@ -86,7 +42,7 @@ RC rsa_public_of(const struct secret *private_der, struct rsa_public *out, struc
     AUTO_PKEY *k = NULL;
 
     memset(out, 0, sizeof *out);
-    TRY(rsa__parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &k, e));
     if (!number_of(k, OSSL_PKEY_PARAM_RSA_N, out->n, RSA_BYTES_MAX, &out->n_len) ||
         !number_of(k, OSSL_PKEY_PARAM_RSA_E, out->e, RSA_EXPONENT_MAX, &out->e_len))
         OSSL_FAIL(e, "read the public half of an RSA key");
@@ -104,20 +60,6 @@ int rsa_bits(const struct rsa_public *k)
     return bits;
 }
 
-static EVP_PKEY *build(EVP_PKEY_CTX *ctx, OSSL_PARAM_BLD *bld, BIGNUM *n, BIGNUM *x)
-{
-    EVP_PKEY *k = NULL;
-
-    if (OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) != 1 ||
-        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) != 1)
-        return NULL;
-    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
-    if (params && EVP_PKEY_fromdata_init(ctx) == 1)
-        (void)EVP_PKEY_fromdata(ctx, &k, EVP_PKEY_PUBLIC_KEY, params);
-    OSSL_PARAM_free(params);
-    return k;
-}
-
 RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e)
 {
     int bits = rsa_bits(k);
@@ -128,13 +70,13 @@ RC rsa__parse_public(const struct rsa_public *k, EVP_PKEY **out, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key of 2048 to 4096 bits");
     if (!(k->n[k->n_len - 1] & 1) || !(k->e[k->e_len - 1] & 1) || (k->e_len == 1 && k->e[0] < 3))
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of an RSA key");
-    AUTO(bn_freep) BIGNUM *n = BN_bin2bn(k->n, (int)k->n_len, NULL);
-    AUTO(bn_freep) BIGNUM *x = BN_bin2bn(k->e, (int)k->e_len, NULL);
-    AUTO_PCTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
-    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-    if (n && x && ctx && bld)
-        *out = build(ctx, bld, n, x);
-    OSSL_PARAM_BLD_free(bld);
+    AUTO_BN *n = BN_bin2bn(k->n, (int)k->n_len, NULL);
+    AUTO_BN *x = BN_bin2bn(k->e, (int)k->e_len, NULL);
+    AUTO_NUMBERS *bld = OSSL_PARAM_BLD_new();
+    if (!n || !x || !bld || OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, n) != 1 ||
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x) != 1)
+        OSSL_FAIL(e, "prepare a public RSA key");
+    TRY(pkey__from_numbers("RSA", EVP_PKEY_PUBLIC_KEY, bld, out, e));
     if (!*out)
         OSSL_FAIL(e, "read a public RSA key");
     return RC_OK;
@@ -202,7 +144,7 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
     size_t len = sizeof out;
 
     *plain = NULL;
-    TRY(rsa__parse_private(private_der, &key, e));
+    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &key, e));
     AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_decrypt_init(ctx) != 1 || !set_padding(ctx, pad))
         OSSL_FAIL(e, "prepare an RSA decryption");
@@ -228,7 +170,7 @@ static RC sign(const struct secret *private_der, bool pss, struct slice message,
     uint8_t out[RSA_BYTES_MAX];
     size_t len = sizeof out;
 
-    TRY(rsa__parse_private(private_der, &key, e));
+    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &key, e));
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out &&
               EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1 &&
@@ -254,40 +196,14 @@ RC rsa_sign_pss_sha256(const struct secret *private_der, struct slice message,
     return sign(private_der, /* pss= */ true, message, signature, e);
 }
 
-/* A key file that asks for a passphrase is refused: there is nobody to ask. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
-RC rsa__from_pem(struct slice pem, EVP_PKEY **out, struct err *e)
-{
-    BIO *b = pem.len > 0 && pem.len <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.len) : NULL;
-
-    *out = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(b);
-    ERR_clear_error();
-    int len = *out ? i2d_PrivateKey(*out, NULL) : 0;
-    ERR_clear_error();
-    if (len > 0 && len <= SECRET_MAX)
-        return RC_OK;
-    EVP_PKEY_free(*out);
-    *out = NULL;
-    FAIL(e, ERR_BAD_VALUE, "the text holds no private key in unencrypted PEM");
-}
-
 RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
 {
     AUTO_PKEY *key = NULL;
 
     *private_der = NULL;
-    TRY(rsa__from_pem(pem, &key, e));
+    TRY(pkey__from_pem(pem, &key, e));
     if (!EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_get_bits(key) < 2048)
         FAIL(e, ERR_BAD_VALUE,
              "the text holds no private RSA key of 2048 bits or more in unencrypted PEM");
-    return rsa__private_der(key, private_der, e);
+    return pkey__to_der(key, private_der, e);
 }

@@ -25,19 +25,6 @@ static const struct {
     [RSA_SIG_NULL] = { NULL, 0, false },
 };
 
-static void pkey_freep(EVP_PKEY **k)
-{
-    EVP_PKEY_free(*k);
-}
-static void pctx_freep(EVP_PKEY_CTX **c)
-{
-    EVP_PKEY_CTX_free(*c);
-}
-static void bld_freep(OSSL_PARAM_BLD **b)
-{
-    OSSL_PARAM_BLD_free(*b);
-}
-
 bool rsa_digest_fits(const struct rsa_public *k, enum rsa_sig sig, size_t len)
 {
     if (sigs[sig].md)
@@ -63,17 +50,17 @@ static bool set_up(EVP_PKEY_CTX *ctx, enum rsa_sig sig)
 RC rsa_sign(const struct secret *private_der, enum rsa_sig sig, struct slice digest,
             struct buf *signature, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
+    AUTO_PKEY *k = NULL;
     uint8_t out[RSA_BYTES_MAX];
     size_t len = sizeof out;
 
-    TRY(rsa__parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &k, e));
     size_t modulus = (size_t)EVP_PKEY_get_size(k);
     bool fits = sigs[sig].md ? digest.len == sigs[sig].len
                              : digest.len > 0 && digest.len + PKCS1_OVERHEAD <= modulus;
     if (!fits || modulus > sizeof out)
         FAIL(e, ERR_BAD_VALUE, "the digest does not have the length that goes with the algorithm");
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(k, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(k, NULL);
     if (!ctx || EVP_PKEY_sign_init(ctx) != 1 || !set_up(ctx, sig) ||
         EVP_PKEY_sign(ctx, out, &len, digest.p, digest.len) != 1)
         OSSL_FAIL(e, "sign with an RSA key");
@@ -84,7 +71,7 @@ RC rsa_sign(const struct secret *private_der, enum rsa_sig sig, struct slice dig
 RC rsa_verify(const struct rsa_public *k, enum rsa_sig sig, struct slice digest,
               struct slice signature, bool *holds, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *key = NULL;
+    AUTO_PKEY *key = NULL;
 
     *holds = false;
     TRY(rsa__parse_public(k, &key, e));
@@ -92,7 +79,7 @@ RC rsa_verify(const struct rsa_public *k, enum rsa_sig sig, struct slice digest,
         FAIL(e, ERR_BAD_VALUE, "the digest does not have the length that goes with the algorithm");
     if (signature.len != k->n_len)
         return RC_OK;
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    AUTO_PCTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_verify_init(ctx) != 1 || !set_up(ctx, sig))
         OSSL_FAIL(e, "prepare the check of a signature");
     *holds = EVP_PKEY_verify(ctx, signature.p, signature.len, digest.p, digest.len) == 1;
@@ -134,36 +121,25 @@ static bool numbers_read(const struct rsa_public *pub,
     return x->n && x->e;
 }
 
+/* NULL when the numbers are no key */
 static EVP_PKEY *build(const struct numbers *x)
 {
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
-    AUTO(bld_freep) OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    AUTO_NUMBERS *bld = OSSL_PARAM_BLD_new();
     EVP_PKEY *k = NULL;
-    bool ok = ctx && bld && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, x->n) == 1 &&
+    bool ok = bld && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, x->n) == 1 &&
               OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, x->e) == 1;
 
     for (int i = 0; ok && i < RSA_NUMBER_NR; i++)
         ok = OSSL_PARAM_BLD_push_BN(bld, names[i], x->priv[i]) == 1;
-    OSSL_PARAM *params = ok ? OSSL_PARAM_BLD_to_param(bld) : NULL;
-    if (params && EVP_PKEY_fromdata_init(ctx) == 1 &&
-        EVP_PKEY_fromdata(ctx, &k, EVP_PKEY_KEYPAIR, params) != 1)
-        k = NULL;
-    OSSL_PARAM_free(params);
+    if (!ok || pkey__from_numbers("RSA", EVP_PKEY_KEYPAIR, bld, &k, NULL).failed)
+        return NULL;
     return k;
-}
-
-/* p and q are primes of n, d goes with e, and the three numbers of the remainder theorem with them all. */
-static bool belongs_together(EVP_PKEY *k)
-{
-    AUTO(pctx_freep) EVP_PKEY_CTX *ctx = k ? EVP_PKEY_CTX_new(k, NULL) : NULL;
-
-    return ctx && EVP_PKEY_check(ctx) == 1;
 }
 
 RC rsa_private(const struct rsa_public *pub, const struct secret *const from[RSA_NUMBER_NR],
                struct secret **private_der, struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
+    AUTO_PKEY *k = NULL;
     struct numbers x = { 0 };
     int bits = rsa_bits(pub);
 
@@ -173,11 +149,10 @@ RC rsa_private(const struct rsa_public *pub, const struct secret *const from[RSA
     if (numbers_read(pub, from, &x))
         k = build(&x);
     numbers_fini(&x);
-    bool ok = belongs_together(k);
-    ERR_clear_error();
-    if (!ok)
+    /* p and q are primes of n, d goes with e, and the three numbers of the remainder theorem with them all */
+    if (!pkey__belongs_together(k))
         FAIL(e, ERR_BAD_VALUE, "the numbers are not those of one RSA key");
-    return rsa__private_der(k, private_der, e);
+    return pkey__to_der(k, private_der, e);
 }
 
 static RC number_of(EVP_PKEY *k, int which, struct secret **out, struct err *e)
@@ -197,10 +172,10 @@ static RC number_of(EVP_PKEY *k, int which, struct secret **out, struct err *e)
 RC rsa_private_numbers(const struct secret *private_der, struct secret *out[RSA_NUMBER_NR],
                        struct err *e)
 {
-    AUTO(pkey_freep) EVP_PKEY *k = NULL;
+    AUTO_PKEY *k = NULL;
 
     memset(out, 0, RSA_NUMBER_NR * sizeof out[0]);
-    TRY(rsa__parse_private(private_der, &k, e));
+    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &k, e));
     for (int i = 0; i < RSA_NUMBER_NR; i++)
         if (number_of(k, i, &out[i], e).failed) {
             for (int n = 0; n < i; n++) {

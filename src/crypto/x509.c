@@ -21,10 +21,6 @@
 
 enum { HOUR_S = 3600, DAY_S = 86400 };
 
-static void pkey_freep(EVP_PKEY **k)
-{
-    EVP_PKEY_free(*k);
-}
 static void cert_freep(X509 **x)
 {
     X509_free(*x);
@@ -92,7 +88,7 @@ RC x509_make_ca(const char *common_name, int days, struct secret **key_der, stru
     AUTO(secret_freep) struct secret *s = NULL;
 
     *key_der = NULL;
-    AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+    AUTO_PKEY *key = EVP_EC_gen("P-256");
     AUTO(cert_freep) X509 *x = X509_new();
     if (!key || !x || !set_basics(x, key, common_name, days) ||
         X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
@@ -100,13 +96,7 @@ RC x509_make_ca(const char *common_name, int days, struct secret **key_der, stru
         !add_ext(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") ||
         !add_ext(x, x, NID_subject_key_identifier, "hash") || X509_sign(x, key, EVP_sha256()) == 0)
         OSSL_FAIL(e, "make a certificate authority");
-    int len = i2d_PrivateKey(key, NULL);
-    if (len <= 0)
-        OSSL_FAIL(e, "encode an authority's key");
-    TRY(secret_new((size_t)len, &s, e));
-    unsigned char *p = secret_bytes(s);
-    if (i2d_PrivateKey(key, &p) != len)
-        OSSL_FAIL(e, "encode an authority's key");
+    TRY(pkey__to_der(key, &s, e));
     TRY(push_pem(x, cert_pem, e));
     *key_der = TAKE(s);
     return RC_OK;
@@ -145,15 +135,14 @@ RC x509_make_leaf(const struct secret *ca_key_der, struct slice ca_cert_pem,
                   struct err *e)
 {
     AUTO(cert_freep) X509 *ca = NULL;
-    const unsigned char *der = secret_view(ca_key_der);
+    AUTO_PKEY *ca_key = NULL;
     char *p;
 
     TRY(read_cert(ca_cert_pem, &ca, e));
-    AUTO(pkey_freep) EVP_PKEY *ca_key =
-        d2i_PrivateKey(EVP_PKEY_EC, NULL, &der, (long)secret_len(ca_key_der));
-    AUTO(pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+    TRY(pkey__from_der(EVP_PKEY_EC, ca_key_der, &ca_key, e));
+    AUTO_PKEY *key = EVP_EC_gen("P-256");
     AUTO(cert_freep) X509 *x = X509_new();
-    if (!ca_key || X509_check_private_key(ca, ca_key) != 1)
+    if (X509_check_private_key(ca, ca_key) != 1)
         OSSL_FAIL(e, "use the authority's key: it does not belong to its certificate");
     if (!key || !x || !set_basics(x, key, spec->common_name, spec->days) ||
         X509_set_issuer_name(x, X509_get_subject_name(ca)) != 1 || !add_names(x, spec) ||
