@@ -161,41 +161,6 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
     return rc;
 }
 
-/* pss: else PKCS #1 v1.5 */
-static RC sign(const struct secret *private_der, bool pss, struct slice message,
-               struct buf *signature, struct err *e)
-{
-    AUTO_PKEY *key = NULL;
-    EVP_PKEY_CTX *ctx = NULL; /* the digest context's */
-    uint8_t out[RSA_BYTES_MAX];
-    size_t len = sizeof out;
-
-    TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &key, e));
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool ok = md && EVP_PKEY_get_size(key) <= (int)sizeof out &&
-              EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, key) == 1 &&
-              (!pss || (EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
-                        EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
-              EVP_DigestSign(md, out, &len, message.p, message.len) == 1;
-    EVP_MD_CTX_free(md);
-    if (!ok)
-        OSSL_FAIL(e, "sign with an RSA key");
-    buf_push(signature, out, len);
-    return RC_OK;
-}
-
-RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
-                   struct err *e)
-{
-    return sign(private_der, /* pss= */ false, message, signature, e);
-}
-
-RC rsa_sign_pss_sha256(const struct secret *private_der, struct slice message,
-                       struct buf *signature, struct err *e)
-{
-    return sign(private_der, /* pss= */ true, message, signature, e);
-}
-
 RC rsa_private_from_pem(struct slice pem, struct secret **private_der, struct err *e)
 {
     AUTO_PKEY *key = NULL;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "crypto/kdf.h"
 #include "crypto/rsa.h"
 #include "crypto/secret.h"
 #include "crypto_priv.h"
@@ -25,11 +26,16 @@ static const struct {
     [RSA_SIG_NULL] = { NULL, 0, false },
 };
 
-bool rsa_digest_fits(const struct rsa_public *k, enum rsa_sig sig, size_t len)
+static bool fits(size_t modulus_len, enum rsa_sig sig, size_t len)
 {
     if (sigs[sig].md)
         return len == sigs[sig].len;
-    return len > 0 && k->n_len > PKCS1_OVERHEAD && len <= k->n_len - PKCS1_OVERHEAD;
+    return len > 0 && modulus_len > PKCS1_OVERHEAD && len <= modulus_len - PKCS1_OVERHEAD;
+}
+
+bool rsa_digest_fits(const struct rsa_public *k, enum rsa_sig sig, size_t len)
+{
+    return fits(k->n_len, sig, len);
 }
 
 static bool set_up(EVP_PKEY_CTX *ctx, enum rsa_sig sig)
@@ -56,9 +62,9 @@ RC rsa_sign(const struct secret *private_der, enum rsa_sig sig, struct slice dig
 
     TRY(pkey__from_der(EVP_PKEY_RSA, private_der, &k, e));
     size_t modulus = (size_t)EVP_PKEY_get_size(k);
-    bool fits = sigs[sig].md ? digest.len == sigs[sig].len
-                             : digest.len > 0 && digest.len + PKCS1_OVERHEAD <= modulus;
-    if (!fits || modulus > sizeof out)
+    if (modulus > sizeof out)
+        FAIL(e, ERR_CRYPTO, "a key of more than %d bits cannot sign", RSA_BYTES_MAX * 8);
+    if (!fits(modulus, sig, digest.len))
         FAIL(e, ERR_BAD_VALUE, "the digest does not have the length that goes with the algorithm");
     AUTO_PCTX *ctx = EVP_PKEY_CTX_new(k, NULL);
     if (!ctx || EVP_PKEY_sign_init(ctx) != 1 || !set_up(ctx, sig) ||
@@ -66,6 +72,27 @@ RC rsa_sign(const struct secret *private_der, enum rsa_sig sig, struct slice dig
         OSSL_FAIL(e, "sign with an RSA key");
     buf_push(signature, out, len);
     return RC_OK;
+}
+
+static RC sign_message(const struct secret *private_der, enum rsa_sig sig, struct slice message,
+                       struct buf *signature, struct err *e)
+{
+    uint8_t digest[SHA256_LEN];
+
+    TRY(sha256(&message, 1, digest, e));
+    return rsa_sign(private_der, sig, SLICE(digest, sizeof digest), signature, e);
+}
+
+RC rsa_sign_sha256(const struct secret *private_der, struct slice message, struct buf *signature,
+                   struct err *e)
+{
+    return sign_message(private_der, RSA_SIG_RS256, message, signature, e);
+}
+
+RC rsa_sign_pss_sha256(const struct secret *private_der, struct slice message,
+                       struct buf *signature, struct err *e)
+{
+    return sign_message(private_der, RSA_SIG_PS256, message, signature, e);
 }
 
 RC rsa_verify(const struct rsa_public *k, enum rsa_sig sig, struct slice digest,
