@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/text.h"
@@ -134,6 +135,13 @@ int fault_hit(const char *name)
     if (a.delay_us)
         clock_sleep_us(a.delay_us);
     return a.err;
+}
+
+RC fault_step(const char *name, const char *what, struct err *e)
+{
+    int sys = fault_hit(name);
+
+    return sys ? file_err(e, sys, "go on with", what) : RC_OK;
 }
 
 uint64_t fault_count(const char *name)

@@ -260,6 +260,21 @@ static void faults_fire_as_armed(void **state)
     assert_int_equal(fault_hit("x"), 0);
 }
 
+static void a_step_fails_as_armed_and_says_of_what(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    CHECK_RC_OK(fault_step("step", "the work", &e), &e);
+    fault_arm("step", "ENOSPC", 0, 1);
+    assert_true(fault_step("step", "the work", &e).failed);
+    assert_int_equal(e.code, ERR_DISK_FULL);
+    assert_non_null(strstr(e.msg, "the work"));
+    err_reset(&e);
+    CHECK_RC_OK(fault_step("step", "the work", &e), &e);
+    fault_disarm_all();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_first_error_wins),
     cmocka_unit_test(an_error_is_passed_on_whole),
@@ -270,6 +285,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_file_is_read_in_place),
     cmocka_unit_test(the_log_never_prints_what_a_user_sent),
     cmocka_unit_test(faults_fire_as_armed),
+    cmocka_unit_test(a_step_fails_as_armed_and_says_of_what),
 };
 
 TEST_MAIN(tests)

@@ -56,14 +56,6 @@ RC backup_check(const char *dir, struct err *e)
     return RC_OK;
 }
 
-/* A place between two steps, for tests to wait or to fail at. */
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with", "the backup") : RC_OK;
-}
-
 RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e)
 {
     TRY(backup_check(dir, e));
@@ -71,7 +63,7 @@ RC backup_make(struct process *p, struct store *store, const char *dir, struct e
         return file_err(e, errno, "make the directory", dir);
     AUTO(mem_freep) char *to = mem_printf("%s/store", dir);
     TRY(store_checkpoint(store, to, e));
-    TRY(step("backup.store-copied", e));
+    TRY(fault_step("backup.store-copied", "the backup", e));
     TRY(copy_beside(p->data_dir, dir, e));
     return dir_sync(dir, e);
 }

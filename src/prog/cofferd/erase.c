@@ -349,18 +349,11 @@ static RC overwrite(const char *path, struct err *e)
     return RC_OK;
 }
 
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with", "the erasing") : RC_OK;
-}
-
 /* False: it is there still. */
 static bool destroy(const char *path, struct err *e)
 {
     struct err first = { 0 };
-    rc_t rc = step("erase.file", &first);
+    rc_t rc = fault_step("erase.file", "the erasing", &first);
 
     if (!rc.failed)
         rc = overwrite(path, &first);
@@ -542,18 +535,18 @@ static RC erase_all(struct erase *x, bool *all, struct err *e)
     struct process *p = x->p;
 
     TRY(write_notice(x, e));
-    TRY(step("erase.begin", e));
+    TRY(fault_step("erase.begin", "the erasing", e));
     TRY(disable_version(x, e));
-    TRY(step("erase.asked-vault", e));
+    TRY(fault_step("erase.asked-vault", "the erasing", e));
     TRY(erase_named(x, "envelope", p->data_dir, "envelope.", true, all, e));
-    TRY(step("erase.envelopes", e));
+    TRY(fault_step("erase.envelopes", "the erasing", e));
     TRY(erase_backups(x, e));
-    TRY(step("erase.backups", e));
+    TRY(fault_step("erase.backups", "the erasing", e));
     TRY(erase_root_key(x, all, e));
-    TRY(step("erase.root-key", e));
+    TRY(fault_step("erase.root-key", "the erasing", e));
     TRY(erase_file(x, "pin", p->pin_path, true, all, e));
     TRY(erase_named(x, "keyConfig", p->state_dir, "key-config", true, all, e));
-    return step("erase.end", e);
+    return fault_step("erase.end", "the erasing", e);
 }
 
 RC erase_run(struct process *p, struct err *e)

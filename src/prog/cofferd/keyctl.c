@@ -299,14 +299,6 @@ RC keyctl_check(struct keyctl *k, const struct keyconf *to, struct preflight *ou
     return RC_OK;
 }
 
-/* A place between two durable steps, for tests to fail or to end the process at. */
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with the change of", "the key") : RC_OK;
-}
-
 /* The envelope stays; the configuration is one file. */
 static RC change_way(struct keyctl *k, struct change *c, struct err *e)
 {
@@ -314,7 +306,7 @@ static RC change_way(struct keyctl *k, struct change *c, struct err *e)
     keyloop_change_begin(k->loop);
     process_set_conf(k->process, &c->to);
     keyloop_change_end(k->loop, /* changed= */ true, c->found.key.grace_ms);
-    return step("keychange.way-changed", e);
+    return fault_step("keychange.way-changed", "the change of the key", e);
 }
 
 /* What the envelope will say: the version is fixed here, so that a newer one cannot come in between. */
@@ -343,9 +335,9 @@ static RC take_over(struct keyctl *k, struct change *c, struct err *e)
 {
     c->to.next_version[0] = '\0';
     process_set_conf(k->process, &c->to);
-    TRY(step("keychange.committed", e));
+    TRY(fault_step("keychange.committed", "the change of the key", e));
     TRY(keyconf_write(k->process->conf_path, &c->to, e));
-    TRY(step("keychange.written", e));
+    TRY(fault_step("keychange.written", "the change of the key", e));
     return file_remove(k->process->conf_next_path, e);
 }
 
@@ -357,7 +349,7 @@ static RC switch_root(struct keyctl *k, struct change *c, struct err *e)
     TRY(provider_for_smk(k->process, &c->to, /* make_root= */ true, &to, e));
     TRY(fix_target(k, to, c, e));
     TRY(keyconf_write(k->process->conf_next_path, &c->to, e));
-    TRY(step("keychange.intended", e));
+    TRY(fault_step("keychange.intended", "the change of the key", e));
     struct custody_target target = { .mode = c->to.mode,
                                      .provider = to,
                                      .version = c->to.next_version,

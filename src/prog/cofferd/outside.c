@@ -38,13 +38,6 @@ static const char *place(const struct process *p)
     return settings_str(p->set, SET_EXTERNAL_ANCHOR);
 }
 
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with", "the anchor kept outside") : RC_OK;
-}
-
 /* ---- tickets ------------------------------------------------------------------------------------------------------ */
 
 static RC anchor_sha256(const struct process *p, uint8_t out[SHA256_LEN], struct err *e)
@@ -67,14 +60,14 @@ RC outside_write_ticket(struct process *p, const char *envelope_dir, struct err 
     TRY(anchor_sha256(p, t.anchor_sha256, e));
     outside_ticket_encode(&t, &bytes);
     TRY(file_write_atomic(p->ticket_path, 0600, buf_view(&bytes), e));
-    return step("ticket.written", e);
+    return fault_step("ticket.written", "the anchor kept outside", e);
 }
 
 RC outside_drop_ticket(struct process *p, struct err *e)
 {
     if (!path_exists(p->ticket_path))
         return RC_OK;
-    TRY(step("ticket.used", e));
+    TRY(fault_step("ticket.used", "the anchor kept outside", e));
     return file_remove(p->ticket_path, e);
 }
 
@@ -181,9 +174,9 @@ static RC write_mark(struct outside *o, uint64_t counter, struct err *e)
 
     memcpy(m.lineage, o->lineage, LINEAGE_LEN);
     outside_encode(&m, &bytes);
-    TRY(step("outside.before", e));
+    TRY(fault_step("outside.before", "the anchor kept outside", e));
     TRY(file_write_atomic(place(o->process), 0600, buf_view(&bytes), e));
-    return step("outside.after", e);
+    return fault_step("outside.after", "the anchor kept outside", e);
 }
 
 static void note(struct outside *o, uint64_t counter, const struct err *e)

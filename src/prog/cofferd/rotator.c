@@ -409,18 +409,11 @@ static RC rotate_locked(struct rotator *r, struct err *e)
     return save(r, w, e);
 }
 
-static RC step(const char *name, struct err *e)
-{
-    int sys = fault_hit(name);
-
-    return sys ? file_err(e, sys, "go on with", "the rotation") : RC_OK;
-}
-
 static RC make_urgently(RC (*fn)(void *arg, struct err *e), void *arg, struct err *e)
 {
-    TRY(step("rotator.intended", e));
+    TRY(fault_step("rotator.intended", "the rotation", e));
     TRY(fn(arg, e));
-    return step("rotator.made", e);
+    return fault_step("rotator.made", "the rotation", e);
 }
 
 static RC urgently_locked(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg,

@@ -10,8 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 /* fault_hit(): 0 to go on, or the errno to fail with. Sleeps or kills as armed. Costs one relaxed load when nothing is armed. */
 int fault_hit(const char *name);
+/* fault_step(): a place between two durable steps of what ("the backup"), for tests to fail, to wait or to end the process at. */
+RC fault_step(const char *name, const char *what, struct err *e);
 /* fault_arm(): action as above; skip = calls to let pass first; times = how often then, -1 for ever. */
 void fault_arm(const char *name, const char *action, int skip, int times);
 void fault_disarm_all(void);
