@@ -78,22 +78,23 @@ static bool has_ticket(struct process *p, const uint8_t lineage[LINEAGE_LEN])
     struct restore_ticket t;
     uint8_t sha[SHA256_LEN];
     struct err why = { 0 };
-    bool good;
+    bool read;
 
     if (!path_exists(p->ticket_path))
         return false;
-    good = !file_read(p->ticket_path, TICKET_LEN, &bytes, &why).failed &&
+    read = !file_read(p->ticket_path, TICKET_LEN, &bytes, &why).failed &&
            !outside_ticket_decode(buf_view(&bytes), &t, &why).failed &&
            !anchor_sha256(p, sha, &why).failed;
-    if (good && (memcmp(t.lineage, lineage, LINEAGE_LEN) != 0 ||
-                 memcmp(t.anchor_sha256, sha, sizeof(sha)) != 0))
-        good = !err_set(&why, ERR_STALE, __FILE__, __LINE__,
-                        "the restore ticket is for another state of the store")
-                    .failed;
-    if (!good)
-        log_err(EV_RESTORE_TICKET_REFUSED, &why, NULL, 0);
+    if (read && memcmp(t.lineage, lineage, LINEAGE_LEN) == 0 &&
+        memcmp(t.anchor_sha256, sha, sizeof(sha)) == 0)
+        return true;
+    if (read)
+        (void)err_set(&why, ERR_STALE, __FILE__, __LINE__,
+                      "the restore ticket is for another state of the store")
+            .failed;
+    log_err(EV_RESTORE_TICKET_REFUSED, &why, NULL, 0);
     err_reset(&why);
-    return good;
+    return false;
 }
 
 /* ---- a start ------------------------------------------------------------------------------------------------------ */
@@ -148,7 +149,7 @@ RC outside_look(struct process *p, struct custody *custody, bool fresh, struct o
     if (read_mark(p, &m, &why).failed) {
         /* a newer release's: it is not to be replaced by ours */
         if (why.code == ERR_UNKNOWN_FORMAT)
-            return err_set(e, why.code, why.file, why.line, "%s", why.msg);
+            return err_take(e, &why);
         out->lost = !fresh;
         if (out->lost)
             log_err(EV_EXTERNAL_ANCHOR_LOST, &why, NULL, 0);
@@ -228,15 +229,12 @@ static void *loop(void *arg)
     return NULL;
 }
 
-RC outside_start(struct process *p, struct custody *custody, struct store *store,
-                 const struct outside_found *found, struct outside **out, struct err *e)
+struct outside *outside_start(struct process *p, struct custody *custody, struct store *store,
+                              const struct outside_found *found)
 {
-    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
-
-    (void)e;
-    *out = NULL;
     if (!*place(p))
-        return RC_OK;
+        return NULL;
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
     struct outside *o = NEW(struct outside);
     custody_status(custody, st);
     o->process = p;
@@ -246,8 +244,7 @@ RC outside_start(struct process *p, struct custody *custody, struct store *store
     mutex_init(&o->lock);
     cond_init(&o->wake);
     o->thread = thread_start("outside-anchor", loop, o);
-    *out = o;
-    return RC_OK;
+    return o;
 }
 
 void outside_stop(struct outside *o)

@@ -30,12 +30,12 @@ struct outside_found {
 /* outside_look(): before the store is opened. fresh: the cluster is being made. Errors: ERR_CONFIG (the place), ERR_FOREIGN_FILE (another cluster's). */
 RC outside_look(struct process *p, struct custody *custody, bool fresh, struct outside_found *out,
                 struct err *e);
-/* outside_start(): keep it from now on. *out is NULL when the setting is not there. */
-RC outside_start(struct process *p, struct custody *custody, struct store *store,
-                 const struct outside_found *found, struct outside **out, struct err *e);
+/* outside_start(): keep it from now on. NULL when the setting is not there. */
+struct outside *outside_start(struct process *p, struct custody *custody, struct store *store,
+                              const struct outside_found *found);
 /* writes it a last time; before store_close(); NULL is fine */
 void outside_stop(struct outside *o);
-/* outside_status(): {externalAnchor: {path, counter, written, storeCounter, lost, error}}; nothing when o is NULL. */
+/* outside_status(): {externalAnchor: {path, counter, written, storeCounter, lostAtStart, error}}; nothing when o is NULL. */
 void outside_status(struct outside *o, struct bw *w);
 
 /* outside_write_ticket(): the store in the data directory, as it stands, may be older than the copy outside, once. envelope_dir: where the cluster's envelope

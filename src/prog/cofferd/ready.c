@@ -408,8 +408,8 @@ static RC start(struct ready *r, struct err *e)
     r->dog_runs = true;
     TRY(start_prober(r, e));
     TRY(start_rotator(r, e));
-    TRY(outside_start(r->p, r->custody, r->store, &r->found_outside, &r->outside, e));
-    r->ops.source.outside = r->outside;
+    r->ops.source.outside = r->outside =
+        outside_start(r->p, r->custody, r->store, &r->found_outside);
     TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
     r->ticking = true;
