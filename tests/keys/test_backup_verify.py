@@ -1,6 +1,7 @@
 """A backup is verified before it is needed: its keys by the vault, every tag of every file, and that it opens; and what it is not is told and kept in the list."""
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -131,3 +132,36 @@ def test_one_whose_version_of_the_key_is_gone(make_node, vault, tmp_path):
     assert changed.status_code == 200, changed.text
     assert verify(node, place)["code"] == DENIED, "a version that it needs cannot be used"
     assert listed(node)[place]["good"], "which is no verdict on the backup"
+
+
+def test_a_look_that_is_cut_short_leaves_nothing(make_node, tmp_path):
+    node = make_node()
+    fill(node, 20)
+    place = backup(node, tmp_path / "b")
+    node.stop()
+    node.env = {"COFFER_FAULTS": "verify.copied=kill"}
+    node.start()
+    with pytest.raises((OSError, ValueError)):
+        verify(node, place)
+    assert node.process.wait(10) == -signal.SIGKILL
+    left = [n for n in os.listdir(tmp_path) if n.startswith("b.verify-")]
+    assert len(left) == 1 and os.listdir(tmp_path / left[0] / "store"), "the control: it is cut short while its copy is there"
+    node.env = {}
+    node.start()
+    assert sorted(os.listdir(tmp_path)) == ["b", "node1"] and not os.path.exists(os.path.join(node.state_dir, "verifying"))
+    assert verify(node, place)["ok"]
+
+
+def test_only_a_copy_of_a_look_is_ever_removed(make_node, tmp_path):
+    node = make_node()
+    fill(node, 20)
+    node.stop()
+    mine, note = tmp_path / "mine", os.path.join(node.state_dir, "verifying")
+    mine.mkdir()
+    (mine / "kept").write_text("kept")
+    with open(note, "w", encoding="ascii") as f:
+        f.write(str(mine))
+    node.start()
+    assert (mine / "kept").read_text() == "kept" and not os.path.exists(note)
+    assert "names no copy" in str(node.events("backgroundError"))
+    assert verify(node, backup(node, tmp_path / "b"))["ok"]

@@ -84,7 +84,7 @@ static RC check_empty_dir(const char *path, struct err *e)
 }
 
 /* Byte for byte: the files are sealed, and stay so. */
-static RC copy_file(const char *from, const char *to, struct err *e)
+RC backup_copy_file(const char *from, const char *to, struct err *e)
 {
     AUTO(fd_closep) int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (in < 0)
@@ -118,7 +118,7 @@ static RC copy_dir(const char *from, const char *to, struct err *e)
         else if (S_ISDIR(st.st_mode))
             rc = copy_dir(a, b, e);
         else
-            rc = copy_file(a, b, e);
+            rc = backup_copy_file(a, b, e);
     }
     closedir(d);
     return rc.failed ? rc : dir_sync(to, e);

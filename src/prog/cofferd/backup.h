@@ -11,6 +11,8 @@ struct store;
 
 /* backup_check(): dir is an absolute path, and nothing is there: ERR_CONFIG. */
 RC backup_check(const char *dir, struct err *e);
+/* backup_copy_file(): byte for byte, into a new file. Errors: ERR_NOT_FOUND, ERR_DISK_FULL, ERR_IO. */
+RC backup_copy_file(const char *from, const char *to, struct err *e);
 /* backup_make(): into dir, which does not exist yet; its parent does. Complete when the envelope, written last, is there. [long]
  * Errors: ERR_CONFIG (the path), ERR_DISK_FULL, ERR_IO. */
 RC backup_make(struct process *p, struct store *store, const char *dir, struct err *e);

@@ -37,6 +37,7 @@
 #include "store/store.h"
 #include "unlock.h"
 #include "user_store.h"
+#include "verify.h"
 
 enum { DOG_PATIENCE_US = 2000000 };
 
@@ -407,6 +408,7 @@ static RC start(struct ready *r, struct err *e)
     r->dog = thread_start("seal-watchdog", seal_watchdog, r);
     r->dog_runs = true;
     TRY(start_prober(r, e));
+    verify_clean(r->p);
     TRY(start_rotator(r, e));
     r->ops.source.outside = r->outside =
         outside_start(r->p, r->custody, r->store, &r->found_outside);

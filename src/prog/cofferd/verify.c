@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "backup.h"
 #include "backups.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -114,19 +117,6 @@ static RC verify_tags(const char *store_dir, struct keyring *ring, struct store_
 
 /* ---- opened, as a restore would --------------------------------------------------------------------------------------- */
 
-static RC copy_bytes(const char *from, const char *to, struct err *e)
-{
-    AUTO(fd_closep) int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    AUTO(fd_closep) int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t n;
-
-    if (in < 0 || out < 0)
-        return file_err(e, errno, "copy", from);
-    while ((n = copy_file_range(in, NULL, out, NULL, 1 << 24, 0)) > 0) {
-    }
-    return n < 0 ? file_err(e, errno, "copy", from) : RC_OK;
-}
-
 /* A table is never written again: a link will do. All else an opening may change. */
 static RC mirror(const char *from, const char *to, struct err *e)
 {
@@ -149,7 +139,7 @@ static RC mirror(const char *from, const char *to, struct err *e)
         else if (S_ISDIR(st.st_mode))
             rc = mirror(a, b, e);
         else if (!dot || strcmp(dot, ".sst") != 0 || link(a, b) < 0)
-            rc = copy_bytes(a, b, e);
+            rc = backup_copy_file(a, b, e);
     }
     closedir(d);
     return rc;
@@ -157,9 +147,12 @@ static RC mirror(const char *from, const char *to, struct err *e)
 
 static void remove_tree(const char *path)
 {
-    DIR *d = opendir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 
+    if (!d)
+        fd_close(fd);
     while (d && (entry = readdir(d))) {
         AUTO(mem_freep) char *child = mem_printf("%s/%s", path, entry->d_name);
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
@@ -170,6 +163,50 @@ static void remove_tree(const char *path)
     if (d)
         closedir(d);
     (void)rmdir(path);
+}
+
+/* What mkdtemp() makes of make_scratch()'s template; nothing else is ever removed. */
+#define SCRATCH_PATTERN "/*.verify-??????"
+
+/* Where the copy is stands in the state directory while there is one: neither a kill nor a sealing, which replaces the image, gives it away. */
+static char *note_path(const struct process *p)
+{
+    return mem_printf("%s/verifying", p->state_dir);
+}
+
+void verify_clean(const struct process *p)
+{
+    AUTO(mem_freep) char *note = note_path(p);
+    AUTO(buf_fini) struct buf scratch = BUF_INIT;
+    struct err e = { 0 };
+
+    if (!file_read(note, PATH_MAX, &scratch, &e).failed) {
+        const char *copy = buf_cstr(&scratch);
+        if (fnmatch(SCRATCH_PATTERN, copy, 0) == 0)
+            remove_tree(copy);
+        else
+            (void)err_set(&e, ERR_CORRUPT, __FILE__, __LINE__,
+                          "\"%s\" names no copy of a verification: nothing is removed", note)
+                .failed;
+        if (e.code || !path_exists(copy))
+            (void)file_remove(note, &e).failed;
+    }
+    if (e.code && e.code != ERR_NOT_FOUND)
+        log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
+    err_reset(&e);
+}
+
+static RC make_scratch(const struct process *p, char *scratch, struct err *e)
+{
+    AUTO(mem_freep) char *note = note_path(p);
+
+    if (!mkdtemp(scratch))
+        return file_err(e, errno, "make the directory", scratch);
+    if (file_write_atomic(note, 0600, slice_str(scratch), e).failed) {
+        (void)rmdir(scratch);
+        return RC_FAILED;
+    }
+    return RC_OK;
 }
 
 static RC read_all(const char *dir, struct keyring *ring, uint64_t envelope_seq, struct err *e)
@@ -194,19 +231,20 @@ static RC read_all(const char *dir, struct keyring *ring, uint64_t envelope_seq,
     return rc;
 }
 
-static RC open_copy(const char *dir, const char *store_dir, struct keyring *ring, uint64_t seq,
-                    struct err *e)
+static RC open_copy(const struct process *p, const char *dir, const char *store_dir,
+                    struct keyring *ring, uint64_t seq, struct err *e)
 {
     AUTO(mem_freep) char *scratch = mem_printf("%s.verify-XXXXXX", dir);
-    AUTO(mem_freep) char *copy = NULL;
 
-    if (!mkdtemp(scratch))
-        return file_err(e, errno, "make the directory", scratch);
-    copy = mem_printf("%s/store", scratch);
+    verify_clean(p);
+    TRY(make_scratch(p, scratch, e));
+    AUTO(mem_freep) char *copy = mem_printf("%s/store", scratch);
     rc_t rc = mirror(store_dir, copy, e);
     if (!rc.failed)
+        rc = fault_step("verify.copied", "the verification", e);
+    if (!rc.failed)
         rc = read_all(copy, ring, seq, e);
-    remove_tree(scratch);
+    verify_clean(p);
     return rc;
 }
 
@@ -241,7 +279,7 @@ static RC verify(struct process *p, struct custody *custody, const char *dir,
     TRY(open_keys(p, custody, dir, st, &ring, e));
     rc_t rc = verify_tags(store_dir, ring, sum, e);
     if (!rc.failed)
-        rc = open_copy(dir, store_dir, ring, st->sequence, e);
+        rc = open_copy(p, dir, store_dir, ring, st->sequence, e);
     keyring_unref(ring);
     return rc;
 }

@@ -11,5 +11,7 @@
  * Errors: ERR_BACKUP_INVALID (what is wrong with it), ERR_NOT_FOUND, ERR_ENVELOPE_FOREIGN (another cluster's), and those of the key's provider. */
 RC verify_backup(struct process *p, struct custody *custody, const char *dir, struct bw *w,
                  struct err *e);
+/* verify_clean(): remove the copy that a verification left that was cut short by a kill or by sealing. At each start with keys; failures are logged. */
+void verify_clean(const struct process *p);
 
 #endif
