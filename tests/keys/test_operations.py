@@ -5,6 +5,7 @@ import pymongo.errors
 import pytest
 
 from processes import FAST_KEYS, wait_until
+from sealing import fill
 
 UNAUTHORIZED, NO_SUCH, ILLEGAL, BAD_VALUE = 13, 59, 20, 2
 
@@ -74,6 +75,19 @@ def test_the_envelope_heals_while_the_node_runs(make_node, vault, mode):
             wait_until(lambda: len(node.events("envelopeRepaired")) > n * 2 + n_repair, "and it is told")
     node.restart()
     assert not [e for e in node.events("envelopeRepaired")][6:]
+
+
+def test_the_envelope_heals_while_a_rotation_is_paused(make_node):
+    node = make_node({"probe-interval": "100ms", "rotation-rate": "1KB"})
+    fill(node)
+    assert node.admin("rotateKey")["ok"] and node.admin("rotationPause", paused=True)["ok"]
+    held = node.admin("rotationStatus")
+    assert held["state"] == "paused" and held["bytesLeft"] > 0, held
+    for file in (os.path.join(node.data_dir, "envelope.2"), os.path.join(node.state_dir, "pin")):
+        want = open(file, "rb").read()
+        os.unlink(file)
+        wait_until(lambda: os.path.exists(file) and open(file, "rb").read() == want, f"{file} is made good")
+    assert node.admin("rotationStatus")["bytesLeft"] == held["bytesLeft"], "the control: nothing of it went on"
 
 
 def test_what_needs_keys_is_refused_while_sealed(cmk_node, vault, tmp_path):

@@ -26,6 +26,7 @@
 #include "crypto/aead.h"
 #include "crypto/secret.h"
 #include "frontdoor.h"
+#include "healer.h"
 #include "identity/identity.h"
 #include "keyctl.h"
 #include "keyloop.h"
@@ -54,6 +55,7 @@ struct ready {
     struct admin_server *admin;
     struct keyctl keys;
     struct rotator *rotator;
+    struct healer *healer;
     struct outside *outside;
     struct outside_found found_outside;
     struct ops_ctx ops;
@@ -410,6 +412,7 @@ static RC start(struct ready *r, struct err *e)
     TRY(start_prober(r, e));
     verify_clean(r->p);
     TRY(start_rotator(r, e));
+    r->healer = healer_start(r->p, r->custody);
     r->ops.source.outside = r->outside =
         outside_start(r->p, r->custody, r->store, &r->found_outside);
     TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
@@ -426,6 +429,7 @@ static RC stop(struct ready *r, struct err *e)
     frontdoor_stop(r->door);
     admin_close(r->admin); /* it looks at the loop and the store */
     rotator_stop(r->rotator);
+    healer_stop(r->healer);
     outside_stop(r->outside);
     keyloop_stop(r->loop);
     r->loop = NULL;

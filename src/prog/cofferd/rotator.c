@@ -38,8 +38,6 @@ struct rotator {
     pthread_t thread;
     char *state_path;
     uint64_t next_look_us; /* the thread's: when the backups are looked at again */
-    uint64_t next_heal_us; /* the thread's: when the envelope is looked at again */
-    bool heal_failed;      /* the thread's: and told */
 
     struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
     struct mutex removing; /* a generation leaves the envelope, or may not */
@@ -300,26 +298,6 @@ static RC round_of(struct rotator *r, struct err *e)
     return urgent ? calm_down(r, e) : RC_OK;
 }
 
-/* A copy of the envelope, or its pin, that is damaged, gone or could not be written is made good while the keys are here to vouch for it. */
-static void heal(struct rotator *r)
-{
-    struct err e = { 0 };
-    uint64_t now = clock_mono_us();
-    bool did;
-
-    if (now < r->next_heal_us)
-        return;
-    r->next_heal_us = now + settings_us(r->c.process->set, SET_PROBE_INTERVAL);
-    bool failed = custody_heal(r->c.custody, &did, &e).failed;
-    /* a node that is sealing itself has no keys any more, and that is no failure of this */
-    if (failed && !r->heal_failed && !secret_arena_sealed())
-        log_err(EV_ENVELOPE_DEGRADED, &e, NULL, 0);
-    r->heal_failed = failed;
-    if (did)
-        log_event0(EV_ENVELOPE_REPAIRED);
-    err_reset(&e);
-}
-
 static void note(struct rotator *r, const struct err *e)
 {
     struct store_rewrite_status st;
@@ -344,8 +322,8 @@ static void *loop(void *arg)
     while (go) {
         struct err e = { 0 };
 
-        heal(r);
         rc_t rc = round_of(r, &e);
+
         note(r, &e);
         go = wait_us(r, rc.failed ? RETRY_US : LOOK_US);
         err_reset(&e);
