@@ -268,6 +268,7 @@ def test_by_command(running, programs, make_node, tmp_path):
         refused = coffer("erase", "x", *flags)
         assert refused.returncode != 0 and "for ever" in refused.stderr, refused
     assert os.path.exists(os.path.join(node.data_dir, "envelope.1"))
+    assert [c["state"] for c in json.loads(coffer("list").stdout)] == ["Ready" if running else "Stopped"]
     done = coffer("erase", "x", "--confirm=x")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "erased"
@@ -275,3 +276,4 @@ def test_by_command(running, programs, make_node, tmp_path):
         node.process.wait(30)
     assert coffer("erase", "none", "--confirm=none").returncode != 0
     wait_until(lambda: not os.path.exists(os.path.join(node.data_dir, "envelope.1")), "it is erased")
+    assert json.loads(coffer("list").stdout) == [{"name": "x", "state": "Erased"}]

@@ -43,12 +43,21 @@ static RC find_clusters(const struct coffer *c, char *names[CLUSTERS_MAX], int *
     return RC_OK;
 }
 
+/* Why a node does not answer. */
+static const char *silent_state(const struct coffer *c, const char *name)
+{
+    AUTO(mem_freep) char *pid_file = coffer_path(c, name, "pid");
+
+    if (child_find(pid_file))
+        return "NotAnswering";
+    return coffer_is_erased(c, name) ? "Erased" : "Stopped";
+}
+
 /* One that does not answer is listed too: that is what somebody looks for. */
 static void describe_cluster(const struct coffer *c, const char *name, struct bw *w)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
     AUTO(buf_fini) struct buf space = BUF_INIT;
-    AUTO(mem_freep) char *pid_file = coffer_path(c, name, "pid");
     static const char *const shown[] = { "mode", "state", "since", "cause" };
     struct err why = { 0 };
     struct bdoc answer;
@@ -58,7 +67,7 @@ static void describe_cluster(const struct coffer *c, const char *name, struct bw
     bw_str(&request, "op", "status");
     bw_str(w, "name", name);
     if (talk(c, name, bw_finish(&request), LIST_TIMEOUT_MS, a, &answer, &why).failed) {
-        bw_str(w, "state", child_find(pid_file) ? "NotAnswering" : "Stopped");
+        bw_str(w, "state", silent_state(c, name));
         err_reset(&why);
         return;
     }

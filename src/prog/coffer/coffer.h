@@ -42,6 +42,8 @@ RC coffer_rotation_status(struct coffer *c, int argc, char **argv, struct err *e
 RC coffer_cluster_list(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_status(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_cluster_erase(struct coffer *c, int argc, char **argv, struct err *e);
+/* coffer_is_erased(): the report in the cluster's state directory says that it is over. */
+bool coffer_is_erased(const struct coffer *c, const char *cluster);
 RC coffer_key_show(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e);
 RC coffer_key_set(struct coffer *c, int argc, char **argv, struct err *e);

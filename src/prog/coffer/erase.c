@@ -35,6 +35,19 @@ static RC read_report(const char *path, struct arena *a, struct bdoc *out, bool 
     return RC_OK;
 }
 
+bool coffer_is_erased(const struct coffer *c, const char *cluster)
+{
+    AUTO(mem_freep) char *path = coffer_path(c, cluster, "state/erased");
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct err ignored = { 0 };
+    struct bdoc report;
+    bool done;
+
+    (void)read_report(path, a, &report, &done, &ignored).failed;
+    err_reset(&ignored);
+    return done;
+}
+
 static RC print_report(const struct coffer *c, const char *path, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
@@ -146,7 +159,7 @@ RC coffer_cluster_erase(struct coffer *c, int argc, char **argv, struct err *e)
         return print_report(c, report, e);
     }
     if (why.code != ERR_NOT_FOUND || !cluster || pid)
-        return err_set(e, why.code, why.file, why.line, "%s", why.msg);
+        return err_take(e, &why);
     err_reset(&why);
     return erase_stopped(c, cluster, confirm, e);
 }
