@@ -294,6 +294,11 @@ def test_the_customers_tag_lowers_the_grace_period(tag, total, malformed, source
         assert 0 < shown["metrics"]["key.graceLeftMillis"] <= total
 
 
+def test_without_a_vault_no_grace_is_counted(make_node):
+    with make_node().client() as client:
+        assert client.admin.command("serverStatus")["metrics"]["key.graceLeftMillis"] == 0
+
+
 def test_a_restart_is_no_way_around_the_tag(scripted, make_node):
     """An operator who restarts the node in an outage gains nothing: it waits, sealed; and one who raises the setting is held to the tag."""
     scripted.tags = {"coffer-grace-period": "4s"}

@@ -169,7 +169,9 @@ static void handoff_of(struct keyloop *k, const struct probe_result *r, struct h
 /* With the lock held, or before there is a thread. */
 static void note_grace(struct keyloop *k)
 {
-    metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(ks_grace_left_us(&k->m, ks_now()) / 1000));
+    uint64_t left_us = k->active ? ks_grace_left_us(&k->m, ks_now()) : 0;
+
+    metric_set(M_KEY_GRACE_LEFT_MS, (int64_t)(left_us / 1000));
 }
 
 /* One probe, and what follows from it. False: this image is asked to make way for another, and has nothing to decide any more. */
@@ -352,6 +354,7 @@ void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms)
             k->follow_due_boot_us = 0;
         }
         ks_revalidate(&k->m, ks_now());
+        note_grace(k);
         cond_broadcast(&k->wake);
     }
     bool save = changed && k->active;
