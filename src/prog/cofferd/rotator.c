@@ -293,6 +293,8 @@ static RC round_of(struct rotator *r, struct err *e)
             return RC_OK;
         custody_status(r->c.custody, st);
     }
+    if (wish_of(r).paused) /* since the last step began: what cannot be undone waits too */
+        return RC_OK;
     TRY(remove_old(r, st, urgent, e));
     set_working(r, false);
     return urgent ? calm_down(r, e) : RC_OK;

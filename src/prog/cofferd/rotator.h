@@ -41,6 +41,7 @@ RC rotator_urgently(struct rotator *r, RC (*fn)(void *arg, struct err *e), void 
                     struct err *e);
 /* rotator_holding(): while fn runs no generation is retired or destroyed: what it copies, files first and the envelope after, fits together. Errors: fn's. */
 RC rotator_holding(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg, struct err *e);
+/* rotator_pause(): a step that is under way ends; then nothing is written anew, retired or destroyed until somebody goes on. Kept over restarts. */
 RC rotator_pause(struct rotator *r, bool paused, struct err *e);
 /* rotator_status(): {state, generation, filesLeft, bytesLeft, bytesDone, bytesPerSecond, secondsLeft, completed, urgent, error} fields. */
 void rotator_status(struct rotator *r, struct bw *w);
