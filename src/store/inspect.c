@@ -240,7 +240,7 @@ static bool salt_known(const struct look *l, const uint8_t salt[STORE_SALT_LEN])
     return false;
 }
 
-/* check_header(): what the header says against the name, the other files and the product. */
+/* check_header(): what the header says against the product, the other files and the name; whose it is comes first, since another store's numbers mean nothing. */
 static void check_header(struct look *l, const struct store__name *n, const struct store__header *h,
                          struct store_file_facts *f)
 {
@@ -253,12 +253,12 @@ static void check_header(struct look *l, const struct store__name *n, const stru
     }
     if (h->alg != STORE__ALG_AES_256_GCM)
         f->problem = "it was written without a cipher, by a build for benchmarks";
+    else if (memcmp(h->id, l->sum->id, STORE_ID_LEN) != 0)
+        f->problem = "it belongs to another store than the others";
     else if (h->role != (uint8_t)n->role)
         f->problem = "its header was written for another purpose than its name says";
     else if (store__role_numbered(n->role) && h->number != n->number)
         f->problem = "its header was written for another number than its name says";
-    else if (memcmp(h->id, l->sum->id, STORE_ID_LEN) != 0)
-        f->problem = "it belongs to another store than the others";
     else if (h->gen == 0)
         f->problem = "it names no key generation";
     else if (salt_known(l, h->salt))
