@@ -172,7 +172,7 @@ RC cmd__dropIndexes(struct cmd_req *r, struct bw *w, struct err *e)
     if (!x)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "ns not found %s", ns.ns);
     TRY(cmd_not_view(x, e));
-    TRY(coll_ref_indexes(x, &l, e));
+    TRY(coll_ref_kept_indexes(x, &l, e));
     rc_t rc = wanted_names(r, l, a.index, &names, &n, e);
     coll_indexes_unref(l);
     TRY(rc);

@@ -6,13 +6,15 @@
  * entries meanwhile, the store says that there is a conflict, and the batch is tried again, smaller. At the end, exclusively for a moment again, the
  * new indexes become part of the catalogue and of what queries may use (rt->indexes).
  *
- *   (turn) ──▶ announced ──▶ filling ──▶ installed
- *                  └────────────┴──▶ given up: interrupted, a duplicate, the collection or one of the indexes dropped
+ *   (turn) ──▶ announced ──▶ filling ──▶ settling ──▶ installed
+ *                  └────────────┴───────────┴──▶ given up: interrupted, a duplicate, the collection or its indexes dropped
  *
  * A new index's table is put on the catalogue's list of tables to be removed before its first entry is written, and struck off in the transaction
  * that makes the index part of the collection: a build that fails or dies leaves nothing behind. One build of a collection runs at a time; others wait.
- * A unique index refuses duplicates from the moment that its build is announced.
+ * A unique index refuses nobody until it is installed: duplicates stand aside (coll_aside.c), and what still is one at the end fails the build.
  */
+#include <limits.h>
+
 #include "base/fault.h"
 #include "base/file.h"
 #include "coll_priv.h"
@@ -22,16 +24,6 @@ enum {
     BATCH_BYTES = 1 << 18,
     BATCH_DOCS = 2048,
     TURN_LOOK_US = 20000,
-};
-
-struct build {
-    struct catalog_coll *x;
-    struct rt *rt;
-    struct coll_build *req;
-    struct index_def *made[INDEXES_MAX]; /* owned */
-    int n_made;
-    uint64_t next_rid, end_rid; /* documents that are left to do */
-    bool given_up;              /* by a drop; guarded by x->lock */
 };
 
 static const struct index_def *find_by_name(const struct coll_indexes *l, struct slice name)
@@ -133,6 +125,7 @@ static RC announce(struct build *b, struct err *e)
     if (!rc.failed && b->n_made) {
         pthread_rwlock_wrlock(&b->x->lock);
         b->end_rid = atomic_load(&b->rt->next_rid);
+        b->reached_rid = b->next_rid;
         b->rt->build = b;
         coll_indexes_unref(b->rt->kept);
         b->rt->kept = TAKE(all);
@@ -192,16 +185,36 @@ static RC index_range(struct build *b, struct coll_txn *w, int max_docs, uint64_
     return RC_OK;
 }
 
-static RC batch_locked(struct build *b, int max_docs, struct err *e)
+/* A step of a build: one transaction, on at most max documents or entries. It says in b->more whether something is left. */
+typedef rc_t (*step_fn)(struct build *b, struct coll_txn *w, int max, struct err *e);
+
+static RC fill_some(struct build *b, struct coll_txn *w, int max, struct err *e)
+{
+    TRY(index_range(b, w, max, &b->reached_rid, e));
+    b->more = b->reached_rid < b->end_rid;
+    return RC_OK;
+}
+
+static RC settle_some(struct build *b, struct coll_txn *w, int max, struct err *e)
+{
+    b->more = false;
+    if (!atomic_load(&b->aside))
+        return RC_OK;
+    for (int i = b->rt->indexes->n; i < w->indexes->n; i++)
+        if (w->indexes->v[i]->unique)
+            TRY(coll__settle_aside(w, i, max, &b->more, e));
+    return RC_OK;
+}
+
+static RC step_locked(struct build *b, step_fn step, int max, struct err *e)
 {
     struct coll_txn w = { .x = b->x, .rt = b->rt, .indexes = b->rt->kept };
-    uint64_t next;
 
     if (b->given_up || atomic_load(&b->x->dropped))
         FAIL(e, ERR_INDEX_BUILD_ABORTED, "Index build aborted: the %s was dropped",
              b->given_up ? "index" : "collection");
     TRY(store_begin(catalog_store(b->x->cat), &w.t, e));
-    rc_t rc = index_range(b, &w, max_docs, &next, e);
+    rc_t rc = step(b, &w, max, e);
     store_pin_release(&w.pin);
     if (!rc.failed)
         rc = store_commit(&w.t, STORE_NOSYNC, e);
@@ -211,17 +224,18 @@ static RC batch_locked(struct build *b, int max_docs, struct err *e)
         return rc;
     for (int i = 0; i < w.indexes->n; i++)
         atomic_fetch_or(&w.indexes->v[i]->multikey_durable, w.multikey_put[i]);
-    b->next_rid = next;
+    b->next_rid = b->reached_rid;
     return RC_OK;
 }
 
-static RC fill(struct build *b, struct err *e)
+/* in_steps(): until nothing is left, beside readers and writers. */
+static RC in_steps(struct build *b, step_fn step, struct err *e)
 {
     int max_docs = BATCH_DOCS,
     try
         = 0;
 
-    while (b->next_rid < b->end_rid) {
+    for (b->more = true; b->more;) {
         struct err why = { 0 };
         int sys = fault_hit("coll.build");
         if (sys)
@@ -229,7 +243,7 @@ static RC fill(struct build *b, struct err *e)
         if (b->req->check)
             TRY(b->req->check(b->req->check_arg, e));
         pthread_rwlock_rdlock(&b->x->lock);
-        rc_t rc = batch_locked(b, max_docs, &why);
+        rc_t rc = step_locked(b, step, max_docs, &why);
         pthread_rwlock_unlock(&b->x->lock);
         if (!rc.failed) {
             max_docs = MIN(BATCH_DOCS, 2 * max_docs);
@@ -254,9 +268,7 @@ static RC install_locked(struct build *b, struct err *e)
     uint64_t made[INDEXES_MAX];
     struct rt *rt = b->rt;
 
-    if (b->given_up || atomic_load(&b->x->dropped))
-        FAIL(e, ERR_INDEX_BUILD_ABORTED, "Index build aborted: the %s was dropped",
-             b->given_up ? "index" : "collection");
+    TRY(step_locked(b, settle_some, INT_MAX, e)); /* what came since: little, and the last */
     for (int i = 0; i < rt->kept->n; i++)
         v[i] =
             (struct catalog_index){ .ident = rt->kept->v[i]->ident, .spec = rt->kept->v[i]->spec };
@@ -363,7 +375,9 @@ RC coll_create_indexes(struct catalog_coll *x, struct coll_build *req, struct er
     TRY(take_turn(&b, e));
     rc_t rc = announce(&b, e);
     if (!rc.failed && b.n_made)
-        rc = fill(&b, e);
+        rc = in_steps(&b, fill_some, e);
+    if (!rc.failed && b.n_made)
+        rc = in_steps(&b, settle_some, e);
     if (!rc.failed && b.n_made)
         rc = install(&b, e);
     if (rc.failed)
@@ -396,6 +410,31 @@ static void replace_indexes(struct rt *rt, struct coll_indexes *l)
     rt->kept = kept;
 }
 
+/* A build is given up whole or not at all: whoever names one of its indexes names all of them, and no other. */
+static RC check_names(struct rt *rt, const struct slice *names, int n, bool *building,
+                      struct err *e)
+{
+    int n_building = 0, last = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct index_def *d = find_by_name(rt->kept, names[i]);
+        if (!d)
+            FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [%.*s]",
+                 (int)MIN(names[i].len, 200u), names[i].p);
+        if (d->is_id)
+            FAIL(e, ERR_INVALID_OPTIONS, "cannot drop _id index");
+        if (find_by_name(rt->indexes, names[i]))
+            continue;
+        n_building++;
+        last = i;
+    }
+    if (n_building && (n_building != n || n_building != rt->build->n_made))
+        FAIL(e, ERR_INDEX_NOT_FOUND, "can't drop unfinished index with name: %.*s",
+             (int)MIN(names[last].len, 200u), names[last].p);
+    *building = n < 0 || n_building;
+    return RC_OK;
+}
+
 static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
                       struct err *e)
 {
@@ -406,17 +445,9 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
 
     TRY(coll__rt(x, &rt, e));
     struct coll_indexes *old = rt->indexes;
-    *n_before = old->n;
-    bool building = n < 0;
-    for (int i = 0; i < n; i++) {
-        const struct index_def *d = find_by_name(rt->kept, names[i]);
-        building |= d && !find_by_name(old, names[i]);
-        if (!d)
-            FAIL(e, ERR_INDEX_NOT_FOUND, "index not found with name [%.*s]",
-                 (int)MIN(names[i].len, 200u), names[i].p);
-        if (d->is_id)
-            FAIL(e, ERR_INVALID_OPTIONS, "cannot drop _id index");
-    }
+    *n_before = rt->kept->n;
+    bool building = false;
+    TRY(check_names(rt, names, n, &building, e));
     struct coll_indexes *next = coll__indexes_new(old->n);
     next->n = 0;
     for (int i = 0; i < old->n; i++) {

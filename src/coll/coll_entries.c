@@ -99,9 +99,10 @@ RC coll__mark_multikey(struct coll_txn *w, int at, uint32_t bits, struct err *e)
     return RC_OK;
 }
 
-static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid,
-                  const struct index_key *k, struct err *e)
+static RC put_one(struct coll_txn *w, int at, uint64_t rid, const struct index_key *k,
+                  struct err *e)
 {
+    const struct index_def *d = w->indexes->v[at];
     uint8_t small[64];
     struct buf value = BUF_INIT;
     struct slice v = k->tags;
@@ -114,8 +115,15 @@ static RC put_one(struct coll_txn *w, const struct index_def *d, uint64_t rid,
             store_get_for_update(w->t, STORE_INDEXES, buf_view(&w->key), &w->pin, &there, &missing);
         if (rc.failed && missing.code != ERR_NOT_FOUND)
             return err_take(e, &missing);
-        if (!rc.failed && (there.len < 8 || get_be64(there.p) != rid))
+        if (!rc.failed && (there.len < 8 || get_be64(there.p) != rid)) {
+            if (coll__is_building(w, at))
+                return coll__put_aside(w, at, rid, k, e);
             return coll__dup_error(w->x, d, BDOC_EMPTY, k->key, k->tags, e);
+        }
+        if (coll__is_building(w, at)) {
+            TRY(coll__drop_aside(w, at, rid, k->key, e));
+            coll__entry_key(&w->key, d, k->key, rid);
+        }
         if (8 + k->tags.len <= sizeof(small)) {
             put_be64(small, rid);
             if (k->tags.len)
@@ -137,17 +145,25 @@ RC coll__put_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_k
     if (keys->multikey)
         TRY(coll__mark_multikey(w, at, keys->multikey, e));
     for (int i = 0; i < keys->n; i++)
-        TRY(put_one(w, w->indexes->v[at], rid, &keys->v[i], e));
+        TRY(put_one(w, at, rid, &keys->v[i], e));
     return RC_OK;
+}
+
+static RC del_one(struct coll_txn *w, int at, uint64_t rid, struct slice key, struct err *e)
+{
+    const struct index_def *d = w->indexes->v[at];
+
+    if (d->unique && coll__is_building(w, at))
+        return coll__del_building(w, at, rid, key, e);
+    coll__entry_key(&w->key, d, key, rid);
+    return store_del(w->t, STORE_INDEXES, buf_view(&w->key), e);
 }
 
 RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *keys,
                   struct err *e)
 {
-    for (int i = 0; i < keys->n; i++) {
-        coll__entry_key(&w->key, w->indexes->v[at], keys->v[i].key, rid);
-        TRY(store_del(w->t, STORE_INDEXES, buf_view(&w->key), e));
-    }
+    for (int i = 0; i < keys->n; i++)
+        TRY(del_one(w, at, rid, keys->v[i].key, e));
     return RC_OK;
 }
 
@@ -155,8 +171,6 @@ RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_k
 RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old,
                    const struct index_keys *new, struct err *e)
 {
-    struct index_def *d = w->indexes->v[at];
-
     if (new->multikey)
         TRY(coll__mark_multikey(w, at, new->multikey, e));
     for (int i = 0, j = 0; i < old->n; i++) {
@@ -164,8 +178,7 @@ RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_
             j++;
         if (j < new->n &&slice_eq(new->v[j].key, old->v[i].key))
             continue;
-        coll__entry_key(&w->key, d, old->v[i].key, rid);
-        TRY(store_del(w->t, STORE_INDEXES, buf_view(&w->key), e));
+        TRY(del_one(w, at, rid, old->v[i].key, e));
     }
     for (int i = 0, j = 0; j < new->n; j++) {
         while (i < old->n && slice_cmp(old->v[i].key, new->v[j].key) < 0)
@@ -173,7 +186,7 @@ RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_
         if (i < old->n && slice_eq(old->v[i].key, new->v[j].key) &&
             slice_eq(old->v[i].tags, new->v[j].tags))
             continue;
-        TRY(put_one(w, d, rid, &new->v[j], e));
+        TRY(put_one(w, at, rid, &new->v[j], e));
     }
     return RC_OK;
 }

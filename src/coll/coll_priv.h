@@ -16,6 +16,20 @@ struct stripe {
 
 enum validation_level { VALIDATE_OFF, VALIDATE_STRICT, VALIDATE_MODERATE };
 
+/* An index build under way (coll_build.c). */
+struct build {
+    struct catalog_coll *x;
+    struct rt *rt;
+    struct coll_build *req;
+    struct index_def *made[INDEXES_MAX]; /* owned */
+    int n_made;
+    uint64_t next_rid, end_rid; /* documents that are left to do */
+    uint64_t reached_rid;       /* by the step under way */
+    bool more;                  /* the last step left something */
+    bool given_up;              /* by a drop; guarded by x->lock */
+    atomic_bool aside;          /* an entry was ever put aside; set before the entry is seen */
+};
+
 struct rt {
     struct catalog_coll *x;
     struct coll_indexes *indexes; /* what queries may use; guarded by x->lock */
@@ -90,5 +104,17 @@ RC coll__del_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_k
 RC coll__diff_keys(struct coll_txn *w, int at, uint64_t rid, const struct index_keys *old,
                    const struct index_keys *new, struct err *e);
 RC coll__mark_multikey(struct coll_txn *w, int at, uint32_t bits, struct err *e);
+
+/* coll_aside.c: entries of a unique index that is being built, where another document has the key. */
+bool coll__is_building(const struct coll_txn *w, int at);
+/* coll__put_aside(): the caller holds the lock of the key's entry. */
+RC coll__put_aside(struct coll_txn *w, int at, uint64_t rid, const struct index_key *k,
+                   struct err *e);
+/* coll__drop_aside(): rid's entry aside, when there may be one. */
+RC coll__drop_aside(struct coll_txn *w, int at, uint64_t rid, struct slice key, struct err *e);
+/* coll__del_building(): rid's entry, wherever it stands. */
+RC coll__del_building(struct coll_txn *w, int at, uint64_t rid, struct slice key, struct err *e);
+/* coll__settle_aside(): at most max of the entries aside take their keys' places, which are free now; *more is set when some are left. ERR_DUPLICATE_KEY. */
+RC coll__settle_aside(struct coll_txn *w, int at, int max, bool *more, struct err *e);
 
 #endif

@@ -257,7 +257,7 @@ RC coll__rt(struct catalog_coll *x, struct rt **out, struct err *e)
 }
 
 /* The lock is held while the snapshot is taken, so that no index is installed or dropped between the two. */
-static RC ref_indexes(struct catalog_coll *x, struct coll_indexes **out,
+static RC ref_indexes(struct catalog_coll *x, bool kept, struct coll_indexes **out,
                       struct store_snapshot **snap, struct err *e)
 {
     struct rt *rt;
@@ -266,7 +266,7 @@ static RC ref_indexes(struct catalog_coll *x, struct coll_indexes **out,
     pthread_rwlock_rdlock(&x->lock);
     rc_t rc = coll__rt(x, &rt, e);
     if (!rc.failed) {
-        *out = coll__indexes_ref(rt->indexes);
+        *out = coll__indexes_ref(kept ? rt->kept : rt->indexes);
         if (snap)
             *snap = store_snapshot(catalog_store(x->cat));
     }
@@ -276,14 +276,19 @@ static RC ref_indexes(struct catalog_coll *x, struct coll_indexes **out,
 
 RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e)
 {
-    return ref_indexes(x, out, NULL, e);
+    return ref_indexes(x, false, out, NULL, e);
+}
+
+RC coll_ref_kept_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e)
+{
+    return ref_indexes(x, true, out, NULL, e);
 }
 
 RC coll_view(struct catalog_coll *x, struct coll_indexes **out, struct store_snapshot **snap,
              struct err *e)
 {
     *snap = NULL;
-    return ref_indexes(x, out, snap, e);
+    return ref_indexes(x, false, out, snap, e);
 }
 
 static void range_of(uint64_t ident, uint8_t lower[8], uint8_t upper[8])

@@ -14,6 +14,7 @@ INTERRUPTED = 11601
 MAX_TIME_EXPIRED = 50
 BUILD_ABORTED = 276
 DUPLICATE = 11000
+INDEX_NOT_FOUND = 27
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +128,38 @@ def test_a_build_is_ended(node, filled):
     filled.admin.command("killOp", op=running.op()["opid"])
     assert running.end() == INTERRUPTED
     running = build(node, {"key": {"a": 1}, "name": "a"}, {"key": {"u": 1}, "name": "u", "unique": True})
-    filled.b.c.drop_index("u")
+    with pytest.raises(pymongo.errors.OperationFailure, match="unfinished") as e:
+        filled.b.c.drop_index("u")  # a build ends as a whole
+    assert e.value.code == INDEX_NOT_FOUND
+    filled.b.command("dropIndexes", "c", index=["u", "a"])
     assert running.end() == BUILD_ABORTED
-    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
-    filled.b.c.insert_one({"_id": "again", "u": DOCS - 1})
-    assert running.end() == DUPLICATE
+    running = build(node, {"key": {"u": -1}, "name": "u", "unique": True})
+    filled.b.command("dropIndexes", "c", index={"u": -1})
+    assert running.end() == BUILD_ABORTED
     assert list(filled.b.c.index_information()) == ["_id_"]
     running = build(node, {"key": {"a": 1}, "name": "a"})
     filled.b.c.drop()
     assert running.end() == BUILD_ABORTED
     assert filled.b.list_collection_names() == []
+
+
+def test_a_duplicate_fails_a_build_at_its_end_alone(node, filled):
+    """Writers are refused nothing, and what they took back is no duplicate."""
+    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    filled.b.c.insert_one({"_id": "again", "u": DOCS - 1})
+    filled.b.c.insert_one({"_id": "once more", "u": 1})
+    assert running.op(), "they came before its end"
+    assert running.end() == DUPLICATE
+    assert list(filled.b.c.index_information()) == ["_id_"]
+    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    filled.b.c.update_one({"_id": 5}, {"$set": {"u": 6}})
+    filled.b.c.delete_many({"_id": {"$in": ["again", 1, 6]}})
+    assert running.op(), "and so did these"
+    assert running.end() is None
+    answer = filled.b.command("validate", "c")
+    assert answer["valid"] and answer["keysPerIndex"]["u"] == answer["nrecords"] == DOCS - 1, answer
+    with pytest.raises(pymongo.errors.DuplicateKeyError):
+        filled.b.c.insert_one({"u": 6})
 
 
 def test_compact_and_validate_are_ended(node, filled):

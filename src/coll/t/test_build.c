@@ -127,7 +127,7 @@ static void drop_it(struct meanwhile *m)
     int n_before;
 
     OK(coll_drop_indexes(m->x, &name, 1, &n_before, &err));
-    assert_int_equal(n_before, 1);
+    assert_int_equal(n_before, 2);
     insert(m->f, m->x, "{\"_id\": \"new\", \"u\": 1}"); /* nothing refuses it any more */
 }
 
@@ -213,39 +213,261 @@ static void test_other_changes_of_the_list(void **state)
     catalog_coll_unref(m.x);
 }
 
-/* One that the build has not come to yet, so that nobody can know better than the build. */
-static void add_duplicate(struct meanwhile *m)
+/* A build is given up as a whole: who names a part of it, or more than it, gives up nothing. */
+static void drop_in_part(struct meanwhile *m)
 {
-    insert(m->f, m->x, "{\"_id\": \"new\", \"u\": 4999}");
+    struct slice one = SLICE_LIT("i"), more[] = { SLICE_LIT("i"), SLICE_LIT("k"), SLICE_LIT("g") };
+    struct coll_indexes *l;
+    int n_before;
+
+    FAILS(ERR_INDEX_NOT_FOUND, coll_drop_indexes(m->x, &one, 1, &n_before, &err));
+    FAILS(ERR_INDEX_NOT_FOUND, coll_drop_indexes(m->x, more, 3, &n_before, &err));
+    OK(coll_ref_kept_indexes(m->x, &l, &err));
+    assert_int_equal(l->n, 4);
+    coll_indexes_unref(l);
+    OK(coll_ref_indexes(m->x, &l, &err));
+    assert_int_equal(l->n, 2);
+    coll_indexes_unref(l);
+    if (m->n_looks > 2)
+        OK(coll_drop_indexes(m->x, more, 2, &n_before, &err));
 }
 
-static void add_refused(struct meanwhile *m)
-{
-    struct coll_txn *w;
-
-    OK(coll_begin(m->x, &w, &err));
-    FAILS(ERR_DUPLICATE_KEY,
-          coll_insert(w, json(m->f, "{\"_id\": \"new\", \"u\": 3}"), m->f->a, &err));
-    coll_abort(&w);
-}
-
-static void test_duplicates(void **state)
+static void test_dropped_in_part(void **state)
 {
     struct fixture *f = *state;
-    struct meanwhile m = {
-        .f = f, .x = filled(f, "db.duplicates"), .at = 1, .what = add_duplicate
-    };
 
-    FAILS(ERR_DUPLICATE_KEY, build(&m, "{\"key\": {\"u\": 1}, \"name\": \"i\", \"unique\": true}"));
-    assert_int_equal(n_indexes(m.x), 1);
-    check_valid(f, m.x, N_DOCS + 1);
-    OK(coll_drop(m.x, &err));
-    catalog_coll_unref(m.x);
+    for (int at = 1; at < 3; at++) {
+        struct meanwhile m = {
+            .f = f, .x = filled(f, "db.dropped_in_part"), .at = at, .what = drop_in_part
+        };
+        struct bdoc specs[2];
+        struct coll_build b = { .specs = specs, .n_specs = 2, .check = look, .check_arg = &m };
+        create_index(f, m.x, "{\"key\": {\"g\": 1}, \"name\": \"g\"}", 0);
+        OK(index_spec_check(f->a, json(f, "{\"key\": {\"a\": 1}, \"name\": \"i\"}"), &specs[0],
+                            &err));
+        OK(index_spec_check(f->a, json(f, "{\"key\": {\"b\": 1}, \"name\": \"k\"}"), &specs[1],
+                            &err));
+        if (at == 1)
+            OK(coll_create_indexes(m.x, &b, &err));
+        else
+            FAILS(ERR_INDEX_BUILD_ABORTED, coll_create_indexes(m.x, &b, &err));
+        assert_int_equal(m.n_done, 1);
+        assert_int_equal(n_indexes(m.x), at == 1 ? 4 : 2);
+        check_valid(f, m.x, N_DOCS);
+        OK(coll_drop(m.x, &err));
+        catalog_coll_unref(m.x);
+    }
+}
 
-    m = (struct meanwhile){ .f = f, .x = filled(f, "db.duplicates"), .at = 1, .what = add_refused };
-    OK(build(&m, "{\"key\": {\"u\": 1}, \"name\": \"i\", \"unique\": true}"));
-    check_valid(f, m.x, N_DOCS);
-    catalog_coll_unref(m.x);
+static const char unique_u[] = "{\"key\": {\"u\": 1}, \"name\": \"i\", \"unique\": true}";
+
+/* Of documents that the build has seen and of such that it has not: writers go on. */
+static void add_seen(struct meanwhile *m)
+{
+    insert(m->f, m->x, "{\"_id\": \"new\", \"u\": 3}");
+}
+
+static void add_unseen(struct meanwhile *m)
+{
+    insert(m->f, m->x, "{\"_id\": \"newer\", \"u\": 4999}");
+}
+
+static void add_by_update(struct meanwhile *m)
+{
+    change(m, 1, "{\"_id\": 0, \"u\": 4999}");
+    insert(m->f, m->x, "{\"_id\": \"new\", \"u\": 0}"); /* free now */
+}
+
+static void test_duplicates_fail_the_build_at_its_end(void **state)
+{
+    struct fixture *f = *state;
+    void (*const what[])(struct meanwhile *) = { add_seen, add_unseen, add_by_update };
+
+    for (size_t i = 0; i < ARRAY_LEN(what); i++) {
+        struct meanwhile m = { .f = f, .x = filled(f, "db.duplicates"), .at = 1, .what = what[i] };
+        FAILS(ERR_DUPLICATE_KEY, build(&m, unique_u));
+        assert_int_equal(m.n_done, 1);
+        assert_true(m.n_looks > 3); /* and nothing before it */
+        assert_int_equal(n_indexes(m.x), 1);
+        check_valid(f, m.x, N_DOCS + 1);
+        OK(coll_drop(m.x, &err));
+        catalog_coll_unref(m.x);
+    }
+}
+
+/* The newcomer goes, or the one that was first, or both change: with the entry as well as with those aside. */
+static void newcomer_goes(struct meanwhile *m)
+{
+    add_seen(m);
+    add_unseen(m);
+    change(m, N_DOCS + 1, NULL);
+    change(m, N_DOCS + 2, "{\"_id\": \"newer\", \"u\": -1}");
+}
+
+static void first_goes(struct meanwhile *m)
+{
+    add_seen(m);
+    change(m, 4, NULL);
+    insert(m->f, m->x, "{\"_id\": \"again\", \"u\": 3.0}");
+    change(m, N_DOCS + 1, "{\"_id\": \"new\", \"u\": [3, 3.0, -5]}");
+    change(m, N_DOCS + 2, NULL);
+}
+
+/* A document that the build has not come to yet has no entry that its removal could take with it. */
+static void unseen_goes(struct meanwhile *m)
+{
+    add_unseen(m);
+    change(m, N_DOCS, NULL);
+}
+
+static void tags_change(struct meanwhile *m)
+{
+    add_seen(m);
+    change(m, N_DOCS + 1, "{\"_id\": \"new\", \"u\": 3.0}");
+    change(m, 4, "{\"_id\": 3, \"u\": -1}");
+    change(m, N_DOCS + 1, "{\"_id\": \"new\", \"u\": {\"$numberLong\": \"3\"}}");
+    change(m, 4, "{\"_id\": 3, \"u\": 3}");
+    change(m, N_DOCS + 1, "{\"_id\": \"new\", \"u\": -2}");
+}
+
+static void three_of_a_kind(struct meanwhile *m)
+{
+    insert(m->f, m->x, "{\"_id\": \"x\", \"u\": 3}");
+    insert(m->f, m->x, "{\"_id\": \"y\", \"u\": 3}");
+    insert(m->f, m->x, "{\"_id\": \"z\", \"u\": 3}");
+    change(m, 4, NULL);
+    change(m, N_DOCS + 2, NULL);
+    insert(m->f, m->x, "{\"_id\": \"y\", \"u\": 3}");
+    change(m, N_DOCS + 4, NULL);
+    change(m, N_DOCS + 1, NULL);
+}
+
+static void test_what_is_no_duplicate_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        void (*what)(struct meanwhile *);
+        int more; /* documents */
+    } cases[] = { { newcomer_goes, 1 },
+                  { first_goes, 0 },
+                  { unseen_goes, 0 },
+                  { tags_change, 1 },
+                  { three_of_a_kind, 0 } };
+    static const int looks[] = { 1, 3 }; /* of the last step there is nothing left to fill */
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        for (size_t k = 0; k < ARRAY_LEN(looks); k++) {
+            struct meanwhile m = {
+                .f = f, .x = filled(f, "db.duplicates"), .at = looks[k], .what = cases[i].what
+            };
+            OK(build(&m, unique_u));
+            assert_int_equal(m.n_done, 1);
+            check_valid(f, m.x, N_DOCS + cases[i].more);
+            /* and now it refuses */
+            struct coll_txn *w;
+            OK(coll_begin(m.x, &w, &err));
+            FAILS(ERR_DUPLICATE_KEY,
+                  coll_insert(w, json(f, "{\"_id\": \"last\", \"u\": 7}"), f->a, &err));
+            coll_abort(&w);
+            OK(coll_drop(m.x, &err));
+            catalog_coll_unref(m.x);
+            arena_reset(f->a);
+        }
+}
+
+enum { CROWD = 2500, CROWD_KEYS = 900 }; /* two steps */
+
+/* Changes at random, of documents whose keys are few; at the look `at` all duplicates go, the survivor being any of them. */
+struct crowd {
+    struct fixture *f;
+    struct catalog_coll *x;
+    unsigned seed;
+    int at, n_looks;
+    int u[2 * CROWD]; /* by record id; -1: none */
+    int n;            /* record ids given out */
+};
+
+static void crowd_set(struct crowd *c, int rid, int u)
+{
+    struct meanwhile m = { .f = c->f, .x = c->x };
+    char text[64];
+
+    snprintf(text, sizeof(text), "{\"_id\": %d, \"u\": %d}", rid, u);
+    change(&m, (uint64_t)rid, u < 0 ? NULL : text);
+    c->u[rid] = u;
+}
+
+static void crowd_add(struct crowd *c)
+{
+    int rid = ++c->n;
+    char text[64];
+
+    c->u[rid] = rand_r(&c->seed) % CROWD_KEYS;
+    snprintf(text, sizeof(text), "{\"_id\": %d, \"u\": %d}", rid, c->u[rid]);
+    insert(c->f, c->x, text);
+}
+
+static void crowd_mend(struct crowd *c)
+{
+    int owner[CROWD_KEYS] = { 0 };
+
+    for (int rid = 1; rid <= c->n; rid++) {
+        int *o = c->u[rid] < 0 ? NULL : &owner[c->u[rid]];
+        if (!o)
+            continue;
+        int goes = *o && rand_r(&c->seed) % 2 ? *o : rid;
+        if (*o)
+            crowd_set(c, goes, -1);
+        if (!*o || goes == *o)
+            *o = rid;
+    }
+}
+
+static RC crowd_look(void *arg, struct err *e)
+{
+    struct crowd *c = arg;
+
+    (void)e;
+    if (c->n_looks > c->at)
+        return RC_OK;
+    for (int i = 0; i < CROWD / 4; i++) {
+        int rid = 1 + rand_r(&c->seed) % c->n, kind = rand_r(&c->seed) % 4;
+        if (kind == 0)
+            crowd_add(c);
+        else if (c->u[rid] >= 0)
+            crowd_set(c, rid, kind == 1 ? -1 : rand_r(&c->seed) % CROWD_KEYS);
+    }
+    if (c->n_looks++ == c->at)
+        crowd_mend(c);
+    return RC_OK;
+}
+
+static void test_a_crowd(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned seed = 1; seed <= 5; seed++) {
+        struct crowd c = { .f = f, .x = coll_of(f, "db.crowd"), .seed = seed, .at = seed % 5 };
+        struct bdoc done;
+        struct coll_build b = {
+            .specs = &done, .n_specs = 1, .check = crowd_look, .check_arg = &c
+        };
+        int64_t n = 0;
+        for (int i = 0; i < CROWD; i++)
+            crowd_add(&c);
+        OK(index_spec_check(f->a, json(f, unique_u), &done, &err));
+        if (c.at < 3)
+            OK(coll_create_indexes(c.x, &b, &err));
+        else
+            FAILS(ERR_DUPLICATE_KEY, coll_create_indexes(c.x, &b, &err));
+        for (int rid = 1; rid <= c.n; rid++)
+            n += c.u[rid] >= 0;
+        assert_int_equal(n_indexes(c.x), c.at < 3 ? 2 : 1);
+        check_valid(f, c.x, n);
+        OK(coll_drop(c.x, &err));
+        catalog_coll_unref(c.x);
+        arena_reset(f->a);
+    }
 }
 
 static void mend(struct meanwhile *m)
@@ -420,7 +642,10 @@ int main(void)
         cmocka_unit_test(test_others_go_on),
         cmocka_unit_test(test_what_is_dropped_is_given_up),
         cmocka_unit_test(test_other_changes_of_the_list),
-        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_dropped_in_part),
+        cmocka_unit_test(test_duplicates_fail_the_build_at_its_end),
+        cmocka_unit_test(test_what_is_no_duplicate_at_the_end),
+        cmocka_unit_test(test_a_crowd),
         cmocka_unit_test(test_parallel_arrays),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_under_load),

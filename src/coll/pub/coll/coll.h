@@ -37,9 +37,10 @@ RC coll_rename(struct catalog_coll *x, struct slice ns, struct catalog_coll *tar
 /* coll_set_options(): replace the options (collMod): the validator is compiled anew. */
 RC coll_set_options(struct catalog_coll *x, struct bdoc options, struct err *e);
 
-/* coll_ref_indexes(): the list of those that queries may use. coll_view(): and a snapshot that goes with it: each index has the entries of every document that
+/* coll_ref_indexes(): the list of those that queries may use; coll_ref_kept_indexes(): then of those that are being built, too. coll_view(): and a snapshot that goes with it: each index has the entries of every document that
  * the snapshot shows, and its multikey bits. Release both. */
 RC coll_ref_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e);
+RC coll_ref_kept_indexes(struct catalog_coll *x, struct coll_indexes **out, struct err *e);
 RC coll_view(struct catalog_coll *x, struct coll_indexes **out, struct store_snapshot **snap,
              struct err *e);
 struct coll_info {
@@ -51,7 +52,8 @@ RC coll_info(struct catalog_coll *x, struct coll_info *out, struct err *e);
 RC coll_count(struct catalog_coll *x, int64_t *out, struct err *e); /* n_docs alone: cheap */
 
 /* Indexes. specs are completed by index_spec_check(); those that exist already are skipped. Readers and writers go on during a build; a second build of the
- * collection waits for the first. From its beginning, writes are held to what the new indexes refuse (duplicates, parallel arrays).
+ * collection waits for the first. From its beginning, writes are refused parallel arrays that a new index could not take; duplicates are not refused, but
+ * those that are there at its end fail the build.
  * Errors: ERR_INDEX_OPTIONS_CONFLICT, ERR_INDEX_KEY_SPECS_CONFLICT, ERR_CANNOT_CREATE_INDEX (too many), ERR_DUPLICATE_KEY with info,
  * ERR_INDEX_BUILD_ABORTED (the collection or one of the indexes was dropped meanwhile), what `check` says. */
 struct coll_build {
@@ -62,7 +64,8 @@ struct coll_build {
     int n_before, n_after; /* out */
 };
 RC coll_create_indexes(struct catalog_coll *x, struct coll_build *b, struct err *e);
-/* coll_drop_indexes(): names given; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. A build that makes one of them is given up. */
+/* coll_drop_indexes(): names given, each once; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. Named all and alone, the indexes of a build
+ * that goes on: it is given up; named in part: ERR_INDEX_NOT_FOUND. */
 RC coll_drop_indexes(struct catalog_coll *x, const struct slice *names, int n, int *n_before,
                      struct err *e);
 /* coll_set_index_spec(): collMod of hidden or expireAfterSeconds: the same table under a changed specification. */
