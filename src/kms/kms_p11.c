@@ -72,6 +72,8 @@ static struct kms_p11 *p11_of(struct kms_remote *r)
 /* ---- what a return value means ---- */
 
 #define PIN_IS_LOCKED "the PIN is locked"
+#define PIN_IS_WRONG "the PIN is wrong"
+#define PIN_IS_MALFORMED "the PIN is malformed"
 
 static RC refused(struct err *e, const char *what, CK_RV rv)
 {
@@ -80,9 +82,9 @@ static RC refused(struct err *e, const char *what, CK_RV rv)
         enum err_code code;
         const char *text;
     } known[] = {
-        { CKR_PIN_INCORRECT, ERR_KEY_DENIED, "the PIN is wrong" },
-        { CKR_PIN_INVALID, ERR_KEY_DENIED, "the PIN is malformed" },
-        { CKR_PIN_LEN_RANGE, ERR_KEY_DENIED, "the PIN is malformed" },
+        { CKR_PIN_INCORRECT, ERR_KEY_DENIED, PIN_IS_WRONG },
+        { CKR_PIN_INVALID, ERR_KEY_DENIED, PIN_IS_MALFORMED },
+        { CKR_PIN_LEN_RANGE, ERR_KEY_DENIED, PIN_IS_MALFORMED },
         { CKR_PIN_EXPIRED, ERR_KEY_DENIED, "the PIN has expired" },
         { CKR_PIN_LOCKED, ERR_KEY_DENIED, PIN_IS_LOCKED },
         { CKR_USER_PIN_NOT_INITIALIZED, ERR_KEY_DENIED, "the token has no PIN" },
@@ -263,7 +265,7 @@ static RC log_in(struct session *s, CK_FLAGS flags, struct err *e)
         FAIL(e, ERR_KEY_DENIED, "could not log in to the token: " PIN_IS_LOCKED);
     TRY(read_pin(p->pin_file, &pin, e));
     if (p->refused && secret_equal(pin, p->refused))
-        FAIL(e, ERR_KEY_DENIED, "the PIN is wrong: it was refused, and is not tried again");
+        FAIL(e, ERR_KEY_DENIED, PIN_IS_WRONG ": it was refused, and is not tried again");
     if ((flags & CKF_USER_PIN_FINAL_TRY) && !(p->taken && secret_equal(pin, p->taken)))
         FAIL(e, ERR_KEY_THROTTLED,
              "one more wrong PIN would lock the token: somebody else has to log in first");
@@ -685,6 +687,12 @@ static void p11_free(struct kms_remote *remote)
     secret_free(p->refused);
     mem_free(p->pin_file);
     mem_free(p);
+}
+
+bool kms_is_refused_pin(const struct err *e)
+{
+    return e->code == ERR_KEY_DENIED &&
+           (strstr(e->msg, PIN_IS_WRONG) || strstr(e->msg, PIN_IS_MALFORMED));
 }
 
 static const struct kms_remote_ops ops = {

@@ -92,6 +92,7 @@ static RC open_state(struct vault_service *s, const struct vault_config *c, stru
     bool fresh = !path_exists(s->state_file);
     TRY(vault__root_open(s, c, fresh && !path_exists(s->pin_file), e));
     TRY(fresh ? make_state(s, c, e) : read_state(s, c, e));
+    TRY(vault__root_settle(s, c, e));
     return vault__audit_open(s, e);
 }
 

@@ -151,6 +151,7 @@ struct vault_service {
     int n_token_uids;
     int lock_fd;
     struct secret *root;
+    char root_version[65]; /* of the token's key that wraps the root key; "" without one */
     struct buf ca_pem, ca_sealed;
     struct http_server *https, *tokens;
     struct http_site sites[8], token_sites[4];
@@ -177,14 +178,34 @@ struct vault_service {
 };
 
 /* ---- vault_root.c: where the root key comes from ---- */
+enum { ROOT_LEN = 32 };
 /* vault__root_open(): s->root. With may_create a source that can makes one when there is none. */
 RC vault__root_open(struct vault_service *s, const struct vault_config *c, bool may_create,
                     struct err *e);
+/* vault__root_settle(): once the root key has opened the state, or the state was made. */
+RC vault__root_settle(struct vault_service *s, const struct vault_config *c, struct err *e);
+/* vault__root_read(): what: "the root key file". forbidden: bits of its mode that other users would get in by. */
+RC vault__root_read(const char *path, const char *what, mode_t forbidden, struct secret **out,
+                    struct err *e);
+
+/* ---- vault_root_wrapped.c: a root key that a token's key wraps ---- */
+struct wrapped_key;
+RC vault__wrapped_open(struct vault_service *s, const struct vault_config *c, bool may_create,
+                       struct secret **out, struct err *e);
+RC vault__wrapped_settle(struct vault_service *s, const struct vault_config *c, struct err *e);
+/* The file's bytes. vault__wrapped_decode() believes nothing: ERR_CORRUPT, ERR_UNKNOWN_FORMAT. vault__wrapped_check(): that whoever wrote what was decoded
+ * had the root key. */
+RC vault__wrapped_encode(const struct secret *root, const struct wrapped_key *w, struct buf *out,
+                         struct err *e);
+RC vault__wrapped_decode(struct slice file, struct wrapped_key *out, struct err *e);
+RC vault__wrapped_check(struct slice file, const struct secret *root, struct err *e);
 
 /* ---- vault_seal.c: single sealed objects, the sealed file, the pin ---- */
 /* vault__derive(): 32 bytes of key for one use. */
 RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
                  struct slice context, struct secret **out, struct err *e);
+RC vault__derive_from(const struct secret *root, enum key_label label, struct slice salt,
+                      struct slice context, struct secret **out, struct err *e);
 /* vault__seal_key(): plain sealed for the place named by context (docs/formats/vault.md 3). */
 RC vault__seal_key(struct vault_service *s, struct slice context, const struct secret *plain,
                    struct buf *out, struct err *e);

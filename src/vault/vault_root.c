@@ -3,6 +3,7 @@
  *   file        root-key-file: made at the first start, the owner's alone
  *   credential  what the service manager passes to the process (systemd.exec(5), LoadCredential=, LoadCredentialEncrypted=): kept encrypted by the machine's
  *               TPM or key, in the clear only in a memory file system that this one service sees. Never made here
+ *   token       a key of a PKCS #11 token wraps it; the wrapped form lies beside the state (vault_root_wrapped.c)
  *
  * Another source is a row of the table: it hands out the key as a secret, and says whether the configuration asks for it.
  */
@@ -17,12 +18,11 @@
 #include "crypto/secret.h"
 #include "vault_priv.h"
 
-enum { ROOT_LEN = 32 };
-
 struct root_source {
     bool (*is_asked_for)(const struct vault_config *c);
     /* may_create: nothing has been sealed under an earlier one. */
-    RC (*open)(const struct vault_config *c, bool may_create, struct secret **out, struct err *e);
+    RC (*open)(struct vault_service *s, const struct vault_config *c, bool may_create,
+               struct secret **out, struct err *e);
 };
 
 static RC make_dir_of(const char *path, struct err *e)
@@ -36,8 +36,7 @@ static RC make_dir_of(const char *path, struct err *e)
     return dir_make(dir, 0700, e);
 }
 
-/* what: "the root key file". forbidden: bits of its mode that other users would get in by. */
-static RC read_root(const char *path, const char *what, mode_t forbidden, struct secret **out,
+RC vault__root_read(const char *path, const char *what, mode_t forbidden, struct secret **out,
                     struct err *e)
 {
     AUTO(buf_wipe) struct buf b = BUF_INIT;
@@ -62,17 +61,18 @@ static RC read_root(const char *path, const char *what, mode_t forbidden, struct
 
 static bool file_is_asked_for(const struct vault_config *c)
 {
-    return !c->root_credential || !*c->root_credential;
+    return !c->root_provider && (!c->root_credential || !*c->root_credential);
 }
 
-static RC file_open(const struct vault_config *c, bool may_create, struct secret **out,
-                    struct err *e)
+static RC file_open(struct vault_service *s, const struct vault_config *c, bool may_create,
+                    struct secret **out, struct err *e)
 {
     AUTO(secret_freep) struct secret *root = NULL;
     const char *path = c->root_key_file;
 
+    (void)s;
     if (path_exists(path))
-        return read_root(path, "the root key file", 077, out, e);
+        return vault__root_read(path, "the root key file", 077, out, e);
     if (!may_create)
         FAIL(e, ERR_NOT_FOUND,
              "the root key file \"%s\" is gone: without it the vault cannot be opened", path);
@@ -90,9 +90,10 @@ static bool credential_is_asked_for(const struct vault_config *c)
     return c->root_credential && *c->root_credential;
 }
 
-static RC credential_open(const struct vault_config *c, bool may_create, struct secret **out,
-                          struct err *e)
+static RC credential_open(struct vault_service *s, const struct vault_config *c, bool may_create,
+                          struct secret **out, struct err *e)
 {
+    (void)s;
     (void)may_create; /* the service manager's to make */
     if (!path_exists(c->root_credential))
         FAIL(
@@ -101,10 +102,18 @@ static RC credential_open(const struct vault_config *c, bool may_create, struct 
             "cannot be opened",
             c->root_credential);
     /* where the manager gives access by an ACL, the group's bits are its mask, not a group's */
-    return read_root(c->root_credential, "the credential", 037, out, e);
+    return vault__root_read(c->root_credential, "the credential", 037, out, e);
+}
+
+/* ---- a token's key ---- */
+
+static bool token_is_asked_for(const struct vault_config *c)
+{
+    return c->root_provider != NULL;
 }
 
 static const struct root_source sources[] = {
+    { token_is_asked_for, vault__wrapped_open },
     { credential_is_asked_for, credential_open },
     { file_is_asked_for, file_open },
 };
@@ -130,6 +139,11 @@ RC vault__root_open(struct vault_service *s, const struct vault_config *c, bool 
     TRY(make_dir_of(s->pin_file, e));
     for (size_t i = 0; i < ARRAY_LEN(sources); i++)
         if (sources[i].is_asked_for(c))
-            return sources[i].open(c, may_create, &s->root, e);
+            return sources[i].open(s, c, may_create, &s->root, e);
     FAIL(e, ERR_CONFIG, "no setting says where the root key comes from");
+}
+
+RC vault__root_settle(struct vault_service *s, const struct vault_config *c, struct err *e)
+{
+    return token_is_asked_for(c) ? vault__wrapped_settle(s, c, e) : RC_OK;
 }

@@ -45,15 +45,21 @@ static const char state_magic[8] = "CFRVAULT";
 static const char pin_magic[8] = "CFRVPIN1";
 static const uint8_t zero_nonce[AEAD_NONCE_LEN];
 
-RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
-                 struct slice context, struct secret **out, struct err *e)
+RC vault__derive_from(const struct secret *root, enum key_label label, struct slice salt,
+                      struct slice context, struct secret **out, struct err *e)
 {
     AUTO(buf_fini) struct buf info = BUF_INIT;
 
     buf_push(&info, "cofferdb/1", 10);
     buf_push_be16(&info, (uint16_t)label);
     buf_push(&info, context.p, context.len);
-    return hkdf_sha256(s->root, salt, buf_view(&info), AEAD_KEY_LEN, out, e);
+    return hkdf_sha256(root, salt, buf_view(&info), AEAD_KEY_LEN, out, e);
+}
+
+RC vault__derive(struct vault_service *s, enum key_label label, struct slice salt,
+                 struct slice context, struct secret **out, struct err *e)
+{
+    return vault__derive_from(s->root, label, salt, context, out, e);
 }
 
 static RC derive_aead(struct vault_service *s, enum key_label label, struct slice salt,

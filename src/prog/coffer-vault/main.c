@@ -21,8 +21,10 @@
 #include "crypto/secret.h"
 #include "crypto/wipe.h"
 #include "http/http_client.h"
+#include "keys/helper.h"
 #include "kmsg/kjson.h"
 #include "ops.h"
+#include "root_token.h"
 #include "vault/vault.h"
 
 enum { UIDS_MAX = 32 };
@@ -148,7 +150,23 @@ static RC root_credential(const struct settings *s, char **out, struct err *e)
     return RC_OK;
 }
 
-static RC serve(const struct settings *s, struct err *e)
+/* The token is asked by the start alone: nothing of its helper is left behind. */
+static RC open_vault(const struct settings *s, const char *argv0, struct vault_config *c,
+                     struct vault_service **out, struct err *e)
+{
+    AUTO(root_token_fini) struct root_token token = { .provider = NULL };
+
+    TRY(root_token_init(&token, s, argv0, e));
+    c->root_provider = token.provider;
+    c->root_timeout_us = settings_us(s, VS_ROOT_KEY_TIMEOUT);
+    c->root_move_from = token.provider ? settings_str(s, VS_ROOT_KEY_FILE) : "";
+    rc_t rc = vault_open(c, out, e);
+    root_token_note(&token, s, e);
+    c->root_provider = NULL;
+    return rc;
+}
+
+static RC serve(const struct settings *s, const char *argv0, struct err *e)
 {
     AUTO(vault_closep) struct vault_service *v = NULL;
     AUTO(admin_closep) struct admin_server *admin = NULL;
@@ -185,13 +203,14 @@ static RC serve(const struct settings *s, struct err *e)
         .token_uids = uids,
         .n_token_uids = n_uids,
     };
-    TRY(vault_open(&c, &v, e));
+    TRY(open_vault(s, argv0, &c, &v, e));
     TRY(bootstrap_make(s, v, e));
     TRY(vault_serve(v, e));
     ops_ctx.vault = v;
     TRY(listen_admin(&ops, s, &admin, e));
     TRY(bootstrap_tell(s, v, e));
-    if (!*credential && path_same_device(settings_str(s, VS_STATE_DIR), root))
+    if (!*credential && !*settings_str(s, VS_ROOT_KEY_PKCS11) &&
+        path_same_device(settings_str(s, VS_STATE_DIR), root))
         log_event(EV_VAULT_SAME_DEVICE, KV_STR("rootKeyFile", root));
     AUTO(mem_freep) char *ca = bootstrap_path(s, VS_CA_FILE, ".ca.pem");
     log_event(EV_READY, KV_I64("port", vault_port(v)), KV_I64("tokenPort", vault_token_port(v)),
@@ -227,11 +246,13 @@ static RC run(struct settings *s, int argc, char **argv, bool *done, struct err 
     log_event(EV_STARTING, KV_STR("version", COFFER_VERSION));
     TRY(secret_arena_init((size_t)settings_i64(s, VS_KEY_MEMORY), e));
     TRY(crypto_init(e));
-    return serve(s, e);
+    return serve(s, argv[0], e);
 }
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], HELPER_ARG) == 0)
+        return root_token_helper();
     struct settings *s = settings_new(rows, VS_NR);
     struct err e = { 0 };
     bool done = false;

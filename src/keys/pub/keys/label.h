@@ -23,6 +23,7 @@ enum key_label {
     LABEL_SERVICE_ROOT = 16,
     LABEL_VAULT_AUDIT = 20,  /* a segment of the embedded vault's audit log */
     LABEL_VAULT_BACKUP = 21, /* a key's backup that the embedded vault gave out */
+    LABEL_VAULT_ROOT = 22,   /* HMAC key over the embedded vault's wrapped root key */
 };
 
 #endif

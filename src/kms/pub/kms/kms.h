@@ -48,6 +48,8 @@ enum { KMS_LIST_MAX = 4 };
 bool kms_needs_process(const char *key_url);
 /* kms_allow_modules(): this process is such a helper. Elsewhere such a provider can be made, and each of its calls fails. */
 void kms_allow_modules(void);
+/* kms_is_refused_pin(): whether e says that a token did not take the PIN. Tokens lock themselves after a few tries: do not try that PIN again. */
+bool kms_is_refused_pin(const struct err *e);
 /* kms_list_new(): takes the providers over, in order, also when it fails; n from 1 to KMS_LIST_MAX. */
 RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider **out,
                 struct err *e);

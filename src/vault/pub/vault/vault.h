@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct key_provider;
 struct vault_service;
 
 struct vault_config {
@@ -24,6 +25,10 @@ struct vault_config {
     const char *root_key_file; /* outside state_dir; made at the first start, mode 0600 */
     /* file with a credential of the service manager that holds the root key in place of root_key_file; "" or NULL: none */
     const char *root_credential;
+    /* a token's key that wraps the root key, in place of both; used in vault_open() alone, the caller's. NULL: none */
+    struct key_provider *root_provider;
+    uint64_t root_timeout_us;   /* for each answer of root_provider */
+    const char *root_move_from; /* file of a root key that is to be wrapped; "" or NULL: none */
     const char *pin_file; /* outside state_dir; "" or NULL: root_key_file with ".pin" appended */
     /* "vault.localhost": a vault's host is NAME.domain, the audience of tokens is https://domain */
     const char *domain;
@@ -45,7 +50,7 @@ struct vault_config {
 };
 
 /* vault_open(): reads the state, or makes a new one. Strings of c are copied.
- * Errors: ERR_DIRECTORY_BUSY, ERR_WRONG_KEY, ERR_CORRUPT, ERR_STALE, ERR_PIN_MISSING, ERR_CONFIG, ERR_IO. */
+ * Errors: ERR_DIRECTORY_BUSY, ERR_WRONG_KEY, ERR_CORRUPT, ERR_STALE, ERR_PIN_MISSING, ERR_CONFIG, ERR_IO, and with root_provider those of keys/provider.h. */
 RC vault_open(const struct vault_config *c, struct vault_service **out, struct err *e);
 /* vault_serve(): listens on both ports. Call after what has to be there first was made. */
 RC vault_serve(struct vault_service *s, struct err *e);
