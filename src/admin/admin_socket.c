@@ -20,8 +20,10 @@
 #include "base/mem.h"
 #include "base/thread.h"
 
+enum { LISTEN_RETRY_MS = 1000 };
+
 struct admin_server {
-    int fd, wake[2];
+    int fd, wake[2]; /* fd -1: the thread has nothing to listen on yet */
     char *path;
     const struct admin_ops *ops;
     pthread_t thread;
@@ -284,20 +286,51 @@ static RC bind_socket(const char *path, int *out, struct err *e)
     return RC_OK;
 }
 
+static struct admin_server *server_new(int fd, const char *path, const struct admin_ops *ops,
+                                       void *(*run)(void *arg))
+{
+    struct admin_server *s = NEW(struct admin_server);
+    *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops };
+    mutex_init(&s->lock);
+    cond_init(&s->idle);
+    INVARIANT(pipe2(s->wake, O_CLOEXEC) == 0);
+    s->thread = thread_start("admin", run, s);
+    return s;
+}
+
 RC admin_listen(const char *path, const struct admin_ops *ops, struct admin_server **out,
                 struct err *e)
 {
     *out = NULL;
     int fd = -1;
     TRY(bind_socket(path, &fd, e));
-    struct admin_server *s = NEW(struct admin_server);
-    *s = (struct admin_server){ .fd = fd, .path = mem_strdup(path), .ops = ops };
-    mutex_init(&s->lock);
-    cond_init(&s->idle);
-    INVARIANT(pipe2(s->wake, O_CLOEXEC) == 0);
-    s->thread = thread_start("admin", accept_loop, s);
-    *out = s;
+    *out = server_new(fd, path, ops, accept_loop);
     return RC_OK;
+}
+
+/* False: the server stops. */
+static bool bind_at_last(struct admin_server *s)
+{
+    struct err e = { 0 };
+    for (bool told = false; bind_socket(s->path, &s->fd, &e).failed; told = true) {
+        if (!told)
+            log_err(EV_ADMIN_UNAVAILABLE, &e, NULL, 0);
+        err_reset(&e);
+        struct pollfd wake = { .fd = s->wake[0], .events = POLLIN };
+        if (poll(&wake, 1, LISTEN_RETRY_MS) > 0)
+            return false;
+    }
+    return true;
+}
+
+static void *listen_and_accept(void *arg)
+{
+    return bind_at_last(arg) ? accept_loop(arg) : NULL;
+}
+
+struct admin_server *admin_listen_patiently(const char *path, const struct admin_ops *ops)
+{
+    return server_new(-1, path, ops, listen_and_accept);
 }
 
 void admin_close(struct admin_server *s)
@@ -312,8 +345,10 @@ void admin_close(struct admin_server *s)
     while (s->n_connections)
         cond_wait(&s->idle, &s->lock);
     mutex_unlock(&s->lock);
-    unlink(s->path);
-    close(s->fd);
+    if (s->fd >= 0) {
+        unlink(s->path);
+        close(s->fd);
+    }
     close(s->wake[0]);
     close(s->wake[1]);
     cond_fini(&s->idle);

@@ -204,12 +204,13 @@ void ks_discard(struct key_machine *m, struct ks_time now)
 
 unsigned ks_overdue(struct key_machine *m, struct ks_time now)
 {
+    bool probing = m->probing;
     unsigned todo;
 
-    if (!m->probing || now.boot_us - m->probe_boot_us < m->cfg.overdue_us)
+    if (now.boot_us - m->probe_boot_us < m->cfg.overdue_us)
         return KS_NOTHING;
     todo = ks_probed(m, PROBE_UNREACHABLE, false, m->tag_grace_ms, now);
-    m->probing = true; /* it hangs still: counted again after as long */
+    m->probing = probing; /* it hangs still: counted again after as long */
     m->probe_boot_us = now.boot_us;
     return todo;
 }

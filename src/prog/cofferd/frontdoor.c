@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "identity/identity.h"
@@ -24,6 +25,7 @@ struct frontdoor {
     struct node *empty_node;
     struct identity *nobody;
     bool started;
+    bool adopted; /* the listeners of the image before: their port is known already */
 
     atomic_bool sealing;
     struct mutex lock;
@@ -98,17 +100,31 @@ static RC make_server(struct frontdoor *d, struct err *e)
     return server_new(&sc, &d->server, e);
 }
 
+/* The socket for clients is a file, which an image that follows another one may be kept from making: a cluster does not end over it. */
+static RC listen_unix(struct frontdoor *d, struct err *e)
+{
+    const char *path = settings_str(d->c.process->set, SET_CLIENT_SOCKET);
+    struct err why = { 0 };
+    if (!*path || !server_listen_unix(d->server, path, &why).failed)
+        return RC_OK;
+    if (!d->adopted)
+        return err_take(e, &why);
+    log_err(EV_BACKGROUND_ERROR, &why, NULL, 0);
+    err_reset(&why);
+    return RC_OK;
+}
+
 static RC listen_all(struct frontdoor *d, struct err *e)
 {
     struct process *p = d->c.process;
+    d->adopted = p->handoff.n_fds > 0;
     for (int i = 0; i < p->handoff.n_fds; i++)
         TRY(server_adopt(d->server, p->handoff.fds[i], e));
-    if (p->handoff.n_fds == 0)
+    if (!d->adopted)
         TRY(server_listen(d->server, settings_str(p->set, SET_BIND),
                           (int)settings_i64(p->set, SET_PORT), e));
     p->handoff.n_fds = 0; /* they are the server's now */
-    const char *path = settings_str(p->set, SET_CLIENT_SOCKET);
-    return *path ? server_listen_unix(d->server, path, e) : RC_OK;
+    return listen_unix(d, e);
 }
 
 static RC open_door(struct frontdoor *d, struct err *e)
@@ -155,7 +171,7 @@ RC frontdoor_start(struct frontdoor *d, struct err *e)
     TRY(server_start(d->server, e));
     d->started = true;
     const char *path = settings_str(d->c.process->set, SET_PORT_FILE);
-    if (!*path)
+    if (!*path || d->adopted) /* no room on a full disk is needed to seal */
         return RC_OK;
     char text[16];
     int n = snprintf(text, sizeof(text), "%d\n", server_port(d->server));

@@ -302,10 +302,12 @@ RC keyctl_check(struct keyctl *k, const struct keyconf *to, struct preflight *ou
 /* The envelope stays; the configuration is one file. */
 static RC change_way(struct keyctl *k, struct change *c, struct err *e)
 {
-    TRY(keyconf_write(k->process->conf_path, &c->to, e));
-    keyloop_change_begin(k->loop);
-    process_set_conf(k->process, &c->to);
-    keyloop_change_end(k->loop, /* changed= */ true, c->found.key.grace_ms);
+    TRY(keyloop_change_begin(k->loop, e));
+    rc_t rc = keyconf_write(k->process->conf_path, &c->to, e);
+    if (!rc.failed)
+        process_set_conf(k->process, &c->to);
+    keyloop_change_end(k->loop, /* changed= */ !rc.failed, c->found.key.grace_ms);
+    TRY(rc);
     return fault_step("keychange.way-changed", "the change of the key", e);
 }
 
@@ -354,7 +356,10 @@ static RC switch_root(struct keyctl *k, struct change *c, struct err *e)
                                      .provider = to,
                                      .version = c->to.next_version,
                                      .new_generation = c->new_generation };
-    keyloop_change_begin(k->loop);
+    if (keyloop_change_begin(k->loop, e).failed) {
+        withdraw(k, c);
+        return RC_FAILED;
+    }
     rc_t rc = custody_switch(k->custody, &target, e);
     custody_set_provider(k->custody, NULL);
     if (rc.failed)

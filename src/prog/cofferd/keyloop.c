@@ -2,6 +2,9 @@
  *
  * The machine decides, this thread does: it sleeps until the machine wants a probe (or somebody revalidates), probes without holding the lock, and carries out
  * what the machine answers. A probe never waits for a rotation: the canary's target is a copy.
+ *
+ * Whatever this thread waits for (a vault, a disk, a log that nobody reads) could keep it for ever, and with it the data readable. So another thread watches
+ * it: a round that does not end counts as a vault that does not answer, and the grace period runs out on it as well.
  */
 #include "keyloop.h"
 
@@ -30,7 +33,11 @@ struct keyloop {
     struct cond wake;
     struct key_machine m; /* guarded by lock */
     bool stopping;        /* guarded by lock */
-    bool active;          /* guarded by lock: there is a customer's key */
+    /* guarded by lock: monotonic: since when the thread is in one round; 0 = it is in none */
+    uint64_t round_us;
+    /* guarded by lock: the watch has decided to seal: the thread has no say any more */
+    bool taken;
+    bool active; /* guarded by lock: there is a customer's key */
     /* guarded by lock: the prober is of a configuration that counts no more */
     bool reload;
     uint64_t follow_due_boot_us; /* guarded by lock */
@@ -181,6 +188,10 @@ static bool round_of(struct keyloop *k, bool fresh)
     uint64_t before = atomic_load(&k->epoch);
     probe(k, fresh, &r);
     mutex_lock(&k->lock);
+    if (k->taken) {
+        mutex_unlock(&k->lock);
+        return false;
+    }
     if (r.cls != PROBE_OK && (before % 2 || atomic_load(&k->epoch) != before)) {
         ks_discard(&k->m, ks_now());
         mutex_unlock(&k->lock);
@@ -216,7 +227,7 @@ static void *loop(void *arg)
     struct keyloop *k = arg;
     bool deciding = true;
     mutex_lock(&k->lock);
-    while (deciding && !k->stopping) {
+    while (deciding && !k->stopping && !k->taken) {
         if (!k->active) {
             cond_wait(&k->wake, &k->lock);
             continue;
@@ -230,12 +241,39 @@ static void *loop(void *arg)
             continue;
         }
         ks_began(&k->m, ks_now());
+        k->round_us = clock_mono_us();
         mutex_unlock(&k->lock);
         deciding = round_of(k, plan.fresh);
         mutex_lock(&k->lock);
+        k->round_us = 0;
     }
     mutex_unlock(&k->lock);
     return NULL;
+}
+
+bool keyloop_watch(struct keyloop *k, struct handoff *why)
+{
+    struct probe_result r = { 0 };
+    unsigned actions = KS_NOTHING;
+    mutex_lock(&k->lock);
+    uint64_t now = clock_mono_us();
+    /* By the clock that stands still while the machine sleeps: having slept is no reason to seal. */
+    if (k->round_us && !k->taken && k->m.state == KEY_READY &&
+        now - k->round_us >= k->m.cfg.overdue_us) {
+        k->round_us = now;
+        actions = ks_overdue(&k->m, ks_now());
+        err_reset(&k->last_err);
+        (void)!err_set(&k->last_err, ERR_KEY_UNREACHABLE, __FILE__, __LINE__,
+                       "the look at the key does not come to an end")
+            .failed;
+        r.err = k->last_err;
+        k->taken = actions & KS_SEAL;
+        note_grace(k);
+    }
+    mutex_unlock(&k->lock);
+    if (actions & KS_SEAL)
+        handoff_of(k, &r, why);
+    return actions & KS_SEAL;
 }
 
 /* A new machine: the state that this image starts in, or a key that was just put to use. */
@@ -332,9 +370,17 @@ bool keyloop_is_active(struct keyloop *k)
     return active;
 }
 
-void keyloop_change_begin(struct keyloop *k)
+RC keyloop_change_begin(struct keyloop *k, struct err *e)
 {
-    atomic_fetch_add(&k->epoch, 1);
+    mutex_lock(&k->lock);
+    bool sealing = k->c.custody && k->m.state != KEY_READY;
+    if (!sealing)
+        atomic_fetch_add(&k->epoch, 1);
+    mutex_unlock(&k->lock);
+    if (sealing)
+        FAIL(e, ERR_CLUSTER_INACCESSIBLE,
+             "the cluster is sealing itself: its key is not changed any more");
+    return RC_OK;
 }
 
 void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms)

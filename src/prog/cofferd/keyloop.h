@@ -35,10 +35,15 @@ bool keyloop_is_ready(struct keyloop *k);
 /* keyloop_is_active(): in SMK mode there is no customer's key, and the loop rests. */
 bool keyloop_is_active(struct keyloop *k);
 
+/* keyloop_watch(): for a thread that does nothing else, now and then, while Ready: true, and why, when the prober hangs and the grace period is over. Then
+ * the prober decides nothing any more, and the caller seals. It waits for nothing itself. */
+bool keyloop_watch(struct keyloop *k, struct handoff *why);
+
 /* While the key is being changed a probe may look at the new key in the old way: what it sees, unless it is good, says nothing. Between begin and end
  * verdicts are dropped; the time since the last good one runs on. end: changed says that another configuration is in force; while Ready its key was just
- * used, and grace_ms is what its tag says (-1 = none). */
-void keyloop_change_begin(struct keyloop *k);
+ * used, and grace_ms is what its tag says (-1 = none). begin is refused (ERR_CLUSTER_INACCESSIBLE) once the machine has decided to seal: nothing takes a
+ * cluster away from the key that was just withdrawn. */
+RC keyloop_change_begin(struct keyloop *k, struct err *e);
 void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms);
 
 /* keyloop_status(): {state, since, cause, lastProbe {class, at, error}, nextProbe, nextFollow, gracePeriod {total, left, from}} fields. */

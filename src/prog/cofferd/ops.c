@@ -206,6 +206,15 @@ static const struct admin_op table[] = {
       op_stop },
 };
 
+RC ops_listen(struct process *p, const struct admin_ops *ops, struct admin_server **out,
+              struct err *e)
+{
+    if (p->handoff.mode == HANDOFF_NONE)
+        return admin_listen(p->admin_path, ops, out, e);
+    *out = admin_listen_patiently(p->admin_path, ops);
+    return RC_OK;
+}
+
 void ops_table(struct ops_ctx *o, bool sealed, struct admin_ops *out)
 {
     *out = (struct admin_ops){ .row = table, .n = ARRAY_LEN(table), .ctx = o, .sealed = sealed };

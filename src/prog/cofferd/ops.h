@@ -18,5 +18,9 @@ struct ops_ctx {
 
 /* ops_table(): the operations over o, which outlives what is done with them. While sealed those that need keys are refused. */
 void ops_table(struct ops_ctx *o, bool sealed, struct admin_ops *out);
+/* ops_listen(): on the administration socket. An image that follows another one goes on without when it must, and tries again: a cluster that seals, or
+ * returns, does not end over it. At a start whoever starts it is told. */
+RC ops_listen(struct process *p, const struct admin_ops *ops, struct admin_server **out,
+              struct err *e);
 
 #endif

@@ -40,7 +40,7 @@
 #include "user_store.h"
 #include "verify.h"
 
-enum { DOG_PATIENCE_US = 2000000 };
+enum { DOG_PATIENCE_US = 2000000, DOG_LOOKS_US = 500000 };
 
 struct ready {
     struct process *p;
@@ -65,6 +65,7 @@ struct ready {
     struct mutex dog_lock;
     struct cond dog_wake;
     bool dog_loose, dog_done; /* guarded by dog_lock */
+    struct keyloop *watched;  /* guarded by dog_lock: the loop, while it may be looked at */
 
     atomic_bool stop, seal, reopen, replace; /* asked for; the main thread looks after SIGUSR1 */
     _Atomic uint64_t fatal_us; /* monotonic: when the engine stopped; 0 while it runs */
@@ -105,14 +106,36 @@ static bool dog_waits(struct ready *r, uint64_t us)
     return done;
 }
 
+static void on_seal(void *arg, const struct handoff *why);
+
+/* Until somebody decides to seal: a prober that hangs never would. */
+static void dog_watches(struct ready *r)
+{
+    struct handoff why;
+    mutex_lock(&r->dog_lock);
+    while (!r->dog_loose && !r->dog_done) {
+        bool woken = cond_wait_until(&r->dog_wake, &r->dog_lock, clock_mono_us() + DOG_LOOKS_US);
+        if (woken || !r->watched || !keyloop_watch(r->watched, &why))
+            continue;
+        mutex_unlock(&r->dog_lock);
+        on_seal(r, &why);
+        mutex_lock(&r->dog_lock);
+    }
+    mutex_unlock(&r->dog_lock);
+}
+
+static void watch(struct ready *r, struct keyloop *k)
+{
+    mutex_lock(&r->dog_lock);
+    r->watched = k;
+    mutex_unlock(&r->dog_lock);
+}
+
 /* Started with the node, so that sealing needs nothing that the system could refuse. */
 static void *seal_watchdog(void *arg)
 {
     struct ready *r = arg;
-    mutex_lock(&r->dog_lock);
-    while (!r->dog_loose && !r->dog_done)
-        cond_wait(&r->dog_wake, &r->dog_lock);
-    mutex_unlock(&r->dog_lock);
+    dog_watches(r);
     if (dog_waits(r, settings_us(r->p->set, SET_WIPE_DEADLINE)))
         return NULL;
     secret_arena_wipe();
@@ -308,6 +331,7 @@ static RC start_prober(struct ready *r, struct err *e)
                                 .arg = r };
     TRY(keyloop_start(&c, &r->loop, e));
     r->ops.source.loop = r->keys.loop = r->loop;
+    watch(r, r->loop);
     return RC_OK;
 }
 
@@ -415,7 +439,7 @@ static RC start(struct ready *r, struct err *e)
     r->healer = healer_start(r->p, r->custody);
     r->ops.source.outside = r->outside =
         outside_start(r->p, r->custody, r->store, &r->found_outside);
-    TRY(admin_listen(r->p->admin_path, &r->admin_ops, &r->admin, e));
+    TRY(ops_listen(r->p, &r->admin_ops, &r->admin, e));
     r->ticker = thread_start("ticker", tick, r);
     r->ticking = true;
     return frontdoor_start(r->door, e);
@@ -431,6 +455,7 @@ static RC stop(struct ready *r, struct err *e)
     rotator_stop(r->rotator);
     healer_stop(r->healer);
     outside_stop(r->outside);
+    watch(r, NULL);
     keyloop_stop(r->loop);
     r->loop = NULL;
     if (r->ticking)

@@ -93,7 +93,7 @@ static RC start(struct sealed *s, struct err *e)
     struct frontdoor_config fc = { .process = s->p, .describe = describe, .describe_arg = s };
     TRY(frontdoor_open(&fc, &s->door, e));
     ops_table(&s->ops, /* sealed= */ true, &s->admin_ops);
-    TRY(admin_listen(s->p->admin_path, &s->admin_ops, &s->admin, e));
+    TRY(ops_listen(s->p, &s->admin_ops, &s->admin, e));
     return frontdoor_start(s->door, e);
 }
 

@@ -25,6 +25,9 @@ struct admin_server;
 /* admin_listen(): replaces a socket file that nobody listens on; ERR_DIRECTORY_BUSY when somebody does. ops outlives the server. */
 RC admin_listen(const char *path, const struct admin_ops *ops, struct admin_server **out,
                 struct err *e);
+/* admin_listen_patiently(): for a program that serves on without: what is in the way (a directory that is gone or cannot be written) is logged, and tried
+ * again once a second until it is not there any more. */
+struct admin_server *admin_listen_patiently(const char *path, const struct admin_ops *ops);
 /* admin_close(): stops accepting, ends the connections (an operation under way is waited for), removes the socket file. NULL is fine. */
 void admin_close(struct admin_server *s);
 

@@ -101,7 +101,8 @@ unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int6
                    struct ks_time now);
 /* ks_discard(): a probe ended that says nothing, since the key was changed meanwhile: another one soon, on a fresh connection. */
 void ks_discard(struct key_machine *m, struct ks_time now);
-/* ks_overdue(): call while a probe runs and seems to hang: counts it as unreachable when it is overdue. */
+/* ks_overdue(): call while the driver does not come back from a probe, or from what followed from it: it counts as unreachable once it is overdue, and
+ * again after as long. The driver measures that on a clock which stands still while the machine sleeps; here it is looked at once more. */
 unsigned ks_overdue(struct key_machine *m, struct ks_time now);
 /* ks_revalidate(): somebody asks for a probe now. Coalesced; a pending confirmation keeps its time. */
 void ks_revalidate(struct key_machine *m, struct ks_time now);
