@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "crypto/kdf.h"
 #include "crypto/secret.h"
 #include "http/http_client.h"
 #include "kms_priv.h"
@@ -132,11 +133,19 @@ static RC once(struct kms_remote *r, const struct kms_exchange *x, struct http_a
     return a->outcome == HTTP_OUT_ANSWER ? RC_OK : kms__no_answer(e, "vault", a);
 }
 
+/* At least as long as asked for, and up to a quarter longer: nodes that were refused together must not come back together, or it is always the same ones
+ * that find no room. */
 static void note_pause(struct kms_remote *r, enum kmsg_class class, const struct http_answer *a)
 {
-    if (a->retry_after_s > 0 && (class == KMSG_THROTTLED || class == KMSG_UNREACHABLE))
-        r->paused_until_us =
-            clock_boot_us() + (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
+    struct err ignored = { 0 };
+    uint32_t dice = 0;
+
+    if (a->retry_after_s <= 0 || (class != KMSG_THROTTLED && class != KMSG_UNREACHABLE))
+        return;
+    uint64_t pause_us = (uint64_t)MIN(a->retry_after_s, (int64_t)PAUSE_MAX_S) * 1000000;
+    if (random_bytes(&dice, sizeof(dice), &ignored).failed)
+        err_reset(&ignored);
+    r->paused_until_us = clock_boot_us() + pause_us + pause_us / 4 * dice / UINT32_MAX;
 }
 
 RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http_answer *a,

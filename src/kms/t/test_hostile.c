@@ -368,7 +368,7 @@ static void retry_after_is_held(void **state)
     unsigned before = g->calls;
     assert_int_equal(unwrap(g), ERR_KEY_THROTTLED);
     assert_int_equal(g->calls, before); /* it was not even called */
-    clock_sleep_us(1100000);
+    clock_sleep_us(1350000);            /* and a quarter of it */
     assert_int_equal(unwrap(g), ERR_NONE);
 }
 

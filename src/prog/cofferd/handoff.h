@@ -17,6 +17,7 @@ enum { HANDOFF_FDS_MAX = 16 };
 struct handoff {
     enum handoff_mode mode;
     int64_t since_ms;         /* Unix time of the change of state */
+    bool key_seen;            /* the image before has just found the key in order */
     enum err_code cause;      /* the class that sealed the node */
     char cause_text[512];     /* for the administration socket and the log */
     int fds[HANDOFF_FDS_MAX]; /* listening sockets, in the order of the listeners */

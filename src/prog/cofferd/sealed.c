@@ -120,6 +120,7 @@ static void replace_image(struct sealed *s)
                          .lock_fd = s->p->lock_fd };
     struct err e = { 0 };
     bool back = !atomic_load(&s->replace);
+    h.key_seen = back;
     if (back)
         log_event0(EV_KEY_RETURNING);
     /* the change that brought the key back, or what else was asked for, is answered first */
