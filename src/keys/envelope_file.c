@@ -72,6 +72,12 @@ static int newer_of(struct envelope *env[ENV_COPIES])
     return env[1]->sequence > env[0]->sequence ? 1 : 0;
 }
 
+/* is_kept_back(): the system did not let it be read (permissions, a failing disk): nobody knows whether it is damaged, and it is no reason to restore. */
+static bool is_kept_back(const struct err *why)
+{
+    return why->code == ERR_IO && why->sys != 0;
+}
+
 RC env_files_load(const char *dir, struct env_loaded *out, struct err *e)
 {
     struct envelope *env[ENV_COPIES] = { NULL, NULL };
@@ -85,6 +91,8 @@ RC env_files_load(const char *dir, struct env_loaded *out, struct err *e)
         if (read_copy(dir, i, &bytes[i], &env[i], &why[i]).failed && why[i].code == ERR_CRYPTO)
             rc = err_set(e, ERR_CRYPTO, __FILE__, __LINE__, "%s", why[i].msg);
     best = newer_of(env);
+    if (!rc.failed && !env[best] && (is_kept_back(&why[0]) || is_kept_back(&why[1])))
+        rc = err_set(e, ERR_IO, __FILE__, __LINE__, "%s", why[is_kept_back(&why[0]) ? 0 : 1].msg);
     if (!rc.failed && !env[best]) {
         bool unknown = why[0].code == ERR_UNKNOWN_FORMAT || why[1].code == ERR_UNKNOWN_FORMAT;
         int told = why[0].code == ERR_UNKNOWN_FORMAT || why[1].code != ERR_UNKNOWN_FORMAT ? 0 : 1;
@@ -240,8 +248,10 @@ RC pin_read(const char *path, struct env_pin *out, struct err *e)
     memset(out, 0, sizeof(*out));
     if (!path_exists(path))
         FAIL(e, ERR_PIN_MISSING, "the pin \"%s\" is not there", path);
+    /* kept back, it says nothing: adopt does not overrule it */
     if (file_read(path, PIN_LEN, &bytes, &why).failed)
-        FAIL(e, ERR_PIN_MISSING, "the pin cannot be read: %s", why.msg);
+        FAIL(e, is_kept_back(&why) ? ERR_IO : ERR_PIN_MISSING, "the pin cannot be read: %s",
+             why.msg);
     return pin_decode(buf_view(&bytes), out, e);
 }
 

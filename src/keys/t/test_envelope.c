@@ -412,6 +412,41 @@ static void odd_files(void **state)
     rmdir(one);
 }
 
+/* What the system does not let be read is not called damaged: nobody is to restore a cluster over a file mode. */
+static void what_cannot_be_read_is_not_damaged(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    scene_create(&s);
+    scene_close(&s);
+    fault_arm("file.read", "EACCES", 0, 2); /* both copies, before the pin */
+    assert_int_equal(scene_refused(&s), ERR_IO);
+    fault_disarm_all();
+    fault_arm("file.read", "EACCES", 0, 2);
+    assert_true(custody_open(&s.cfg, &s.k, &s.r, &e).failed);
+    fault_disarm_all();
+    assert_non_null(strstr(e.msg, "envelope.1"));
+    assert_non_null(strstr(e.msg, "ermission"));
+    /* the other may be whole for all that is known */
+    scene_write(&s, "envelope.2", SLICE_LIT("damaged"));
+    fault_arm("file.read", "EACCES", 0, 1);
+    assert_int_equal(scene_refused(&s), ERR_IO);
+    fault_disarm_all();
+    fault_arm("file.read", "EACCES", 1, 1); /* one copy is enough */
+    scene_open(&s);
+    assert_true(s.r.repaired);
+    fault_disarm_all();
+    scene_open(&s);
+    assert_false(s.r.repaired);
+    s.cfg.adopt = true; /* is for a pin that is lost */
+    fault_arm("file.read", "EIO", 2, 1);
+    assert_int_equal(scene_refused(&s), ERR_IO);
+    fault_disarm_all();
+    scene_open(&s);
+    assert_false(s.r.adopted);
+}
+
 static void unknown_format(void **state)
 {
     struct buf b;
@@ -499,6 +534,7 @@ int main(void)
         T(adopt_does_not_overrule_a_pin),
         T(envelope_gone),
         T(odd_files),
+        T(what_cannot_be_read_is_not_damaged),
         T(unknown_format),
         T(leftovers_are_cleaned),
         T(the_mode_must_agree),
