@@ -4,13 +4,14 @@ The services are those of support/keyservices.py: strict, so that a request with
 """
 
 import os
+import subprocess
 
 import pytest
 
 import clouds
 import keyservices
 import kmipservice
-from processes import FAST_KEYS, wait_until
+from processes import FAST_KEYS, binary, wait_until
 from sealing import fill, last_probe, serves, wait_class
 
 
@@ -303,6 +304,12 @@ def test_aws_context_belongs_to_the_key(authority, run_service, make_node):
     node.restart()
     assert serves(node, 10)
     assert service.n_decrypted["orders"] <= orders + 1, "one probe that was under way at the most"
+    service.context = "orders"  # and back, from the command line
+    done = subprocess.run([binary("coffer"), "cluster", "key", "set", "--key-context=orders", "--admin-socket=" + node.admin_socket],
+                          capture_output=True, text=True, timeout=60, check=False, cwd=node.dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert node.admin("keyShow")["configuration"]["key-context"] == "orders"
+    wait_probes(node, service)
 
 
 @pytest.mark.parametrize("source", ["service-account", "imds", "external-account", "external-account, impersonating"])

@@ -109,8 +109,8 @@ static const char *cluster_of(int argc, char **argv)
 
 /* The settings that are fields of an operation, under the same name. */
 static const int key_fields[] = {
-    CS_KEY_URL,        CS_KEY_CA_FILE,       CS_KEY_PROXY, CS_KEY_AUDIENCE, CS_TOKEN_SOURCE,
-    CS_TOKEN_ENDPOINT, CS_TOKEN_SECRET_FILE, CS_CLIENT_ID, CS_TENANT_ID,
+    CS_KEY_URL,      CS_KEY_CA_FILE,    CS_KEY_PROXY,         CS_KEY_AUDIENCE, CS_KEY_CONTEXT,
+    CS_TOKEN_SOURCE, CS_TOKEN_ENDPOINT, CS_TOKEN_SECRET_FILE, CS_CLIENT_ID,    CS_TENANT_ID,
 };
 
 enum field_flags { KEY_FIELDS = 1, KEY_MODE_FIELD = 2, COMPROMISED_FIELD = 4 };
