@@ -7,7 +7,10 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "support"))
 
+from nonces import Ledger  # noqa: E402
 from processes import FAST_KEYS, Node, Vault  # noqa: E402
+
+LEDGER = Ledger()  # of this worker's whole run
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -36,6 +39,9 @@ class Programs:
             if program.process is not None:
                 program.kill()
         assert not panics, "\n".join(panics)
+        for program in self.all:
+            if isinstance(program, Node):
+                LEDGER.note_all(program.data_dir)
 
 
 @pytest.fixture
