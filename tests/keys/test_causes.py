@@ -10,7 +10,7 @@ import pytest
 
 import keyservices
 from processes import FAST_KEYS, Vault, wait_until
-from sealing import INACCESSIBLE, fill, sealed_error, serves
+from sealing import INACCESSIBLE, fill, sealed_error, serves, wait_class
 
 N = 50
 CREDENTIAL = 9900030
@@ -276,6 +276,18 @@ def test_one_denial_is_no_revocation(scripted, make_node):
     scripted.script = None
     wait_until(lambda: node.admin("keyShow")["lastProbe"].get("class") == "ok", "ok again")
     assert node.state() == "Ready" and not node.events("keySealing")
+
+
+def test_a_token_endpoint_that_is_away_at_the_start_is_waited_for(scripted, make_node):
+    node = make_node({**FAST_KEYS, **scripted.node_settings()})
+    fill(node, N)
+    node.stop()
+    scripted.entra.mode = "broken"  # 503, as a metadata service that is still starting
+    node.start()
+    wait_class(node, "unreachable")
+    assert node.state() == "Inaccessible" and sealed_error(node).code == INACCESSIBLE
+    scripted.entra.mode = None
+    wait_until(lambda: serves(node, N), "it goes on by itself")
 
 
 @pytest.mark.parametrize("tag, total, malformed, source", [

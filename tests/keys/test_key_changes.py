@@ -1,6 +1,10 @@
 """The key, the vault, the identity and the mode of a cluster are changed while it serves, and what may be is changed while it is sealed."""
 import os
+import random
+import shutil
 import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pymongo.errors
@@ -11,6 +15,7 @@ from processes import FAST_KEYS, Vault, wait_until
 from sealing import INACCESSIBLE, fill, serves
 
 DENIED, CONFLICT, ILLEGAL, UNAUTHORIZED = 9900017, 9900024, 20, 13
+SEED = int(os.environ.get("COFFER_SEED") or random.randrange(1 << 32))
 
 
 def new_key(vault, name, size=2048, **body):
@@ -289,3 +294,78 @@ def test_of_two_changes_at_once_one_is_refused(make_node, vault):
         assert op(node, "keyFollow")["code"] == CONFLICT
         assert first.result()["ok"]
     assert op(node, "keyShow")["configuration"]["key-url"] == urls[0] and serves(node)
+
+
+class Operators:
+    """Several people who do not know of each other, each with whatever comes to mind; and a client that writes all the while."""
+
+    def __init__(self, node, vault, directory):
+        self.node, self.directory, self.stopping = node, str(directory), False
+        self.wrong, self.done, self.acked, self.backups = [], [], 0, 0
+        self.lock = threading.Lock()
+        second = new_key(vault, "second")
+        self.choices = [
+            lambda: ("keySet", {"key_url": second}), lambda: ("keySet", way_to(vault)), lambda: ("keySwitch", {"key_mode": "smk"}),
+            lambda: ("keySwitch", {"key_mode": "cmk", **way_to(vault)}), lambda: ("rotateKey", {}), lambda: ("rotateKey", {"compromised": True}),
+            lambda: ("keyFollow", {}), lambda: ("keyFollow", {"compromised": True}), lambda: ("rotationPause", {}), lambda: ("rotationPause", {"paused": False}),
+            lambda: ("keyShow", {}), lambda: ("keyCheck", {"key_url": second}), lambda: ("backup", {"dir": self.new_place()})]
+
+    def new_place(self):
+        with self.lock:
+            self.backups += 1
+            return os.path.join(self.directory, f"backup{self.backups}")
+
+    def operate(self, rng):
+        while not self.stopping:
+            name, fields = rng.choice(self.choices)()
+            try:
+                answer = op(self.node, name, **fields)
+            except (OSError, ValueError):  # more connections than the administration socket takes
+                assert self.node.alive()
+                continue
+            if answer["ok"]:
+                self.done.append(name)
+            elif answer["code"] not in (CONFLICT, ILLEGAL):  # another one was first; the mode is that one already
+                self.wrong.append((name, answer))
+            if name == "backup":
+                shutil.rmtree(fields["dir"], ignore_errors=True)
+
+    def write(self):
+        with self.node.client(retryWrites=False) as client:
+            while not self.stopping:
+                client.load.c.insert_one({"_id": self.acked, "pad": "x" * 200})
+                self.acked += 1
+
+
+@pytest.mark.timeout(180)
+def test_everything_at_once(make_node, vault, tmp_path):
+    """Whatever came first: one key is in force, every generation that is left has data under it or goes, nothing that was acknowledged is missing."""
+    print(f"COFFER_SEED={SEED}")
+    node = make_node({**FAST_KEYS, "rotation-rate": "0"}, vault=vault)
+    fill(node)
+    operators = Operators(node, vault, tmp_path)
+    threads = [threading.Thread(target=operators.operate, args=(random.Random(SEED + i),)) for i in range(5)] + [threading.Thread(target=operators.write)]
+    for t in threads:
+        t.start()
+    time.sleep(10)
+    operators.stopping = True
+    for t in threads:
+        t.join()
+    assert not operators.wrong, operators.wrong
+    assert {"keySwitch", "rotateKey", "backup"} <= set(operators.done) and operators.acked > 0, operators.done
+    assert not node.events("keySealing") and not node.events("keyAlarm")
+    backup = str(tmp_path / "last")
+    assert op(node, "backup", dir=backup)["ok"]
+    assert op(node, "rotationPause", paused=False)["ok"]
+    wait_until(lambda: [g["state"] for g in op(node, "keyShow")["generations"]].count("live") == 1, "older generations leave", 90)
+    shown = op(node, "keyShow")
+    other = make_node({**FAST_KEYS, **shown["configuration"], "restore-from": backup, "service-root-key": os.path.join(node.state_dir, "service-root.key")},
+                      start=False)
+    other.user, other.password = node.user, node.password
+    node.restart()
+    other.start()
+    for one in (node, other):
+        with one.client() as client:
+            assert serves(one) and client.load.c.count_documents({}) == operators.acked
+            assert client.load.validate_collection("c", full=True)["valid"]
+    assert op(node, "keyShow")["mode"] == shown["mode"] and not os.path.exists(os.path.join(node.state_dir, "key-config.next"))

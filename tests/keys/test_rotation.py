@@ -1,6 +1,7 @@
 """Rotation of the SMK on a running node: a new generation, everything written anew, the old one destroyed. Under the load of a real driver, and killed at any moment.
 
 COFFER_ROTATIONS and COFFER_ROTATION_KILLS make it longer (`make rotations`)."""
+import datetime
 import os
 import random
 import shutil
@@ -213,3 +214,103 @@ def test_a_backup_holds_up_the_last_step(make_node, tmp_path):
     other.user, other.password = node.user, node.password
     other.start()
     assert whole(other), "the backup has its own envelope, and opens with what it had"
+
+
+def test_what_was_spilled_before_is_read_after(make_node):
+    """A sort that is over its memory lies in a temporary file, under a key of its own: no rotation takes that away."""
+    node = make_node({"rotation-rate": "0", "query-memory": "64KB"})
+    with node.client() as client:
+        client.t.c.insert_many([{"_id": i, "k": (i * 7919) % 5000, "pad": "p" * 200} for i in range(5000)])
+        cursor = client.t.c.aggregate([{"$sort": {"k": 1}}], allowDiskUse=True, batchSize=10)
+        got = [next(cursor)["k"] for _ in range(10)]
+        rotate(node, compromised=True)
+        wait_alone(node, 2)
+        got += [d["k"] for d in cursor]
+    assert got == list(range(5000))
+
+
+class Churn:
+    """What else goes on in a database, over and over until it is stopped, each in a thread of its own; a failure ends the test."""
+
+    def __init__(self, node, directory):
+        self.node, self.directory, self.stopping, self.errors, self.rounds = node, str(directory), False, [], {}
+        self.threads = [threading.Thread(target=self.repeat, args=(step,)) for step in (self.index, self.recreate, self.capped, self.expire, self.back_up)]
+
+    def repeat(self, step):
+        with self.node.client(retryWrites=False, retryReads=False) as client:
+            i = 0
+            while not self.stopping:
+                try:
+                    step(client.churn, i)
+                except Exception as e:  # noqa: BLE001 - whatever it is, the test is to fail by it
+                    self.errors.append((step.__name__, e))
+                    return
+                i += 1
+                self.rounds[step.__name__] = i
+
+    def index(self, db, i):
+        if i == 0:
+            db.indexed.insert_many([{"_id": n, "a": n % 7, "b": n % 11} for n in range(2000)])
+        db.indexed.create_index([("a", 1), ("b", -1)], name="ab")
+        assert db.indexed.count_documents({"a": 3}, hint="ab") == len(range(3, 2000, 7))
+        db.indexed.drop_index("ab")
+
+    def recreate(self, db, i):
+        db.again.drop()
+        db.again.insert_many([{"_id": n, "round": i} for n in range(50)])
+        assert db.again.count_documents({"round": i}) == 50
+
+    def capped(self, db, i):
+        if i == 0:
+            db.create_collection("ring", capped=True, size=1 << 20, max=100)
+        db.ring.insert_many([{"round": i, "pad": "x" * 100} for _ in range(30)])
+        assert db.ring.estimated_document_count() <= 100
+
+    def expire(self, db, i):
+        if i == 0:
+            db.old.create_index("at", expireAfterSeconds=0)
+        db.old.insert_many([{"at": datetime.datetime.now(datetime.timezone.utc)} for _ in range(20)])
+        time.sleep(0.02)
+
+    def back_up(self, db, i):
+        path = os.path.join(self.directory, f"backup{i}")
+        answer = self.node.admin("backup", dir=path)
+        assert answer["ok"], answer
+        shutil.rmtree(path)
+        time.sleep(0.1)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for t in self.threads:
+            t.join()
+
+
+def test_while_everything_else_goes_on(make_node, tmp_path):
+    """Index builds, collections dropped and made anew under their names, a capped one that rolls over, documents that expire, backups: then every index and
+    every document is compared."""
+    node = make_node({"rotation-rate": "0", "ttl-interval": "100ms"})
+    fill(node)
+    with Churn(node, tmp_path) as churn, Load(node) as load:
+        for gen in (2, 3, 4):
+            rotate(node, compromised=True)
+            wait_alone(node, gen)
+    assert not churn.errors, churn.errors
+    assert not load.errors, load.errors
+    assert len(churn.rounds) == 5 and min(churn.rounds.values()) > 2, churn.rounds
+    for _ in range(2):
+        assert whole(node)
+        with node.client() as client:
+            assert client.load.c.count_documents({}) == load.acked
+            assert [d["_id"] for d in client.load.c.find({}, {"_id": 1}).sort("_id", 1)] == list(range(load.acked))
+            for db, name in (("t", "c"), ("load", "c"), ("churn", "indexed"), ("churn", "again"), ("churn", "ring"), ("churn", "old")):
+                answer = client[db].validate_collection(name, full=True)
+                assert answer["valid"], answer
+        node.restart()
+    node.stop()
+    done = accounted_for(node)
+    assert done.returncode == 0, done.stdout + done.stderr
