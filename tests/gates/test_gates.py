@@ -240,6 +240,54 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 """
 
 
+MATRIX = """# cases
+
+| # | case | test |
+|---|---|---|
+| 1 | first | `keys/test_one.c: a_case`, `another`; `part/test_two.py: test_three[yes]`, `test_f*` |
+| 2, 3 | second | no test: nothing is there to be tested |
+| 4 to 59 | many | `part/test_two.py: test_three` |
+| | unnumbered, as `key set` | `some-setting`: `part/test_two.py: test_four` |
+
+Waiting: 60 (replicas)
+"""
+MATRIX_DEFECTS = {
+    "a test in C that is gone": ("`another`", "`yet_another`", "no test yet_another in keys/test_one.c"),
+    "one that is not registered": ("a_case", "forgotten", "no test forgotten in keys/test_one.c"),
+    "a test in Python that is gone": ("test_three[", "test_five[", "no test test_five in part/test_two.py"),
+    "a file that is gone": ("keys/test_one.c", "keys/test_none.c", "no file of tests keys/test_none.c"),
+    "a parameter that is gone": ("[yes]", "[no]", "no parameter no"),
+    "no test and no reason": ("no test: nothing is there to be tested", "later", "case 2, 3 has neither"),
+    "a name without a file": ("`part/test_two.py: test_three` |", "`test_three` |", "`test_three`: of which file?"),
+    "a case that is forgotten": ("4 to 59", "4 to 58", "nothing is said of 59"),
+    "one that waits for nothing": ("60 (replicas)", "", "nothing is said of 60"),
+}
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    root = str(tmp_path)
+    put(root, "docs/custody-matrix.md", MATRIX)
+    put(root, "src/keys/t/test_one.c", "static void a_case(void **state)\n{\n}\nstatic void another(void **s)\n{\n}\nstatic void forgotten(void **s)\n{\n}\n"
+        "int main(void)\n{\n    run(a_case);\n    run(another);\n}\n")
+    put(root, "tests/part/test_two.py", "def test_three(yes):\n    pass\n\n\ndef test_four():\n    pass\n")
+    return root
+
+
+def test_matrix_accepts(matrix):
+    assert gate("matrix", matrix) == (0, "")
+
+
+@pytest.mark.parametrize("defect", MATRIX_DEFECTS)
+def test_matrix_refuses(matrix, defect):
+    old, new, message = MATRIX_DEFECTS[defect]
+    assert old in MATRIX
+    put(matrix, "docs/custody-matrix.md", MATRIX.replace(old, new))
+    code, out = gate("matrix", matrix)
+    assert code == 1
+    assert message in out
+
+
 @pytest.mark.parametrize("bound, passes", [("i < 4", True), ("i < 9", False)])
 def test_fuzz_net_holds(tmp_path, bound, passes):
     """A target that writes past its buffer is caught and its input kept; the sound one runs."""
