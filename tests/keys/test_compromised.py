@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import keyservices
 from processes import FAST_KEYS, wait_until
 from sealing import fill, serves
 
@@ -173,3 +174,40 @@ def test_a_backup_that_fails_is_not_listed(make_node, tmp_path):
     backup(node, place)
     assert not node.admin("backup", dir=str(place))["ok"]
     assert [n["by"] for n in node.admin("keyShow")["needed"]] == ["cluster", "backup"]
+
+
+class CutOff(keyservices.AzureVault):
+    """A vault that goes away between the two halves of a rotation: what was wrapped is there, and cannot be verified."""
+
+    cutting, n_wraps, n_unwraps = False, 0, 0
+
+    def operate(self, q, version, op):
+        if self.cutting and op == "wrapkey":
+            self.n_wraps += 1
+        if self.cutting and op == "unwrapkey" and self.n_wraps == 3:  # the two SMKs and the canary
+            self.n_unwraps += 1
+            if self.n_unwraps > 1:  # the canary is looked at at once
+                raise keyservices.Refused(503, b"busy")
+        return super().operate(q, version, op)
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_what_an_outage_cut_off_goes_on_by_itself(compromised, make_node, tmp_path):
+    vault = CutOff(keyservices.Authority(tmp_path / "pki")).start()
+    try:
+        node = make_node({**SLOW, "probe-interval": "10min", **vault.node_settings()})
+        fill(node)
+        backup(node, tmp_path / "b")
+        vault.cutting = True
+        answer = node.admin("rotateKey", compromised=compromised)
+        assert not answer["ok"] and "goes on by itself" in answer["error"], answer
+        assert node.admin("status")["envelope"]["rotation"] == "prepared" and node.admin("status")["currentGeneration"] == 1
+        vault.cutting = False
+        wait_until(lambda: node.admin("status")["currentGeneration"] == 2, "the new generation is in force")
+        assert node.admin("status")["envelope"]["rotation"] == "idle" and serves(node)
+        if compromised:
+            wait_replaced(node, 2)
+        else:
+            assert not node.admin("rotationStatus")["urgent"]
+    finally:
+        vault.stop()

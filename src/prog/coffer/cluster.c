@@ -169,7 +169,8 @@ RC coffer_key_check(struct coffer *c, int argc, char **argv, struct err *e)
     TRY(talk_print(c, bval_of_doc(answer, BT_DOCUMENT), e));
     struct bval usable = bdoc_get(answer, "usable");
     if (usable.type != BT_BOOL || !bval_bool(usable))
-        FAIL(e, ERR_KEY_DENIED, "the key breaks the rules whose verdict is \"failed\"");
+        FAIL(e, ERR_ILLEGAL_OPERATION,
+             "the key would not do: see the rules whose verdict is \"failed\"");
     return RC_OK;
 }
 

@@ -90,6 +90,8 @@ RC keyctl_with_provider(struct keyctl *k, keyctl_fn fn, void *arg, struct err *e
     rc_t rc = with_provider(k, fn, arg, e);
     st = NEW(struct custody_status);
     pin_envelope(k, st);
+    if (rc.failed && st->rotation != ROT_IDLE)
+        err_wrap(e, "what was begun goes on by itself when the key can be used");
     mem_free(st);
     end(k);
     return rc;

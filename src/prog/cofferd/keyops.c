@@ -224,7 +224,7 @@ RC keyops_set(void *ctx, struct bdoc args, struct bw *w, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "name what is to be another: key-url, client-id, ...");
     if (to.mode != KEY_MODE_CMK)
         FAIL(e, ERR_ILLEGAL_OPERATION,
-             "this cluster is in smk mode: keySwitch gives it a customer's key");
+             "this cluster is in smk mode: switch it to a customer's key (cluster key switch)");
     struct wanted c = { .o = o, .to = &to, .compromised = compromised };
     TRY(change_urgently(&c, e));
     show_result(o, w);

@@ -373,6 +373,19 @@ static RC new_generation(void *arg, struct err *e)
     return keyctl_with_provider(&r->keys, make_generation, NULL, e);
 }
 
+static RC finish_rotation(struct custody *custody, void *arg, struct err *e)
+{
+    bool did;
+    (void)arg;
+    return custody_resume(custody, &did, e);
+}
+
+static RC resume(void *arg, struct err *e)
+{
+    struct ready *r = arg;
+    return keyctl_with_provider(&r->keys, finish_rotation, NULL, e);
+}
+
 struct wanted {
     uint32_t gen;
     bool is;
@@ -405,6 +418,7 @@ static RC start_rotator(struct ready *r, struct err *e)
                                 .custody = r->custody,
                                 .store = r->store,
                                 .new_generation = new_generation,
+                                .resume = resume,
                                 .needed = needed_by_backup,
                                 .arg = r };
     TRY(rotator_start(&c, &r->rotator, e));

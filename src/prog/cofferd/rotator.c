@@ -22,6 +22,7 @@ enum {
     LOOK_US = 500000,
     RETRY_US = 2000000,
     BACKUPS_LOOK_US = 5000000, /* whether a backup still holds a generation is read from files */
+    RESUME_US = 5000000,       /* each try is a helper process and calls of the vault */
     STATE_FILE_MAX = 256,
     ROWS_MAX = 256
 };
@@ -37,7 +38,8 @@ struct rotator {
     struct rotator_config c;
     pthread_t thread;
     char *state_path;
-    uint64_t next_look_us; /* the thread's: when the backups are looked at again */
+    uint64_t next_look_us;   /* the thread's: when the backups are looked at again */
+    uint64_t next_resume_us; /* the thread's: when what was cut off is tried again */
 
     struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
     struct mutex removing; /* a generation leaves the envelope, or may not */
@@ -130,7 +132,7 @@ static RC save(struct rotator *r, struct wish w, struct err *e)
 static void forget_intention(struct rotator *r)
 {
     AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
-    struct wish w = r->wish;
+    struct wish w = wish_of(r);
     struct err e = { 0 };
 
     custody_status(r->c.custody, st);
@@ -278,11 +280,33 @@ static RC remove_old(struct rotator *r, struct custody_status *st, bool urgent, 
     return rc;
 }
 
+/* A change of the envelope that an outage cut off between two of its steps goes on, or is given up, as at a start. */
+static void finish_what_was_begun(struct rotator *r, const struct custody_status *st)
+{
+    uint64_t now = clock_mono_us();
+    struct err e = { 0 };
+
+    if (st->rotation == ROT_IDLE || now < r->next_resume_us)
+        return;
+    r->next_resume_us = now + RESUME_US;
+    if (!r->c.resume(r->c.arg, &e).failed) {
+        log_event(EV_ENVELOPE_ROTATION, KV_BOOL("finished", true));
+        mutex_lock(&r->op);
+        forget_intention(r); /* a change to another key is given up */
+        mutex_unlock(&r->op);
+        set_pace(r); /* what is in force now may be urgent */
+    } else if (e.code != ERR_CONFLICT && !secret_arena_sealed())
+        log_err(EV_ENVELOPE_ROTATION, &e, NULL, 0);
+    err_reset(&e);
+}
+
 static RC round_of(struct rotator *r, struct err *e)
 {
     AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
     bool done = true;
 
+    custody_status(r->c.custody, st);
+    finish_what_was_begun(r, st);
     custody_status(r->c.custody, st);
     struct wish w = wish_of(r);
     bool urgent = hurries(r, &w);
@@ -396,6 +420,14 @@ static RC make_urgently(RC (*fn)(void *arg, struct err *e), void *arg, struct er
     return fault_step("rotator.made", "the rotation", e);
 }
 
+static bool goes_on(struct rotator *r)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+
+    custody_status(r->c.custody, st);
+    return st->rotation != ROT_IDLE;
+}
+
 static RC urgently_locked(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg,
                           struct err *e)
 {
@@ -409,11 +441,11 @@ static RC urgently_locked(struct rotator *r, RC (*fn)(void *arg, struct err *e),
     }
     TRY(save(r, w, e));
     rc_t rc = make_urgently(fn, arg, e);
-    if (current(r) == gen) { /* none came into force */
-        w = before;
-    } else {
+    if (current(r) != gen) {
         w.paused = false;
         begun(r, /* compromised= */ true);
+    } else if (!goes_on(r)) { /* none came into force, and none will */
+        w = before;
     }
     /* What is urgent stands there already. */
     if (save(r, w, &late).failed)

@@ -24,6 +24,8 @@ struct rotator_config {
     struct store *store;
     /* Make a new SMK generation, current from then on, and have the store know of the envelope. [net] */
     RC (*new_generation)(void *arg, struct err *e);
+    /* Finish, or give up, a change of the envelope that an outage cut off. ERR_CONFLICT: one is under way. [net] */
+    RC (*resume)(void *arg, struct err *e);
     /* Does a copy that is known need gen's wrapped form? */
     bool (*needed)(void *arg, uint32_t gen);
     void *arg;
@@ -36,7 +38,7 @@ void rotator_stop(struct rotator *r);
  * generations are destroyed whoever may want them. Errors: those of new_generation. [net] */
 RC rotator_rotate(struct rotator *r, bool compromised, struct err *e);
 /* rotator_urgently(): fn makes a new generation in a way of its own (another key, a newer version); once that is in force the rest is as after a rotation
- * that is compromised. If fn fails, or makes none, nothing is urgent that was not before. Errors: fn's. [net] */
+ * that is compromised. If fn fails, or makes none, nothing is urgent that was not before; what an outage cut off is urgent when it goes on. Errors: fn's. [net] */
 RC rotator_urgently(struct rotator *r, RC (*fn)(void *arg, struct err *e), void *arg,
                     struct err *e);
 /* rotator_holding(): while fn runs no generation is retired or destroyed: what it copies, files first and the envelope after, fits together. Errors: fn's. */
