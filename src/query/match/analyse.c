@@ -140,6 +140,8 @@ static bool excludes_missing(const struct match_node *n)
     case MATCH_SIZE:
     case MATCH_MOD:
     case MATCH_BITS:
+    case MATCH_GEO_WITHIN:
+    case MATCH_GEO_INTERSECTS:
     case MATCH_ELEM_MATCH_OBJECT:
     case MATCH_ELEM_MATCH_VALUE: return true;
     default: return false;
@@ -301,8 +303,16 @@ static void write_in(const struct match_node *n, struct bw *w)
 static void write_predicate(const struct match_node *n, struct bw *w)
 {
     static const char *const names[MATCH_OP_NR] = {
-        [MATCH_EQ] = "$eq",   [MATCH_GT] = "$gt",     [MATCH_GTE] = "$gte",   [MATCH_LT] = "$lt",
-        [MATCH_LTE] = "$lte", [MATCH_TYPE] = "$type", [MATCH_SIZE] = "$size", [MATCH_MOD] = "$mod",
+        [MATCH_EQ] = "$eq",
+        [MATCH_GT] = "$gt",
+        [MATCH_GTE] = "$gte",
+        [MATCH_LT] = "$lt",
+        [MATCH_LTE] = "$lte",
+        [MATCH_TYPE] = "$type",
+        [MATCH_SIZE] = "$size",
+        [MATCH_MOD] = "$mod",
+        [MATCH_GEO_WITHIN] = "$geoWithin",
+        [MATCH_GEO_INTERSECTS] = "$geoIntersects",
     };
     static const char *const bits[] = { "$bitsAllSet", "$bitsAllClear", "$bitsAnySet",
                                         "$bitsAnyClear" };

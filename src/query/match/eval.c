@@ -155,6 +155,16 @@ static bool test_elem_match(struct match__eval *ev, const struct match_node *n, 
     return false;
 }
 
+static bool test_geo(struct match__eval *ev, const struct match_node *n, enum geo_relation relation,
+                     struct bval v)
+{
+    bool yes = false;
+
+    if (!ev->failed)
+        ev->failed = geo_test(ev->q, n->impl, relation, v, &yes, ev->e).failed;
+    return yes && !ev->failed;
+}
+
 static bool test(struct match__eval *ev, const struct match_node *n, struct bval v,
                  struct match_hit *hit)
 {
@@ -172,6 +182,8 @@ static bool test(struct match__eval *ev, const struct match_node *n, struct bval
         return v.type == BT_ARRAY && bdoc_count(bval_doc(v)) == (uint32_t)bval_i32(n->operand);
     case MATCH_MOD: return test_mod(n->impl, v);
     case MATCH_BITS: return match__bits_test(n->impl, v);
+    case MATCH_GEO_WITHIN: return test_geo(ev, n, GEO_WITHIN, v);
+    case MATCH_GEO_INTERSECTS: return test_geo(ev, n, GEO_INTERSECTS, v);
     case MATCH_ELEM_MATCH_OBJECT:
     case MATCH_ELEM_MATCH_VALUE: return test_elem_match(ev, n, v, hit);
     default: INVARIANT(!"a node with a path is a predicate");

@@ -2,6 +2,7 @@
 #ifndef QUERY_MATCH_PRIV_H
 #define QUERY_MATCH_PRIV_H
 
+#include "query/geo.h"
 #include "query/match.h"
 
 enum { MATCH_DEPTH_MAX = 100 };

@@ -504,15 +504,40 @@ static RC op_not(const struct op_ctx *c, struct bval v, struct err *e)
     return RC_OK;
 }
 
-static RC op_geo(const struct op_ctx *c, struct bval v, struct err *e)
+static RC geo(const struct op_ctx *c, enum match_op op, enum geo_relation relation, struct bval v,
+              struct err *e)
+{
+    struct geo_shape *shape;
+
+    if (bdoc_count(c->ops) != 1)
+        FAIL(e, ERR_BAD_VALUE, "%.*s cannot stand beside other operators of its field",
+             (int)c->name.len, c->name.p);
+    TRY(geo_parse_predicate(c->p->q, relation, v, &shape, e));
+    struct match_node *n = node(c, op);
+
+    n->operand = v;
+    n->impl = shape;
+    push(c, n);
+    return RC_OK;
+}
+
+static RC op_geo_within(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return geo(c, MATCH_GEO_WITHIN, GEO_WITHIN, v, e);
+}
+
+static RC op_geo_intersects(const struct op_ctx *c, struct bval v, struct err *e)
+{
+    return geo(c, MATCH_GEO_INTERSECTS, GEO_INTERSECTS, v, e);
+}
+
+static RC op_near(const struct op_ctx *c, struct bval v, struct err *e)
 {
     (void)v;
-    if ((c->p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR)) &&
-        (slice_has_prefix(c->name, SLICE_LIT("$near")) || slice_eq_str(c->name, "$geoNear")))
+    if (c->p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR))
         FAIL(e, ERR_LOC(5626500), "%.*s is not allowed in this context", (int)c->name.len,
              c->name.p);
-    FAIL(e, ERR_BAD_VALUE, "geospatial query operators are not supported: %.*s", (int)c->name.len,
-         c->name.p);
+    FAIL(e, ERR_NO_QUERY_EXECUTION_PLANS, "unable to find index for $geoNear query");
 }
 
 static const struct {
@@ -540,11 +565,12 @@ static const struct {
     { "$bitsAllClear", op_bits_all_clear },
     { "$bitsAnySet", op_bits_any_set },
     { "$bitsAnyClear", op_bits_any_clear },
-    { "$geoWithin", op_geo },
-    { "$geoIntersects", op_geo },
-    { "$near", op_geo },
-    { "$nearSphere", op_geo },
-    { "$geoNear", op_geo },
+    { "$geoWithin", op_geo_within },
+    { "$within", op_geo_within },
+    { "$geoIntersects", op_geo_intersects },
+    { "$near", op_near },
+    { "$nearSphere", op_near },
+    { "$geoNear", op_near },
 };
 
 static RC parse_op(const struct op_ctx *c, struct bval v, struct err *e)

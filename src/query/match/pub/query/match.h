@@ -28,6 +28,8 @@ enum match_op {
     MATCH_ELEM_MATCH_OBJECT,
     MATCH_ELEM_MATCH_VALUE,
     MATCH_BITS, /* the four $bits operators */
+    MATCH_GEO_WITHIN,
+    MATCH_GEO_INTERSECTS,
     MATCH_EXPR,
     MATCH_JSON_SCHEMA,
     MATCH_COMMENT,
