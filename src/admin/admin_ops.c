@@ -59,9 +59,9 @@ RC admin_run(const struct admin_ops *t, const struct admin_caller *c, struct sli
     if (!op)
         FAIL(e, ERR_COMMAND_NOT_FOUND, "there is no operation of that name");
     TRY(may_run(t, c, op, args, e));
-    rc_t rc = op->run(t->ctx, args, w, e);
     if (!(op->flags & ADMIN_OP_CHANGES))
-        return rc;
+        return op->run(t->ctx, args, w, e);
+    rc_t rc = t->change ? t->change(t->ctx, op, c->who, args, w, e) : op->run(t->ctx, args, w, e);
     bool local = c->via == ADMIN_VIA_SOCKET;
     log_event(EV_ADMIN_OPERATION, KV_STR("op", op->name),
               KV_STR("via", local ? "socket" : "command"),

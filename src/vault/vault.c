@@ -93,6 +93,7 @@ static RC open_state(struct vault_service *s, const struct vault_config *c, stru
     TRY(vault__root_open(s, c, fresh && !path_exists(s->pin_file), e));
     TRY(fresh ? make_state(s, c, e) : read_state(s, c, e));
     TRY(vault__root_settle(s, c, e));
+    vault__refused_open(s);
     return vault__audit_open(s, e);
 }
 
@@ -104,6 +105,8 @@ RC vault_open(const struct vault_config *c, struct vault_service **out, struct e
     mutex_init(&s->lock);
     cond_init(&s->rotator_wakes);
     s->rotation_check_ms = c->rotation_check_ms;
+    s->audit_keep_s = c->audit_keep_s;
+    s->audit_keep_bytes = c->audit_keep_bytes;
     s->lock_fd = -1;
     s->address = mem_strdup(c->address);
     s->port = c->port;
@@ -143,6 +146,7 @@ void vault_close(struct vault_service *s)
     http_server_stop(s->https, STOP_GRACE_MS);
     http_server_stop(s->tokens, STOP_GRACE_MS);
     vault__rotator_stop(s);
+    vault__refused_close(s);
     vault__audit_close(s);
     vault__state_free(s);
     secret_free(s->root);

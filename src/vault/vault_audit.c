@@ -6,12 +6,14 @@
  * Segments  Every start, and every AUDIT_SEGMENT_MAX bytes, begins a file of its own; so does a record that failed, whose nonce has been used.
  * Pin       Beside the root key: at least so many records, and the chain over them. Renewed at the first operation PIN_US after the last time, at
  *           operations that change a key before they are answered, and at the end. What came after the last pin can be lost with the machine's power, or
- *           be cut off unnoticed: the price of not syncing each record.
+ *           be cut off unnoticed: the price of not syncing each record. It also says from which segment on the log is kept, and the chain before that.
+ * Retention A segment whose records are all too old, or one too many, is told of in a record, then left out in the pin, then removed (vault__audit_keep()).
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +25,7 @@
 #include "crypto/kdf.h"
 #include "crypto/secret.h"
 #include "kmsg/kjson.h"
+#include "vault_audit_log_priv.h"
 #include "vault_priv.h"
 
 enum {
@@ -31,36 +34,30 @@ enum {
     P_STORE = 8,
     P_SEQ = 24,
     P_CHAIN = 32,
-    P_MAC = 64,
-    PIN_LEN = 96,
-    READ_BATCH_BYTES = 1 << 20,
+    P_FIRST = 64,
+    P_BEFORE_SEQ = 72,
+    P_BEFORE_CHAIN = 80,
+    P_MAC = 112,
+    PIN_LEN = 144,
+    /* of a pin that an earlier release wrote: nothing had been taken away */
+    P1_MAC = 64,
+    P1_LEN = 96,
+    PIECES = 16, /* of the time that records are kept: a segment is never open for longer */
 };
-_Static_assert(P_MAC + SHA256_LEN == PIN_LEN, "the pin ends with its MAC");
+_Static_assert(P_MAC + SHA256_LEN == PIN_LEN && P1_MAC + SHA256_LEN == P1_LEN,
+               "a pin ends with its MAC");
 
-static const char pin_magic[8] = "CFRVAPN1";
+static const char pin_magic[8] = "CFRVAPN2", pin1_magic[8] = "CFRVAPN1";
 
-struct vault_audit {
-    struct mutex lock; /* guards all below but the two paths */
-    char *dir, *pin_file;
-    int fd;                 /* of the segment that is written; -1: none, after a failure */
-    uint64_t number;        /* of that segment */
-    uint64_t first_seq;     /* records before it */
-    size_t len, room;       /* of it: written, and taken from the file system */
-    struct audit_keys keys; /* of it */
-    int coming;             /* records that vault__audit_ready() has promised room to */
-    struct audit_at at;
-    uint64_t pinned_seq, pinned_us;
-    bool pin_owed; /* renewing it failed */
-};
-
-static char *segment_path(const struct vault_audit *a, uint64_t number)
+char *vault__audit_path(const struct vault_audit *a, uint64_t number)
 {
     return mem_printf("%s/%08llu.log", a->dir, (unsigned long long)number);
 }
 
-static RC read_segment(const struct vault_audit *a, uint64_t number, struct buf *out, struct err *e)
+RC vault__audit_segment(const struct vault_audit *a, uint64_t number, struct buf *out,
+                        struct err *e)
 {
-    AUTO(mem_freep) char *path = segment_path(a, number);
+    AUTO(mem_freep) char *path = vault__audit_path(a, number);
 
     buf_clear(out);
     if (!path_exists(path))
@@ -81,11 +78,11 @@ static RC sync_segment(const struct vault_audit *a, int fd, struct err *e)
 
 /* ---- the pin ---- */
 
-static RC pin_mac(struct vault_service *s, const uint8_t *pin, uint8_t out[SHA256_LEN],
+static RC pin_mac(struct vault_service *s, const uint8_t *pin, size_t len, uint8_t out[SHA256_LEN],
                   struct err *e)
 {
     AUTO(secret_freep) struct secret *k = NULL;
-    struct slice part = SLICE(pin, P_MAC);
+    struct slice part = SLICE(pin, len);
 
     TRY(vault__derive(s, LABEL_PIN, SLICE(pin + P_STORE, 16), SLICE_LIT("vault audit"), &k, e));
     return hmac_sha256(k, &part, 1, out, e);
@@ -103,7 +100,10 @@ static RC pin_write(struct vault_service *s, struct err *e)
     memcpy(pin + P_STORE, s->store_id, 16);
     put_be64(pin + P_SEQ, a->at.seq);
     memcpy(pin + P_CHAIN, a->at.chain, 32);
-    TRY(pin_mac(s, pin, pin + P_MAC, e));
+    put_be64(pin + P_FIRST, a->first);
+    put_be64(pin + P_BEFORE_SEQ, a->before.seq);
+    memcpy(pin + P_BEFORE_CHAIN, a->before.chain, 32);
+    TRY(pin_mac(s, pin, P_MAC, pin + P_MAC, e));
     TRY(file_write_atomic(a->pin_file, 0600, SLICE(pin, sizeof pin), e));
     a->pinned_seq = a->at.seq;
     a->pinned_us = clock_mono_us();
@@ -111,22 +111,29 @@ static RC pin_write(struct vault_service *s, struct err *e)
     return RC_OK;
 }
 
-static RC pin_read(struct vault_service *s, struct audit_at *out, struct err *e)
+RC vault__audit_pin(struct vault_service *s, struct audit_pin *out, struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     uint8_t mac[SHA256_LEN];
 
-    *out = (struct audit_at){ 0 };
+    *out = (struct audit_pin){ .first = 1 };
     if (!path_exists(s->audit->pin_file))
         FAIL(e, ERR_PIN_MISSING, "the pin of the audit log is gone");
     TRY(file_read(s->audit->pin_file, PIN_LEN, &b, e));
-    if (b.len != PIN_LEN || memcmp(b.p, pin_magic, sizeof pin_magic) != 0)
+    bool older = b.len == P1_LEN && memcmp(b.p, pin1_magic, sizeof pin1_magic) == 0;
+    if (!older && (b.len != PIN_LEN || memcmp(b.p, pin_magic, sizeof pin_magic) != 0))
         FAIL(e, ERR_CORRUPT, "the pin of the audit log is damaged");
-    TRY(pin_mac(s, b.p, mac, e));
-    if (!ct_equal(mac, b.p + P_MAC, sizeof mac) || memcmp(b.p + P_STORE, s->store_id, 16) != 0)
+    size_t body = b.len - SHA256_LEN;
+    TRY(pin_mac(s, b.p, body, mac, e));
+    if (!ct_equal(mac, b.p + body, sizeof mac) || memcmp(b.p + P_STORE, s->store_id, 16) != 0)
         FAIL(e, ERR_CORRUPT, "the pin of the audit log is damaged, or another vault's");
-    out->seq = get_be64(b.p + P_SEQ);
-    memcpy(out->chain, b.p + P_CHAIN, 32);
+    out->end.seq = get_be64(b.p + P_SEQ);
+    memcpy(out->end.chain, b.p + P_CHAIN, 32);
+    if (older)
+        return RC_OK;
+    out->first = get_be64(b.p + P_FIRST);
+    out->before.seq = get_be64(b.p + P_BEFORE_SEQ);
+    memcpy(out->before.chain, b.p + P_BEFORE_CHAIN, 32);
     return RC_OK;
 }
 
@@ -148,7 +155,7 @@ static void segment_close(struct vault_audit *a)
 static RC segment_open(struct vault_service *s, struct err *e)
 {
     struct vault_audit *a = s->audit;
-    AUTO(mem_freep) char *path = segment_path(a, a->number + 1);
+    AUTO(mem_freep) char *path = vault__audit_path(a, a->number + 1);
     uint8_t header[AUDIT_HEADER_LEN];
     struct audit_keys k;
 
@@ -170,6 +177,7 @@ static RC segment_open(struct vault_service *s, struct err *e)
     a->keys = k;
     a->number++;
     a->first_seq = a->at.seq;
+    a->began_s = clock_real_s();
     a->len = a->room = AUDIT_HEADER_LEN;
     return RC_OK;
 }
@@ -213,6 +221,14 @@ RC vault__audit_ready(struct vault_service *s, struct err *e)
     return rc;
 }
 
+void vault__audit_skip(struct vault_service *s)
+{
+    mutex_lock(&s->audit->lock);
+    if (s->audit->coming > 0)
+        s->audit->coming--;
+    mutex_unlock(&s->audit->lock);
+}
+
 static RC write_locked(struct vault_service *s, struct slice text, struct err *e)
 {
     struct vault_audit *a = s->audit;
@@ -253,34 +269,42 @@ RC vault__audit_write(struct vault_service *s, struct slice text, bool lasting, 
 /* ---- opening ---- */
 
 /* Something that a reader must know, as a record of its own. */
-static RC note(struct vault_service *s, const char *operation, const char *what, struct err *e)
+static void note_text(const char *operation, const char *what, struct buf *out)
 {
-    AUTO(buf_fini) struct buf text = BUF_INIT;
     char at[32];
 
     clock_iso8601(clock_real_ms(), at, sizeof at);
     AUTO(kjson_freep) json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "time", at, "category", "AuditLog",
                                             "operationName", operation, "resultDescription", what);
     INVARIANT(j != NULL);
-    kjson_dump(j, &text);
+    kjson_dump(j, out);
+}
+
+static RC note(struct vault_service *s, const char *operation, const char *what, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+
+    note_text(operation, what, &text);
     return vault__audit_write(s, buf_view(&text), /* lasting= */ true, e);
 }
 
-/* The number of the newest segment; 0: there is none. */
-static RC newest(const struct vault_audit *a, uint64_t *out, struct err *e)
+/* The numbers of the oldest and the newest segment; 0: there is none. */
+static RC ends_of(const struct vault_audit *a, uint64_t *oldest, uint64_t *newest, struct err *e)
 {
     DIR *d = opendir(a->dir);
     struct dirent *entry;
 
-    *out = 0;
+    *oldest = *newest = 0;
     if (!d)
         return file_err(e, errno, "open", a->dir);
     while ((entry = readdir(d))) {
         const char *dot = strchr(entry->d_name, '.');
         uint64_t n;
-        if (dot && strcmp(dot, ".log") == 0 &&
-            text_u64(SLICE(entry->d_name, (size_t)(dot - entry->d_name)), &n) && n > *out)
-            *out = n;
+        if (!dot || strcmp(dot, ".log") != 0 ||
+            !text_u64(SLICE(entry->d_name, (size_t)(dot - entry->d_name)), &n) || n == 0)
+            continue;
+        *newest = MAX(*newest, n);
+        *oldest = *oldest ? MIN(*oldest, n) : n;
     }
     closedir(d);
     return RC_OK;
@@ -294,7 +318,7 @@ static RC walk_newest(struct vault_service *s, struct audit_walk *w, size_t *tor
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct err why = { 0 };
 
-    TRY(read_segment(a, a->number, &b, e));
+    TRY(vault__audit_segment(a, a->number, &b, e));
     if (vault__audit_start_of(s, buf_view(&b), a->number, &w->at, &why).failed ||
         vault__audit_walk(s, buf_view(&b), a->number, w, NULL, NULL, &why).failed)
         (void)snprintf(what, 256, "%.200s", why.msg);
@@ -312,29 +336,60 @@ static void why_no_pin(const struct err *why, char what[256])
         log_err(EV_VAULT_FAILED, why, NULL, 0);
 }
 
-static void compare_pin(struct vault_service *s, struct audit_walk *w, char what[256])
+/* Without a pin nobody says from where on the log is kept: it begins with what is there. */
+static void begin_at(struct vault_service *s, uint64_t oldest)
 {
-    struct audit_at pin;
+    struct vault_audit *a = s->audit;
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct err ignored = { 0 };
+
+    a->first = MAX(oldest, (uint64_t)1);
+    if (a->first > 1 &&
+        (vault__audit_segment(a, a->first, &b, &ignored).failed ||
+         vault__audit_start_of(s, buf_view(&b), a->first, &a->before, &ignored).failed))
+        a->before = (struct audit_at){ 0 };
+}
+
+static void compare_pin(struct vault_service *s, uint64_t oldest, struct audit_walk *w,
+                        char what[256])
+{
+    struct vault_audit *a = s->audit;
+    struct audit_pin pin;
     struct err why = { 0 };
 
-    if (pin_read(s, &pin, &why).failed) {
+    if (vault__audit_pin(s, &pin, &why).failed) {
         /* the first start ever has no pin: neither has one whose process ended before it wrote that */
         if (!*what && (why.code != ERR_PIN_MISSING || w->at.seq > 0))
             why_no_pin(&why, what);
+        begin_at(s, oldest);
         return;
     }
-    if (!*what && (pin.seq > w->at.seq ||
-                   (pin.seq == w->at.seq && memcmp(pin.chain, w->at.chain, sizeof pin.chain) != 0)))
+    a->first = pin.first;
+    a->before = pin.before;
+    a->number = MAX(a->number, pin.first - 1); /* those numbers were given */
+    if (!*what &&
+        (pin.end.seq > w->at.seq ||
+         (pin.end.seq == w->at.seq && memcmp(pin.end.chain, w->at.chain, sizeof w->at.chain) != 0)))
         (void)snprintf(what, 256, "%llu records were pinned, and %llu are there",
-                       (unsigned long long)pin.seq, (unsigned long long)w->at.seq);
-    if (*what && pin.seq > w->at.seq)
-        w->at = pin; /* numbers are not given twice */
+                       (unsigned long long)pin.end.seq, (unsigned long long)w->at.seq);
+    if (*what && pin.end.seq > w->at.seq)
+        w->at = pin.end; /* numbers are not given twice */
+}
+
+/* What is taken away was written down and pinned before: a process that ended in between left files. */
+static RC remove_segments(const struct vault_audit *a, uint64_t from, uint64_t to, struct err *e)
+{
+    for (uint64_t number = from; number < to; number++) {
+        AUTO(mem_freep) char *path = vault__audit_path(a, number);
+        TRY(file_remove(path, e));
+    }
+    return RC_OK;
 }
 
 /* A torn end is a crash's doing, and goes, with the room that was taken behind it: the segment is complete then. */
 static RC settle_newest(const struct vault_audit *a, size_t good, struct err *e)
 {
-    AUTO(mem_freep) char *path = segment_path(a, a->number);
+    AUTO(mem_freep) char *path = vault__audit_path(a, a->number);
     AUTO(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
 
     if (fd < 0 || ftruncate(fd, (off_t)good) != 0)
@@ -346,13 +401,17 @@ static RC find_end(struct vault_service *s, char what[256], size_t *torn, struct
 {
     struct vault_audit *a = s->audit;
     struct audit_walk w = { 0 };
+    uint64_t oldest, newest;
 
-    TRY(newest(a, &a->number, e));
-    if (a->number > 0)
+    TRY(ends_of(a, &oldest, &newest, e));
+    a->number = newest;
+    if (newest > 0)
         TRY(walk_newest(s, &w, torn, what, e));
-    compare_pin(s, &w, what);
+    compare_pin(s, oldest, &w, what);
     a->at = w.at;
-    return a->number > 0 && !*what ? settle_newest(a, w.good, e) : RC_OK;
+    if (newest > 0 && !*what)
+        TRY(settle_newest(a, w.good, e));
+    return oldest > 0 ? remove_segments(a, oldest, MIN(a->first, newest), e) : RC_OK;
 }
 
 RC vault__audit_open(struct vault_service *s, struct err *e)
@@ -379,6 +438,141 @@ RC vault__audit_open(struct vault_service *s, struct err *e)
     return pin_write(s, e);
 }
 
+/* ---- what is kept no longer ---- */
+
+void vault__audit_time(struct slice text, char out[32])
+{
+    static const char mark[] = "\"time\":\"";
+    const char *at = memmem(text.p, text.len, mark, sizeof mark - 1);
+    size_t left = at ? text.len - (size_t)((const uint8_t *)at - text.p) - (sizeof mark - 1) : 0,
+           n = 0;
+
+    if (at)
+        at += sizeof mark - 1;
+    while (n < left && n < 31 && at[n] != '"')
+        n++;
+    memcpy(out, at ? at : "", n);
+    out[n] = 0;
+}
+
+static bool last_time(void *ctx, const struct audit_at *at, struct slice text)
+{
+    (void)at;
+    vault__audit_time(text, ctx);
+    return true;
+}
+
+/* Looks, once, at the oldest segment, which is not written to any more. One that does not hold is evidence, and stays. */
+static RC look_at_first(struct vault_service *s, struct err *e)
+{
+    struct vault_audit *a = s->audit;
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct audit_walk w = { .at = a->before };
+    char ends[32] = "-"; /* before all times: a segment without records */
+
+    if (*a->ends)
+        return RC_OK;
+    TRY(vault__audit_segment(a, a->first, &b, e));
+    TRY(vault__audit_walk(s, buf_view(&b), a->first, &w, last_time, ends, e));
+    if (w.torn)
+        FAIL(e, ERR_CORRUPT, "audit segment %llu was cut", (unsigned long long)a->first);
+    a->next = w.at;
+    memcpy(a->ends, ends, sizeof ends);
+    return RC_OK;
+}
+
+static uint64_t bytes_kept(const struct vault_audit *a)
+{
+    uint64_t sum = 0;
+
+    for (uint64_t number = a->first; number <= a->number; number++) {
+        AUTO(mem_freep) char *path = vault__audit_path(a, number);
+        struct stat st;
+        if (stat(path, &st) == 0)
+            sum += (uint64_t)st.st_size;
+    }
+    return sum;
+}
+
+static bool is_due(struct vault_service *s, int64_t now_s)
+{
+    const struct vault_audit *a = s->audit;
+    char limit[32];
+
+    if (s->audit_keep_bytes > 0 && bytes_kept(a) > s->audit_keep_bytes)
+        return true;
+    clock_iso8601((now_s - s->audit_keep_s) * 1000, limit, sizeof limit);
+    return s->audit_keep_s > 0 && strcmp(a->ends, limit) < 0;
+}
+
+/* The record and the pin that say so come before the file goes. */
+static RC retire_locked(struct vault_service *s, struct err *e)
+{
+    struct vault_audit *a = s->audit;
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    struct audit_at was = a->before;
+    char what[160];
+
+    (void)snprintf(what, sizeof what,
+                   "records up to number %llu, of %s at the latest, are kept no longer",
+                   (unsigned long long)a->next.seq, *a->ends == '-' ? "no time" : a->ends);
+    note_text("AuditRetired", what, &text);
+    TRY(ready_locked(s, e));
+    a->coming--;
+    a->before = a->next;
+    a->first++;
+    if (write_locked(s, buf_view(&text), e).failed || pin_write(s, e).failed) {
+        a->before = was;
+        a->first--;
+        return RC_FAILED;
+    }
+    *a->ends = 0;
+    return RC_OK;
+}
+
+/* A segment whose first record is old goes to its end, so that it can grow old as a whole. */
+static RC turn_page(struct vault_service *s, int64_t now_s, struct err *e)
+{
+    const struct vault_audit *a = s->audit;
+
+    if (s->audit_keep_s > 0 && a->at.seq > a->first_seq &&
+        now_s - a->began_s > s->audit_keep_s / PIECES)
+        return segment_open(s, e);
+    return RC_OK;
+}
+
+static RC keep_locked(struct vault_service *s, int64_t now_s, uint64_t *from, struct err *e)
+{
+    struct vault_audit *a = s->audit;
+
+    *from = a->first;
+    TRY(turn_page(s, now_s, e));
+    while (a->first < a->number) {
+        TRY(look_at_first(s, e));
+        if (!is_due(s, now_s))
+            break;
+        TRY(retire_locked(s, e));
+    }
+    return RC_OK;
+}
+
+void vault__audit_keep(struct vault_service *s, int64_t now_s)
+{
+    struct vault_audit *a = s->audit;
+    struct err e = { 0 };
+    uint64_t from = 0;
+
+    if (s->audit_keep_s <= 0 && s->audit_keep_bytes == 0)
+        return;
+    mutex_lock(&a->lock);
+    if (a->readers == 0) { /* else at the next look */
+        rc_t rc = keep_locked(s, now_s, &from, &e);
+        if (remove_segments(a, from, a->first, &e).failed || rc.failed)
+            log_err(EV_VAULT_FAILED, &e, NULL, 0);
+    }
+    mutex_unlock(&a->lock);
+}
+
 void vault__audit_close(struct vault_service *s)
 {
     struct vault_audit *a = s->audit;
@@ -395,171 +589,4 @@ void vault__audit_close(struct vault_service *s)
     mutex_fini(&a->lock);
     mem_free(a);
     s->audit = NULL;
-}
-
-/* ---- for the owner ---- */
-
-/* How far the log reaches now; what is written meanwhile is not looked at. */
-struct present {
-    uint64_t number;
-    size_t len; /* of the newest segment */
-    struct audit_at at;
-};
-
-static struct present present(struct vault_audit *a)
-{
-    mutex_lock(&a->lock);
-    struct present p = { .number = a->number, .len = a->len, .at = a->at };
-    mutex_unlock(&a->lock);
-    return p;
-}
-
-static RC read_present(const struct vault_audit *a, const struct present *p, uint64_t number,
-                       struct buf *out, struct err *e)
-{
-    TRY(read_segment(a, number, out, e));
-    if (number == p->number && out->len > p->len)
-        out->len = p->len;
-    return RC_OK;
-}
-
-struct found {
-    struct audit_at pin;
-    bool pin_seen, damage_noted;
-};
-
-static bool look(void *ctx, const struct audit_at *at, struct slice text)
-{
-    static const char mark[] = "\"operationName\":\"AuditDamaged\"";
-    struct found *f = ctx;
-
-    if (at->seq == f->pin.seq)
-        f->pin_seen = memcmp(at->chain, f->pin.chain, sizeof at->chain) == 0;
-    if (memmem(text.p, text.len, mark, sizeof mark - 1))
-        f->damage_noted = true;
-    return true;
-}
-
-static RC walk_all(struct vault_service *s, const struct present *p, struct found *f, struct err *e)
-{
-    AUTO(buf_fini) struct buf b = BUF_INIT;
-    struct audit_walk w = { 0 };
-
-    for (uint64_t number = 1; number <= p->number; number++) {
-        TRY(read_present(s->audit, p, number, &b, e));
-        TRY(vault__audit_walk(s, buf_view(&b), number, &w, look, f, e));
-        if (w.torn)
-            FAIL(e, ERR_CORRUPT, "audit segment %llu was cut", (unsigned long long)number);
-    }
-    if (w.at.seq != p->at.seq || memcmp(w.at.chain, p->at.chain, sizeof w.at.chain) != 0)
-        FAIL(e, ERR_CORRUPT, "%llu audit records were written, and %llu are there",
-             (unsigned long long)p->at.seq, (unsigned long long)w.at.seq);
-    return RC_OK;
-}
-
-RC vault_audit_verify(struct vault_service *s, uint64_t *records, struct err *e)
-{
-    struct found f = { 0 };
-
-    *records = 0;
-    mutex_lock(&s->audit->lock);
-    rc_t rc = pin_read(s, &f.pin, e);
-    mutex_unlock(&s->audit->lock);
-    TRY(rc);
-    f.pin_seen = f.pin.seq == 0;
-    struct present p = present(s->audit);
-    TRY(walk_all(s, &p, &f, e));
-    if (!f.pin_seen)
-        FAIL(e, ERR_CORRUPT, "the audit log does not hold the record that is pinned");
-    if (f.damage_noted)
-        FAIL(e, ERR_CORRUPT,
-             "the audit log was found damaged at an earlier start: see its record AuditDamaged");
-    *records = p.at.seq;
-    return RC_OK;
-}
-
-/* The first segment that may hold a record behind `after`. */
-static uint64_t first_behind(struct vault_service *s, const struct present *p, uint64_t after)
-{
-    uint64_t number = p->number;
-
-    for (; number > 1; number--) {
-        AUTO(mem_freep) char *path = segment_path(s->audit, number);
-        AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        uint8_t header[AUDIT_HEADER_LEN];
-        struct audit_at start;
-        struct err e = { 0 };
-        ssize_t n = fd < 0 ? 0 : pread(fd, header, sizeof header, 0);
-        if (n > 0 &&
-            !vault__audit_start_of(s, SLICE(header, (size_t)n), number, &start, &e).failed &&
-            start.seq <= after)
-            break;
-    }
-    return number;
-}
-
-struct reading {
-    struct buf *out, damage; /* damage: lines that wait for a record to follow */
-    uint64_t after, last;
-    bool full;
-};
-
-static bool take(void *ctx, const struct audit_at *at, struct slice text)
-{
-    struct reading *r = ctx;
-
-    if (at->seq <= r->after)
-        return true;
-    r->full = r->out->len + text.len > READ_BATCH_BYTES;
-    if (r->full)
-        return false;
-    buf_push(r->out, r->damage.p, r->damage.len);
-    buf_clear(&r->damage);
-    buf_printf(r->out, "{\"seq\":%llu,\"chain\":\"", (unsigned long long)at->seq);
-    for (size_t i = 0; i < sizeof at->chain; i++)
-        buf_printf(r->out, "%02x", at->chain[i]);
-    buf_printf(r->out, "\",%.*s\n", (int)text.len - 1, (const char *)text.p + 1);
-    r->last = at->seq;
-    return true;
-}
-
-/* Only what the whole reading needs is an error; a segment that does not hold is told as a line, and the next one read. */
-static RC read_one(struct vault_service *s, const struct present *p, uint64_t number,
-                   struct reading *r, struct err *e)
-{
-    AUTO(buf_fini) struct buf b = BUF_INIT;
-    struct audit_walk w = { 0 };
-    struct err why = { 0 };
-
-    if (!read_present(s->audit, p, number, &b, &why).failed &&
-        !vault__audit_start_of(s, buf_view(&b), number, &w.at, &why).failed &&
-        !vault__audit_walk(s, buf_view(&b), number, &w, take, r, &why).failed)
-        return RC_OK;
-    if (why.code != ERR_CORRUPT && why.code != ERR_UNKNOWN_FORMAT)
-        return err_set(e, why.code, why.file, why.line, "%s", why.msg);
-    AUTO(kjson_freep) json_t *j =
-        json_pack("{s:I,s:s}", "segment", (json_int_t)number, "damage", why.msg);
-    INVARIANT(j != NULL);
-    kjson_dump(j, &r->damage);
-    buf_push_u8(&r->damage, '\n');
-    return RC_OK;
-}
-
-RC vault_audit_read(struct vault_service *s, uint64_t after, struct buf *out, uint64_t *last,
-                    struct err *e)
-{
-    struct present p = present(s->audit);
-    struct reading r = { .out = out, .damage = BUF_INIT, .after = after, .last = after };
-    rc_t rc = RC_OK;
-
-    *last = after;
-    for (uint64_t number = first_behind(s, &p, after); number <= p.number && !r.full && !rc.failed;
-         number++)
-        rc = read_one(s, &p, number, &r, e);
-    if (r.last > after)
-        buf_push(out, r.damage.p, r.damage.len);
-    buf_fini(&r.damage);
-    TRY(rc);
-    *last = r.last;
-    return RC_OK;
 }

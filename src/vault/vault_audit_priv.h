@@ -10,6 +10,7 @@
 #include "vault/vault_admin.h"
 
 struct aead_key;
+struct sockaddr;
 struct secret;
 struct vault_audit;
 struct vault_service;
@@ -19,12 +20,28 @@ struct vault_service;
  * the vault from opening. */
 RC vault__audit_open(struct vault_service *s, struct err *e);
 void vault__audit_close(struct vault_service *s); /* pins what was written */
+/* vault__audit_keep(): takes away what the service's settings keep no longer. Failures are logged. [any] */
+void vault__audit_keep(struct vault_service *s, int64_t now_s);
 /* vault__audit_ready(): room on the disk for one record more, and the pin renewed when that is due. Before an operation, so that a full disk refuses it
  * while nothing is done yet. One vault__audit_write() must follow its success. [any] */
 RC vault__audit_ready(struct vault_service *s, struct err *e);
 /* vault__audit_write(): one record (an object of JSON), in the kernel's hands when it returns: a kill does not lose it. With lasting also on the disk and
  * pinned, or the next vault__audit_ready() fails. [any] Takes its own lock, a leaf. */
 RC vault__audit_write(struct vault_service *s, struct slice text, bool lasting, struct err *e);
+
+/* vault__audit_skip(): the record that vault__audit_ready() took room for will not come. */
+void vault__audit_skip(struct vault_service *s);
+
+/* ---- vault_audit_refused.c: refusals at a bounded cost. [any] ---- */
+enum refused_by { REFUSED_STRANGER, REFUSED_KNOWN, REFUSED_NR };
+void vault__refused_open(struct vault_service *s);
+void vault__refused_close(struct vault_service *s); /* writes what was counted */
+/* vault__refused_take(): true: this refusal has a record of its own, which the caller writes; false: vault__refused_count() must follow. */
+bool vault__refused_take(struct vault_service *s, enum refused_by by);
+void vault__refused_count(struct vault_service *s, int status, const struct sockaddr *from,
+                          const char *object_id);
+/* vault__refused_sum(): a record with what was counted, if anything was. */
+void vault__refused_sum(struct vault_service *s);
 
 /* ---- vault_audit_segment.c: the bytes of a segment ---- */
 enum {

@@ -57,7 +57,7 @@ RC vault__pem_read(struct slice pem, struct key_public *pub, struct secret **der
 
 /* On record as an operation of the keys protocol is: who holds the socket is no way around the log. */
 static RC import_locked(struct vault_service *s, const char *vault, const char *key,
-                        const char *version, struct key_version **v, struct err *e)
+                        const char *version, const char *by, struct key_version **v, struct err *e)
     TS_REQUIRES(s->lock)
 {
     static const char operation[] = "KeyImport";
@@ -67,7 +67,7 @@ static RC import_locked(struct vault_service *s, const char *vault, const char *
         FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
     TRY(vault__audit_ready(s, e));
     rc_t rc = vault__publish(s, vault, key, operation, v, e);
-    vault__record_own(s, operation, kv->name, key, version,
+    vault__record_own(s, operation, by, kv->name, key, version,
                       !rc.failed                ? ""
                       : e->code == ERR_CONFLICT ? "Conflict"
                                                 : "InternalServerError");
@@ -75,7 +75,7 @@ static RC import_locked(struct vault_service *s, const char *vault, const char *
 }
 
 RC vault_key_import(struct vault_service *s, const char *vault, const char *key, struct slice pem,
-                    char version[VAULT_KEY_VERSION], struct err *e)
+                    const char *by, char version[VAULT_KEY_VERSION], struct err *e)
 {
     AUTO(secret_freep) struct secret *der = NULL;
     struct key_version *v = NULL;
@@ -88,7 +88,7 @@ RC vault_key_import(struct vault_service *s, const char *vault, const char *key,
     TRY(vault__version_of(s, vault, key, &pub, der, &v, e));
     memcpy(version, v->id, VAULT_KEY_VERSION);
     mutex_lock(&s->lock);
-    rc_t rc = import_locked(s, vault, key, version, &v, e);
+    rc_t rc = import_locked(s, vault, key, version, by, &v, e);
     mutex_unlock(&s->lock);
     vault__version_free(v);
     if (rc.failed)

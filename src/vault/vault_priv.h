@@ -157,7 +157,10 @@ struct vault_service {
     struct http_site sites[8], token_sites[4];
     struct federation_cache *federation;
     struct vault_audit *audit;
+    struct vault_refusals *refusals;
     uint64_t rotation_check_ms;
+    int64_t audit_keep_s;      /* 0: for ever */
+    uint64_t audit_keep_bytes; /* 0: any number */
     pthread_t rotator;
     bool rotator_runs;
 
@@ -362,6 +365,8 @@ struct rest_call {
     char request_id[UUID_LEN + 1];
     int status;
     const char *refusal; /* the code of the error; "" when it succeeded. Static */
+    bool known;          /* its token is good */
+    bool entered;        /* the operation was begun */
 };
 struct vault_op {
     const char *name; /* as in an audit record: "KeyWrap" */
@@ -386,13 +391,17 @@ const char *vault__rest_base(struct rest_call *c);
 /* ---- vault_rest_record.c: what is written down of a request ---- */
 /* vault__record_ready(): there is room for the record; else it has been answered with 500. vault__record() must follow. */
 bool vault__record_ready(struct rest_call *c);
-/* vault__record(): the record in the audit log. When it cannot be written the answer is taken back. */
-void vault__record(struct rest_call *c, uint64_t started_us);
+/* vault__record(): the record in the audit log. When it cannot be written the answer is taken back. A refusal may be counted instead: false. */
+bool vault__record(struct rest_call *c, uint64_t started_us);
+/* vault__record_stray(): of a request that fits no operation, or is too large for one. */
+void vault__record_stray(struct vault_service *s, struct http_request *q, int status,
+                         const char *code);
 void vault__record_log(const struct rest_call *c, uint64_t started_us);
-/* vault__record_own(): of what the vault does by itself or for its owner, after vault__audit_ready(). refusal: the code of the error; "": it was done. A
+/* vault__record_own(): of what the vault does by itself or for its owner, after vault__audit_ready(). by: who asked for it. refusal: the code of the error; "": it was done. A
  * record that cannot be written is in the log of events. */
-void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
-                       const char *key, const char *version, const char *refusal);
+void vault__record_own(struct vault_service *s, const char *operation, const char *by,
+                       const char *vault, const char *key, const char *version,
+                       const char *refusal);
 bool vault__is_version(const char *text); /* up to 32 hex digits; "" is one */
 
 json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);

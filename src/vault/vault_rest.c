@@ -73,8 +73,8 @@ void vault__rest_on_error(struct http_request *q, struct http_reply *r, int stat
                                        : "BadParameter";
     AUTO(kjson_freep) json_t *j = error_json(code, NULL, why);
 
-    (void)q;
     http_reply_json(r, status, j);
+    vault__record_stray(http_ctx(q), q, status, code);
 }
 
 const char *vault__rest_base(struct rest_call *c)
@@ -249,13 +249,17 @@ static void serve(struct rest_call *c, uint64_t started_us)
 {
     char why[640];
 
-    if (!vault__token_check(c->s, http_bearer(c->q), tenant_of(c), clock_real_s(), &c->who, why,
-                            sizeof why))
+    c->known = vault__token_check(c->s, http_bearer(c->q), tenant_of(c), clock_real_s(), &c->who,
+                                  why, sizeof why);
+    if (!c->known)
         challenge(c, why);
-    else if (check_vault(c) && vault__admit_address(c) && check_api_version(c) && check_path(c) &&
-             vault__admit_permission(c) && check_rate(c))
+    else
+        c->entered = check_vault(c) && vault__admit_address(c) && check_api_version(c) &&
+                     check_path(c) && vault__admit_permission(c) && check_rate(c);
+    if (c->entered)
         c->op->run(c);
-    vault__record(c, started_us);
+    if (vault__record(c, started_us))
+        vault__record_log(c, started_us);
 }
 
 static void enter(struct http_request *q, struct http_reply *r)
@@ -283,7 +287,8 @@ static void enter(struct http_request *q, struct http_reply *r)
 
     if (vault__record_ready(&c))
         serve(&c, started_us);
-    vault__record_log(&c, started_us);
+    else
+        vault__record_log(&c, started_us);
     vault__props_unref(c.props);
 }
 

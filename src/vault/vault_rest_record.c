@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "kmsg/kjson.h"
+#include "vault/vault_admin.h"
 #include "vault_priv.h"
+
+enum { ACT_VALUE_MAX = 512 };
 
 bool vault__is_version(const char *v)
 {
@@ -105,8 +108,13 @@ bool vault__record_ready(struct rest_call *c)
     return false;
 }
 
-void vault__record(struct rest_call *c, uint64_t started_us)
+bool vault__record(struct rest_call *c, uint64_t started_us)
 {
+    if (!c->entered && !vault__refused_take(c->s, c->known ? REFUSED_KNOWN : REFUSED_STRANGER)) {
+        vault__refused_count(c->s, c->status, http_peer(c->q), c->who.object_id);
+        vault__audit_skip(c->s);
+        return false;
+    }
     AUTO(buf_fini) struct buf text = BUF_INIT;
     AUTO(kjson_freep) json_t *j = audit_json(c, started_us);
     struct err e = { 0 };
@@ -117,10 +125,48 @@ void vault__record(struct rest_call *c, uint64_t started_us)
         unrecorded(c, &e,
                    "The operation was carried out, but the audit log could not take its record: "
                    "the result is withheld.");
+    return true;
 }
 
-void vault__record_own(struct vault_service *s, const char *operation, const char *vault,
-                       const char *key, const char *version, const char *refusal)
+/* Of the path only what can be read: the rest of it, and the query, are the client's own. */
+static const char *readable_path(struct http_request *q)
+{
+    const char *path = http_path(q);
+    size_t n = 0;
+
+    while (path[n] > ' ' && path[n] <= '~' && path[n] != '"' && path[n] != '\\')
+        n++;
+    return path[n] == 0 && n <= 200 ? path : "";
+}
+
+void vault__record_stray(struct vault_service *s, struct http_request *q, int status,
+                         const char *code)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    char at[32], from[64], number[8];
+    struct err e = { 0 };
+
+    if (!vault__refused_take(s, REFUSED_STRANGER)) {
+        vault__refused_count(s, status, http_peer(q), "");
+        return;
+    }
+    clock_iso8601(clock_real_ms(), at, sizeof at);
+    (void)snprintf(number, sizeof number, "%d", status);
+    vault__address_text(http_peer(q), from, sizeof from);
+    AUTO(kjson_freep) json_t *j =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:i}}", "time", at, "category", "AuditEvent",
+                  "operationName", "RequestRefused", "resultType", "Failed", "resultSignature",
+                  number, "resultDescription", code, "callerIpAddress", from, "properties",
+                  "requestPath", readable_path(q), "httpStatusCode", status);
+    INVARIANT(j != NULL);
+    kjson_dump(j, &text);
+    if (vault__audit_ready(s, &e).failed ||
+        vault__audit_write(s, buf_view(&text), /* lasting= */ false, &e).failed)
+        log_err(EV_VAULT_UNRECORDED, &e, (const struct kv[]){ KV_I64("status", status) }, 1);
+}
+
+void vault__record_own(struct vault_service *s, const char *operation, const char *by,
+                       const char *vault, const char *key, const char *version, const char *refusal)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
     AUTO(mem_freep) char *resource = mem_printf("/vaults/%s", vault);
@@ -129,12 +175,66 @@ void vault__record_own(struct vault_service *s, const char *operation, const cha
 
     clock_iso8601(clock_real_ms(), at, sizeof at);
     AUTO(kjson_freep) json_t *j =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:s,s:s}}", "time", at, "category", "AuditEvent",
-                  "operationName", operation, "resourceId", resource, "resultType",
-                  *refusal ? "Failed" : "Success", "resultDescription", refusal, "properties",
-                  "vault", vault, "key", key, "version", version);
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:{s:s}},s:{s:s,s:s,s:s}}", "time", at, "category",
+                  "AuditEvent", "operationName", operation, "resourceId", resource, "resultType",
+                  *refusal ? "Failed" : "Success", "resultDescription", refusal, "identity",
+                  "claim", "by", by, "properties", "vault", vault, "key", key, "version", version);
     INVARIANT(j != NULL);
     kjson_dump(j, &text);
     if (vault__audit_write(s, buf_view(&text), /* lasting= */ true, &e).failed)
         log_err(EV_VAULT_UNRECORDED, &e, (const struct kv[]){ KV_STR("operation", operation) }, 1);
+}
+
+/* ---- what the owner does ---- */
+
+RC vault_act_begin(struct vault_service *s, struct err *e)
+{
+    return vault__audit_ready(s, e);
+}
+
+static const char *act_field(const struct vault_act *a, const char *name)
+{
+    for (int i = 0; i < a->n_fields; i++)
+        if (strcmp(a->field[i].name, name) == 0)
+            return a->field[i].value;
+    return "";
+}
+
+static json_t *act_fields(const struct vault_act *a)
+{
+    json_t *o = json_object();
+
+    for (int i = 0; i < a->n_fields; i++) {
+        char value[ACT_VALUE_MAX + 1];
+        (void)snprintf(value, sizeof value, "%s", a->field[i].value);
+        /* cut in the middle of a letter, or none to begin with */
+        for (size_t n = strlen(value); n > 0 && !utf8_valid(slice_str(value)); n--)
+            value[n - 1] = 0;
+        json_object_set_new(o, a->field[i].name, json_string(value));
+    }
+    return o;
+}
+
+void vault_act_end(struct vault_service *s, const struct vault_act *a, const struct err *outcome)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    const char *vault = act_field(a, "vault");
+    bool named = vault__valid_vault_name(vault);
+    AUTO(mem_freep) char *resource =
+        mem_printf("%s%s", named ? "/vaults/" : "", named ? vault : "");
+    char at[32], code[24];
+    struct err e = { 0 };
+
+    clock_iso8601(clock_real_ms(), at, sizeof at);
+    AUTO(kjson_freep) json_t *j =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:{s:s}},s:o}", "time", at, "category",
+                  "Administration", "operationName", a->operation, "resourceId", resource,
+                  "resultType", err_is(outcome) ? "Failed" : "Success", "resultDescription",
+                  err_is(outcome) ? err_code_name(outcome->code, code, sizeof code) : "",
+                  "identity", "claim", "by", a->by, "properties", act_fields(a));
+    INVARIANT(j != NULL);
+    kjson_dump(j, &text);
+    if (vault__audit_write(s, buf_view(&text), /* lasting= */ true, &e).failed)
+        log_err(EV_VAULT_UNRECORDED, &e, (const struct kv[]){ KV_STR("operation", a->operation) },
+                1);
 }

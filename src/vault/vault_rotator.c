@@ -139,7 +139,8 @@ static RC put_next(struct vault_service *s, const struct named *x, int64_t now_s
     char id[VERSION_LEN + 1];
     memcpy(id, (*v)->id, sizeof id);
     rc_t rc = vault__add_version(s, vault__find_vault(s, x->vault), x->key, OPERATION, v, e);
-    vault__record_own(s, OPERATION, x->vault, x->key, id, rc.failed ? "InternalServerError" : "");
+    vault__record_own(s, OPERATION, "rotation policy", x->vault, x->key, id,
+                      rc.failed ? "InternalServerError" : "");
     return rc;
 }
 
@@ -206,6 +207,8 @@ static void *run(void *arg)
 
     while (!stops(s)) {
         vault__rotator_pass(s, clock_real_s());
+        vault__refused_sum(s);
+        vault__audit_keep(s, clock_real_s());
         uint64_t next_us = clock_mono_us() + s->rotation_check_ms * 1000;
         mutex_lock(&s->lock);
         while (!s->rotator_stops && cond_wait_until(&s->rotator_wakes, &s->lock, next_us))

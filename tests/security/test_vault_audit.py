@@ -4,8 +4,10 @@ import os
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from processes import FAST_KEYS, wait_until
+from processes import FAST_KEYS, Vault, wait_until
 
 WRAP = {"alg": "RSA-OAEP-256", "value": "c2VjcmV0"}
 
@@ -59,7 +61,105 @@ def test_each_operation_leaves_one_record(vault):
             assert what["version"] == key
     assert records[-1]["resultDescription"] == "Unauthorized" and records[-1]["identity"]["claim"]["oid"] == ""
     assert "c2VjcmV0" not in str(records)
-    assert vault.administer("audit", "--verify") == {"records": len(records), "verdict": "every record is whole and in its place"}
+    assert vault.administer("audit", "--verify") == {"records": len(records), "first": 1, "since": records[0]["time"],
+                                                     "verdict": "every record is whole and in its place"}
+
+
+def test_what_the_owner_changes_is_on_record(vault, tmp_path):
+    """Who (the socket's peer), what, on what, and what came of it."""
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    vault.administer("identity", "create", "second")
+    vault.administer("role", "assign", "crypto-user", "--vault=main", "--principal=second")
+    vault.administer("role", "remove", "crypto-user", "--vault=main", "--principal=second")
+    assert "no identity" in vault.administer("role", "assign", "crypto-user", "--vault=main", "--principal=nobody", check=False)
+    vault.administer("access", "mode", "policies", "--vault=main")
+    vault.administer("firewall", "default", "deny", "--vault=main")
+    vault.administer("app", "create", "tool")
+    secret = vault.administer("app", "secret", "tool", "--label=one")
+    vault.administer("key", "import", "mine", "--vault=main", f"--pem={pem}")
+    vault.administer("identity", "delete", "second")
+    vault.administer("identity", "list")  # looking is no change
+    records = vault.audit()
+    assert [r["operationName"] for r in records] == ["IdentityCreate", "RoleAssign", "RoleRemove", "RoleAssign", "AccessMode", "FirewallDefault",
+                                                     "AppCreate", "AppSecret", "KeyImport", "PrincipalDelete"]
+    assert {r["identity"]["claim"]["by"] for r in records} == {f"uid {os.geteuid()}"}
+    assert {r["category"] for r in records if r["operationName"] != "KeyImport"} == {"Administration"}
+    assert [r["resultType"] for r in records] == ["Success"] * 3 + ["Failed"] + ["Success"] * 6
+    assert records[1]["properties"] == {"role": "crypto-user", "vault": "main", "principal": "second"}
+    assert records[1]["resourceId"] == "/vaults/main" and records[3]["resultDescription"]
+    with open(secret["file"], encoding="ascii") as f:
+        assert f.read().strip() not in str(records)
+    vault.administer("audit", "--verify")
+
+
+def test_a_change_that_cannot_be_recorded_is_refused(vault):
+    vault.stop()
+    vault.env["COFFER_FAULTS"] = "audit.room=ENOSPC:0:1"
+    vault.start()
+    assert isinstance(vault.administer("identity", "create", "second", check=False), str)
+    assert "second" not in str(vault.administer("identity", "list"))
+    vault.administer("identity", "create", "second")
+    assert [r["operationName"] for r in vault.audit()] == ["IdentityCreate"]
+
+
+def test_refusals_are_on_record(vault):
+    for method, path, status in (("GET", "/nothing", 404), ("PUT", "/keys", 405)):
+        assert vault.call(method, path).status_code == status
+    assert requests.post(f"https://127.0.0.1:{vault.port}/keys/data/create", params={"api-version": "7.4"}, data="x" * 100000,
+                         headers={"Content-Type": "application/json"}, verify=vault.ca_file, timeout=10).status_code == 413
+    vault.administer("firewall", "default", "deny", "--vault=main")
+    assert vault.call("GET", "/keys/data/").json()["error"]["innererror"]["code"] == "ForbiddenByFirewall"
+    assert [(r["operationName"], r["resultSignature"], r["resultDescription"]) for r in vault.audit() if "resultSignature" in r] == [
+        ("RequestRefused", "404", "NotFound"), ("RequestRefused", "405", "MethodNotAllowed"),
+        ("RequestRefused", "413", "RequestEntityTooLarge"), ("KeyGet", "403", "ForbiddenByFirewall")]
+
+
+def test_strangers_cannot_fill_the_disk(programs, tmp_path):
+    vault = programs.add(Vault(tmp_path / "vault", {"rotation-check": "100ms"})).start()
+    with requests.Session() as session:
+        for _ in range(600):
+            answer = session.get(f"https://127.0.0.1:{vault.port}/keys/data/", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10)
+            assert answer.status_code == 401
+    bytes_before = sum(os.path.getsize(name) for name in segments(vault))
+
+    def counted():
+        return sum(r["properties"]["count"] for r in vault.audit() if r["operationName"] == "RequestsRefused")
+
+    def single():
+        return sum(r["operationName"] == "KeyGet" for r in vault.audit())
+    wait_until(lambda: counted() + single() == 600, "each refusal is on record, or in a sum")
+    assert 200 <= single() < 500 and bytes_before < 600 * 700
+    assert vault.events("vaultRefusals")
+    assert vault.call("GET", "/keys/data/").status_code == 200
+    vault.administer("audit", "--verify")
+
+
+def test_old_records_go_and_the_rest_proves_itself(programs, tmp_path):
+    vault = programs.add(Vault(tmp_path / "vault", {"rotation-check": "100ms"})).start()
+    for _ in range(5):
+        assert vault.call("GET", "/keys/data/", identity="node").status_code == 200
+    kept = vault.audit()[-1]  # what a careful owner keeps elsewhere
+    vault.settings["audit-keep"] = "1s"
+    vault.restart()
+    wait_until(lambda: vault.administer("audit", "--verify")["first"] > 5, "the old records have gone")
+    vault.settings["audit-keep"] = "0"
+    vault.restart()
+    assert vault.call("GET", "/keys/data/", identity="node").status_code == 200
+    said, records = vault.administer("audit", "--verify"), vault.audit()
+    assert said["first"] == records[0]["seq"] and said["since"] == records[0]["time"] and said["records"] == records[-1]["seq"]
+    assert f"from number {said['first']} on" in said["verdict"]
+    if said["first"] == kept["seq"] + 1:
+        assert said["chainBefore"] == kept["chain"]
+    assert any(r["operationName"] == "AuditRetired" for r in records)
+    assert not os.path.exists(os.path.join(vault.settings["state-dir"], "audit", "00000001.log"))
+    # somebody else's taking is found
+    first = segments(vault)[0]
+    os.rename(first, first + ".away")
+    assert isinstance(vault.administer("audit", "--verify", check=False), str)
+    os.rename(first + ".away", first)
+    vault.administer("audit", "--verify")
 
 
 def test_a_kill_loses_no_record(vault):

@@ -55,9 +55,10 @@ class Opener:
         return data[8:24], int.from_bytes(data[24:32], "big")
 
     def audit_pin(self, data):
-        assert len(data) == 96 and data[:8] == b"CFRVAPN1"
-        mac = hmac.new(self.derive(13, data[8:24], b"vault audit"), data[:64], hashlib.sha256).digest()
-        assert mac == data[64:]
+        assert len(data) == 144 and data[:8] == b"CFRVAPN2"
+        mac = hmac.new(self.derive(13, data[8:24], b"vault audit"), data[:112], hashlib.sha256).digest()
+        assert mac == data[112:]
+        assert data[64:112] == (1).to_bytes(8, "big") + bytes(40), "nothing was taken away"
         return data[8:24], int.from_bytes(data[24:32], "big"), data[32:64]
 
     def segment(self, data, number, store_id, seq, chain):

@@ -115,6 +115,9 @@ static RC check_lifetimes(const struct settings *s, struct err *e)
 
     if (us > 0 && us < 1000000)
         FAIL(e, ERR_CONFIG, "signing-key-lifetime: a second at least, or 0 for no end");
+    us = settings_us(s, VS_AUDIT_KEEP);
+    if (us > 0 && us < 1000000)
+        FAIL(e, ERR_CONFIG, "audit-keep: a second at least, or 0 for ever");
     return RC_OK;
 }
 
@@ -198,6 +201,8 @@ static RC serve(const struct settings *s, const char *argv0, struct err *e)
         .signing_key_lifetime_s = (int64_t)(settings_us(s, VS_SIGNING_KEY_LIFETIME) / 1000000),
         .federation_ca_file = settings_str(s, VS_FEDERATION_CA_FILE),
         .federation_refresh_s = (uint32_t)(settings_us(s, VS_FEDERATION_REFRESH) / 1000000),
+        .audit_keep_s = (int64_t)(settings_us(s, VS_AUDIT_KEEP) / 1000000),
+        .audit_keep_bytes = (uint64_t)settings_i64(s, VS_AUDIT_KEEP_SIZE),
         .rotation_check_ms = (uint64_t)(settings_us(s, VS_ROTATION_CHECK) / 1000),
         .adopt = settings_bool(s, VS_ADOPT),
         .token_uids = uids,

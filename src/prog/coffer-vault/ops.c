@@ -1,6 +1,7 @@
 /* ops.c - see ops.h. Each operation takes its fields, calls one function of vault/vault_admin.h and says what came of it. */
 #include "ops.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -207,6 +208,8 @@ static RC signing_key_rotate(void *ctx, struct bdoc args, struct bw *w, struct e
 
 /* ---- keys ---- */
 
+static __thread const char *by; /* who runs this thread's change */
+
 static RC key_import(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     AUTO(buf_wipe) struct buf pem = BUF_INIT;
@@ -215,7 +218,7 @@ static RC key_import(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 
     buf_reserve(&pem, PEM_MAX + 1); /* growing would leave copies behind */
     TRY(file_read(f.v[2], PEM_MAX, &pem, e));
-    TRY(vault_key_import(vault_of(ctx), f.v[1], f.v[0], buf_view(&pem), version, e));
+    TRY(vault_key_import(vault_of(ctx), f.v[1], f.v[0], buf_view(&pem), by, version, e));
     bw_str(w, "name", f.v[0]);
     bw_str(w, "version", version);
     return RC_OK;
@@ -332,6 +335,30 @@ static RC access_show(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     return answer_json(w, &text, e);
 }
 
+static RC audit_verify(struct vault_service *v, struct bw *w, struct err *e)
+{
+    AUTO(buf_fini) struct buf chain = BUF_INIT, verdict = BUF_INIT;
+    struct vault_audit_extent x;
+
+    TRY(vault_audit_verify(v, &x, e));
+    bw_i64(w, "records", (int64_t)x.records);
+    bw_i64(w, "first", (int64_t)x.first);
+    if (*x.since)
+        bw_str(w, "since", x.since);
+    if (x.first == 1) {
+        bw_str(w, "verdict", "every record is whole and in its place");
+        return RC_OK;
+    }
+    hex_encode(SLICE(x.chain_before, sizeof x.chain_before), &chain);
+    bw_str(w, "chainBefore", buf_cstr(&chain));
+    buf_printf(&verdict,
+               "every record from number %llu on is whole and in its place; the %llu before it are "
+               "kept no longer",
+               (unsigned long long)x.first, (unsigned long long)x.first - 1);
+    bw_str(w, "verdict", buf_cstr(&verdict));
+    return RC_OK;
+}
+
 static RC audit(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     AUTO(buf_fini) struct buf lines = BUF_INIT;
@@ -340,12 +367,8 @@ static RC audit(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     bool verify;
 
     TRY(admin_arg_bool(args, "verify", &verify, e));
-    if (verify) {
-        TRY(vault_audit_verify(vault_of(ctx), &last, e));
-        bw_i64(w, "records", (int64_t)last);
-        bw_str(w, "verdict", "every record is whole and in its place");
-        return RC_OK;
-    }
+    if (verify)
+        return audit_verify(vault_of(ctx), w, e);
     if (f.v[0] && !text_u64(slice_str(f.v[0]), &after))
         FAIL(e, ERR_BAD_VALUE, "the field \"after\" is the number of a record");
     TRY(vault_audit_read(vault_of(ctx), after, &lines, &last, e));
@@ -408,7 +431,46 @@ static const struct admin_op rows[] = {
       signing_key_rotate },
 };
 
+/* ---- on record ---- */
+
+/* "RoleAssign" of "roleAssign"; the fields that are texts or a yes. */
+static void act_of(const struct admin_op *op, struct bdoc args, struct arena *a,
+                   struct vault_act *out)
+{
+    char *name = arena_strdup(a, op->name);
+    struct biter it;
+
+    name[0] = (char)toupper((unsigned char)name[0]);
+    *out = (struct vault_act){ .operation = name, .by = by };
+    biter_init(&it, args);
+    while (biter_next(&it) && out->n_fields < VAULT_ACT_FIELDS) {
+        bool text = it.val.type == BT_STRING;
+        if (!text && (it.val.type != BT_BOOL || !bval_bool(it.val)))
+            continue;
+        struct slice value = text ? bval_str(it.val) : SLICE_LIT("true");
+        out->field[out->n_fields].name = arena_strndup(a, (const char *)it.name.p, it.name.len);
+        out->field[out->n_fields++].value = arena_strndup(a, (const char *)value.p, value.len);
+    }
+}
+
+static RC change(void *ctx, const struct admin_op *op, const char *who, struct bdoc args,
+                 struct bw *w, struct err *e)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct vault_act act;
+
+    by = who;
+    if (op->run == key_import) /* has a record of its own, as an operation on a key */
+        return op->run(ctx, args, w, e);
+    act_of(op, args, a, &act);
+    TRY(vault_act_begin(vault_of(ctx), e));
+    rc_t rc = op->run(ctx, args, w, e);
+    vault_act_end(vault_of(ctx), &act, e);
+    return rc;
+}
+
 struct admin_ops ops_table(struct ops_ctx *ctx)
 {
-    return (struct admin_ops){ .row = rows, .n = (int)ARRAY_LEN(rows), .ctx = ctx };
+    return (
+        struct admin_ops){ .row = rows, .n = (int)ARRAY_LEN(rows), .ctx = ctx, .change = change };
 }

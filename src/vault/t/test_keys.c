@@ -275,7 +275,8 @@ static void keys_in_pem_are_the_same_keys(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(ec_pem); i++) {
         struct err e = { 0 };
-        CHECK_RC_OK(vault_key_import(f->vault, "main", "pem", slice_str(ec_pem[i]), version, &e),
+        CHECK_RC_OK(vault_key_import(f->vault, "main", "pem", slice_str(ec_pem[i]), "uid 0",
+                                     version, &e),
                     &e);
         assert_int_equal(strlen(version), VERSION_LEN);
         assert_int_equal(call(f, "GET", "/keys/pem/" V, NULL, &j), 200);
@@ -288,22 +289,23 @@ static void keys_in_pem_are_the_same_keys(void **state)
     }
     for (size_t i = 0; i < ARRAY_LEN(bad_pem); i++) {
         struct err e = { 0 };
-        CHECK_RC_FAILS(vault_key_import(f->vault, "main", "bad", slice_str(bad_pem[i]), version,
-                                        &e),
+        CHECK_RC_FAILS(vault_key_import(f->vault, "main", "bad", slice_str(bad_pem[i]), "uid 0",
+                                        version, &e),
                        &e, ERR_BAD_VALUE);
         assert_string_equal(version, "");
     }
     assert_int_equal(call(f, "GET", "/keys/bad/" V, NULL, NULL), 404);
     struct err no_vault = { 0 }, no_name = { 0 }, no_room = { 0 };
-    CHECK_RC_FAILS(vault_key_import(f->vault, "none", "k", slice_str(ec_pem[0]), version,
+    CHECK_RC_FAILS(vault_key_import(f->vault, "none", "k", slice_str(ec_pem[0]), "uid 0", version,
                                     &no_vault),
                    &no_vault, ERR_NOT_FOUND);
-    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k_1", slice_str(ec_pem[0]), version,
+    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k_1", slice_str(ec_pem[0]), "uid 0", version,
                                     &no_name),
                    &no_name, ERR_BAD_VALUE);
     fault_arm("file.write", "ENOSPC", 0, -1);
     assert_true(
-        vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), version, &no_room).failed);
+        vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), "uid 0", version, &no_room)
+            .failed);
     fault_disarm_all();
     assert_string_equal(version, "");
     assert_int_equal(call(f, "GET", "/keys/k/" V, NULL, NULL), 404);
@@ -312,7 +314,7 @@ static void keys_in_pem_are_the_same_keys(void **state)
     fault_arm("audit.room", "ENOSPC", 0, -1);
     while (!vault__audit_ready(f->vault, &full).failed)
         ;
-    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), version,
+    CHECK_RC_FAILS(vault_key_import(f->vault, "main", "k", slice_str(ec_pem[0]), "uid 0", version,
                                     &unrecorded),
                    &unrecorded, ERR_DISK_FULL);
     fault_disarm_all();

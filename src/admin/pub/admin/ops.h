@@ -39,6 +39,9 @@ struct admin_ops {
     int n;
     void *ctx;
     bool sealed; /* this image of the node is Inaccessible */
+    /* runs an operation that changes something, for a program that puts it on a record of its own; NULL: it is run, and logged */
+    RC (*change)(void *ctx, const struct admin_op *op, const char *who, struct bdoc args,
+                 struct bw *w, struct err *e);
 };
 
 enum admin_via { ADMIN_VIA_SOCKET, ADMIN_VIA_COMMAND };

@@ -42,6 +42,8 @@ struct vault_config {
     uint32_t federation_refresh_s;    /* how long another issuer's keys are believed */
     /* how often the vault looks which keys are to be rotated, or are near their end */
     uint64_t rotation_check_ms;
+    int64_t audit_keep_s;      /* records of the audit log; 0: for ever */
+    uint64_t audit_keep_bytes; /* of the audit log, the oldest going first; 0: any number */
     /* go on without the pin, and make a new one */
     bool adopt;
     const uint32_t

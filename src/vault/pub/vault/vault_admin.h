@@ -62,9 +62,10 @@ RC vault_principals(struct vault_service *s, const char *tenant, const char *nam
 RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e);
 
 enum { VAULT_KEY_VERSION = 33 }; /* room for a version's id */
-/* vault_key_import(): a key's newest version from a private key in PEM: RSA of 2048, 3072 or 4096 bits, or EC. A key of this name must not be deleted. */
+/* vault_key_import(): a key's newest version from a private key in PEM: RSA of 2048, 3072 or 4096 bits, or EC. A key of this name must not be deleted.
+ * by: for the record, as in struct vault_act. */
 RC vault_key_import(struct vault_service *s, const char *vault, const char *key, struct slice pem,
-                    char version[VAULT_KEY_VERSION], struct err *e);
+                    const char *by, char version[VAULT_KEY_VERSION], struct err *e);
 
 /* What a principal may do in a vault. It is named by its name in the vault's tenant, its object id or its client id; key NULL: the whole vault.
  * Assigning what is there, or removing what is not, changes nothing. A role on a key is for that key alone: one that is made again under its name
@@ -91,10 +92,32 @@ RC vault_firewall_rule(struct vault_service *s, const char *vault, const char *r
 /* vault_access(): JSON: mode, roleAssignments, accessPolicies, firewall. */
 RC vault_access(struct vault_service *s, const char *vault, struct buf *out, struct err *e);
 
-/* The audit log: one record for each operation on keys, refused ones too. vault_audit_verify(): every byte of it. Errors: ERR_CORRUPT, which says where.
+/* What the owner changes is on record like what clients do: vault_act_begin() before the change, which it refuses when there is no room for the record;
+ * vault_act_end() after it, whatever came of it. */
+enum { VAULT_ACT_FIELDS = 8 };
+struct vault_act {
+    const char *operation; /* "RoleAssign" */
+    const char *by;        /* "uid 1000" */
+    struct {
+        const char *name, *value;
+    } field[VAULT_ACT_FIELDS]; /* no secrets; long values are cut */
+    int n_fields;
+};
+RC vault_act_begin(struct vault_service *s, struct err *e);
+/* vault_act_end(): outcome: the change's error, empty when it was done. */
+void vault_act_end(struct vault_service *s, const struct vault_act *a, const struct err *outcome);
+
+/* The audit log: one record for each operation on keys, refused ones too. vault_audit_verify(): every byte of what is kept of it. Errors: ERR_CORRUPT, which says where.
  * vault_audit_read(): records after number `after` as lines of JSON, each with its number (seq) and the chain over all up to it; about 1 MB of them;
  * *last is the last one's number, or after when there are no more. Where a segment does not hold there is a line that says so. */
-RC vault_audit_verify(struct vault_service *s, uint64_t *records, struct err *e);
+struct vault_audit_extent {
+    uint64_t records; /* that were ever written */
+    /* the number of the first that is kept, its time ("" when there is none), and the chain before it: 1, and zeros, where all are kept */
+    uint64_t first;
+    char since[32];
+    uint8_t chain_before[32];
+};
+RC vault_audit_verify(struct vault_service *s, struct vault_audit_extent *out, struct err *e);
 RC vault_audit_read(struct vault_service *s, uint64_t after, struct buf *out, uint64_t *last,
                     struct err *e);
 
