@@ -159,10 +159,19 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     if (r->g.has_lsid && r->node->sessions)
         TRY(sessions_touch(r, r->g.lsid, e));
     cmd__op_begin(r);
+    bool gated = !(r->def->flags & CMD_UNGATED) && cmd_writes(r->def, r->body), in = false;
+    if (gated) {
+        TRY(cmd__gate(r, &in, e));
+        if (!in)
+            return RC_OK; /* parked */
+    }
     if (!(r->def->flags & CMD_COUNTED))
         atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
                                   memory_order_relaxed);
-    return r->def->run(r, w, e);
+    rc_t rc = r->def->run(r, w, e);
+    if (in)
+        node__write_leave(r->node);
+    return rc;
 }
 
 void cmd_run(struct cmd_req *r, struct buf *out)
@@ -171,6 +180,9 @@ void cmd_run(struct cmd_req *r, struct buf *out)
     size_t start = out->len;
     struct bw w;
 
+    uint64_t since_us = cmd__op_since(r->client);
+    if (since_us)
+        r->start_us = since_us; /* it waited: its time goes on */
     if (!r->start_us)
         r->start_us = clock_mono_us();
     bw_init(&w, out);

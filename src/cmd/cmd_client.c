@@ -29,6 +29,7 @@ void cmd_client_free(struct cmd_client *c)
     scram_free(c->scram);
     identity_session_free(c->identity);
     buf_fini(&c->metadata);
+    buf_fini(&c->op_kept);
     mutex_fini(&c->op_lock);
     mem_free(c);
 }

@@ -11,6 +11,17 @@ enum { COMMAND_SHOWN_MAX = 16 * 1024 };
 
 static atomic_int next_id = 1;
 
+static int32_t new_id(void)
+{
+    return (int32_t)((unsigned)atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) &
+                     0x7fffffff);
+}
+
+uint64_t cmd__op_since(struct cmd_client *c)
+{
+    return c && c->resumed && c->op.waits ? c->op.since_us : 0;
+}
+
 void cmd__op_begin(struct cmd_req *r)
 {
     struct cmd_client *c = r->client;
@@ -19,9 +30,9 @@ void cmd__op_begin(struct cmd_req *r)
         return;
     const char *user = cmd_user(r, r->arena);
     mutex_lock(&c->op_lock);
+    int32_t id = c->op.waits ? c->op.id : new_id(); /* the same operation goes on */
     c->op = (struct cmd_op){
-        .id = (int32_t)((unsigned)atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) &
-                        0x7fffffff),
+        .id = id,
         .since_us = r->start_us,
         .def = r->def,
         .body = r->body,
@@ -34,6 +45,47 @@ void cmd__op_begin(struct cmd_req *r)
     mutex_unlock(&c->op_lock);
 }
 
+/* What is shown of a request that waits without a thread: a copy, since the request's own memory goes to others meanwhile. */
+static struct bdoc kept_body(struct buf *b, struct bdoc body, bool secret)
+{
+    struct biter it;
+    struct bw w;
+
+    if (!secret && body.len <= COMMAND_SHOWN_MAX) {
+        buf_push(b, body.p, body.len);
+        return (struct bdoc){ .p = b->p, .len = body.len };
+    }
+    bw_init(&w, b);
+    biter_init(&it, body);
+    if (biter_next(&it))
+        bw_val_slice(&w, it.name, it.val.type == BT_STRING ? it.val : bval_new_null());
+    bw_bool(&w, "$truncated", true);
+    return bw_finish(&w);
+}
+
+void cmd__op_wait(struct cmd_req *r)
+{
+    struct cmd_client *c = r->client;
+    struct buf kept = BUF_INIT;
+
+    mutex_lock(&c->op_lock);
+    if (!c->op.def) {
+        mutex_unlock(&c->op_lock);
+        return;
+    }
+    c->op.body = kept_body(&kept, r->body, r->def->flags & CMD_NO_LOG);
+    size_t db_at = kept.len, user_at = db_at + c->op.db.len;
+    buf_push(&kept, c->op.db.p, c->op.db.len);
+    buf_push(&kept, c->op.user, strlen(c->op.user) + 1);
+    buf_fini(&c->op_kept);
+    c->op_kept = kept;
+    c->op.body.p = kept.p;
+    c->op.db = SLICE(kept.p + db_at, c->op.db.len);
+    c->op.user = (const char *)kept.p + user_at;
+    c->op.waits = true;
+    mutex_unlock(&c->op_lock);
+}
+
 void cmd__op_end(struct cmd_req *r)
 {
     struct cmd_client *c = r->client;
@@ -41,7 +93,13 @@ void cmd__op_end(struct cmd_req *r)
     if (!c)
         return;
     mutex_lock(&c->op_lock);
+    if (c->parked && c->op.waits) { /* goes on later */
+        mutex_unlock(&c->op_lock);
+        return;
+    }
     c->op.def = NULL;
+    c->op.waits = false;
+    buf_fini(&c->op_kept);
     /* What ends the whole connection stays. */
     int code = atomic_load(&c->interrupt);
     if (code && code != ERR_CLUSTER_INACCESSIBLE && code != ERR_INTERRUPTED_AT_SHUTDOWN)
@@ -182,7 +240,7 @@ static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op 
     write_command(op, w);
     bw_bool(w, "killPending", atomic_load(&c->interrupt) != 0);
     bw_i64(w, "numYields", 0);
-    bw_bool(w, "waitingForLock", false);
+    bw_bool(w, "waitingForLock", op->waits);
     bw_doc_end(w);
     return false; /* looked at only */
 }
@@ -244,6 +302,10 @@ RC cmd__currentOp(struct cmd_req *r, struct bw *w, struct err *e)
             bw_val(w, NULL, it.val);
     }
     bw_array_end(w);
+    if (atomic_load(&r->node->n_write_locks) > 0) {
+        bw_bool(w, "fsyncLock", true);
+        bw_str(w, "info", "use db.fsyncUnlock() to terminate the fsync write/snapshot lock");
+    }
     return RC_OK;
 }
 

@@ -7,6 +7,10 @@
 /* cmd__op_begin(): once the request was checked, before its handler; cmd__op_end() always, behind it. */
 void cmd__op_begin(struct cmd_req *r);
 void cmd__op_end(struct cmd_req *r);
+/* cmd__op_wait(): it is going to be parked, waiting for a lock: it stays what the connection runs, and is shown. cmd__op_since(): since when such a one has been
+ * running that is run again; else 0. */
+void cmd__op_wait(struct cmd_req *r);
+uint64_t cmd__op_since(struct cmd_client *c);
 
 /* cmd_ops_kill_session(): interrupt what other connections run in the session (NULL: in any) of the user (NULL: anybody's). */
 void cmd_ops_kill_session(struct cmd_req *r, const uint8_t *lsid, const char *user);

@@ -157,6 +157,11 @@ void cmd_write_error(const struct err *e, struct bw *w);
 /* code, errmsg, info: of a write error */
 void cmd_write_error_fields(const struct err *e, struct bw *w);
 
+/* cmd_fsync.c: the gate for writers. cmd__gate(): *in, or parked, or an error; with *in, node__write_leave() afterwards. node__write_enter(): false while locked. */
+RC cmd__gate(struct cmd_req *r, bool *in, struct err *e);
+bool node__write_enter(struct node *n);
+void node__write_leave(struct node *n);
+
 /* node_ttl.c: remove expired documents when a pass is due. */
 void node__ttl_pass(struct node *n, uint64_t now_us);
 

@@ -76,12 +76,15 @@ void node__ttl_pass(struct node *n, uint64_t now_us)
 
     if (last && last + (uint64_t)n->limits.ttl_sleep_ms * 1000 > now_us)
         return;
+    if (!node__write_enter(n)) /* locked: later */
+        return;
     atomic_store(&last_pass_us, now_us);
     catalog_list(n->catalog, SLICE_EMPTY, &l);
     for (int i = 0; i < l.n && !atomic_load(&n->stopping); i++)
         if (!l.v[i].x->is_view)
             expire_collection(n, &l.v[i], &removed);
     catalog_list_free(&l);
+    node__write_leave(n);
     metric_add(M_TTL_DELETED, removed);
     metric_add(M_TTL_PASSES, 1);
 }

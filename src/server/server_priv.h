@@ -14,7 +14,7 @@
 #include "wire/wire.h"
 
 /* the last: of enum park_on */
-enum { SERVER__CONN_MAGIC = 0x73636f6e, SERVER__LISTENERS = 16, SERVER__PARK_NR = 3 };
+enum { SERVER__CONN_MAGIC = 0x73636f6e, SERVER__LISTENERS = 16, SERVER__PARK_NR = 4 };
 
 struct server__conn {
     uint32_t magic;

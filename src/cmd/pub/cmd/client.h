@@ -35,7 +35,7 @@ enum client_compressor {
 enum { CLIENT_METADATA_MAX = 512, CLIENT_APP_NAME_MAX = 128 };
 
 /* What a parked request waits for, besides its deadline. */
-enum park_on { PARK_TIME, PARK_TOPOLOGY, PARK_KEY };
+enum park_on { PARK_TIME, PARK_TOPOLOGY, PARK_KEY, PARK_WRITES };
 
 /* The command that a connection runs. Pointers hold while op_lock is held. */
 struct cmd_op {
@@ -47,6 +47,7 @@ struct cmd_op {
     const char *user; /* "db.user", "" without authentication */
     bool has_lsid;
     bool nobody_waits; /* sent without waiting for an answer */
+    bool waits;        /* for a lock; parked, so what it points at is in op_kept */
     uint8_t lsid[16];
 };
 
@@ -77,7 +78,8 @@ struct cmd_client {
      * cmd_client_interrupt(), for the command that runs. */
     _Atomic int interrupt;
     struct mutex op_lock; /* a leaf */
-    struct cmd_op op;     /* guarded by op_lock */
+    struct cmd_op op;     /* guarded by op_lock, as op_kept */
+    struct buf op_kept;
 };
 
 struct cmd_client_config {

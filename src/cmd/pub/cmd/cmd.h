@@ -69,6 +69,7 @@ enum cmd_flags {
     CMD_STAGES_WRITE = 1 << 10, /* writes when its pipeline has $out or $merge */
     CMD_LONG = 1 << 11,         /* works through a whole collection whoever asks */
     CMD_COUNTED = 1 << 12,      /* counts what it does itself, under another name than "command" */
+    CMD_UNGATED = 1 << 13,      /* goes on while the node is locked against writes */
 };
 
 /* What a request must be allowed to do, for the commands where one action on one resource says it. */

@@ -102,6 +102,8 @@ struct node {
     atomic_bool stopping; /* requests are answered ERR_INTERRUPTED_AT_SHUTDOWN */
     atomic_int_least64_t opcounters[NODE_OPCOUNTER_NR];
     atomic_int_least64_t n_errors; /* requests answered with an error */
+    /* fsync {lock: true}: writers stay out while there is a lock (cmd_fsync.c) */
+    atomic_int_least64_t n_write_locks, n_writers;
 };
 
 /* node_init(): zero everything, set the limits' defaults and the start times. */
