@@ -106,6 +106,14 @@ void bw_i64(struct bw *w, const char *name, int64_t v)
     buf_push_le64(w->buf, (uint64_t)v);
 }
 
+void bw_count(struct bw *w, const char *name, int64_t v)
+{
+    if (v >= INT32_MIN && v <= INT32_MAX)
+        bw_i32(w, name, (int32_t)v);
+    else
+        bw_i64(w, name, v);
+}
+
 void bw_double(struct bw *w, const char *name, double v)
 {
     uint64_t bits;

@@ -126,6 +126,8 @@ void catalog_coll_unref(struct catalog_coll *x)
         return;
     if (x->rt)
         x->rt_free(x->rt);
+    if (x->filters)
+        x->filters_free(x->filters);
     if (atomic_load(&x->dropped) && !x->is_view) {
         struct err e = { 0 };
         if (catalog_reap(x->cat, STORE_RECORDS, x->ident, &e).failed)

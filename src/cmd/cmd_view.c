@@ -1,4 +1,5 @@
 /* cmd_view.c - views: finding the collection below, and running reads as pipelines (compatibility 17). */
+#include "cmd_shape.h"
 #include "cmd_stages.h"
 
 enum { VIEW_DEPTH_MAX = 20 };
@@ -101,6 +102,8 @@ static RC scan_for(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_
     };
     (void)ns;
     *skip = lead.n_filter_stages + lead.n_sort_stages;
+    if (s.coll && (a->explain || atomic_load(&s.coll->has_filters)))
+        s.shape_more = cmd_stages_shape(c->arena, pipeline_to_bson(p, c->arena), *skip);
     return exec_open(&s, out, e);
 }
 

@@ -112,7 +112,11 @@ static RC open_plan(struct exec *x, struct err *e)
 
     TRY(coll_view(x->s.coll, &x->indexes, &x->snap, e));
     p.indexes = x->indexes;
+    /* min and max go with the index of their hint */
+    if (bdoc_is_empty(x->s.min) && bdoc_is_empty(x->s.max))
+        p.filtered = exec__filter_find(&x->s, x->s.q->arena, &p.allowed);
     TRY(exec__plan(&p, &x->plan, e));
+    x->filtered = p.filtered && x->plan->kind != PLAN_IDHACK; /* which was not chosen from any */
     x->check_filter = x->s.match && x->s.match->root->n_children > 0 &&
                       !(x->plan->kind == PLAN_IDHACK && !x->plan->match);
     if (x->plan->kind == PLAN_IDHACK && !x->plan->match)
@@ -249,6 +253,16 @@ void exec_stats(const struct exec *x, struct exec_stats *out)
 const struct match *exec_match(const struct exec *x)
 {
     return x->s.match;
+}
+
+void exec_shape_of(const struct exec *x, struct buf *out)
+{
+    exec_shape(&x->s, out);
+}
+
+bool exec_is_filtered(const struct exec *x)
+{
+    return x->filtered;
 }
 
 bool exec_is_point(const struct exec *x)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "bsonx/bw.h"
 #include "exec/exec.h"
+#include "query/collate.h"
 
 /* One interval of a field in the ascending encoding, as byte prefixes: lo inclusive, hi exclusive. The values beside them are for explain. */
 struct interval {
@@ -64,8 +65,14 @@ struct planner {
     bool natural; /* {$natural: ..} in sort or hint */
     int natural_dir;
     struct bdoc sort; /* BDOC_EMPTY when natural */
+    bool filtered;    /* by an index filter: to the indexes that `allowed` names */
+    struct bdoc allowed;
 };
 RC exec__plan(struct planner *p, struct plan **out, struct err *e);
+
+/* filters.c: exec__filter_find(): whether the query's shape has one; *indexes lives in a. */
+bool exec__filter_find(const struct exec_spec *s, struct arena *a, struct bdoc *indexes);
+bool exec__filter_allows(struct bdoc indexes, const struct index_def *d);
 
 /* ridset.c: record ids seen */
 struct ridset {
@@ -90,6 +97,7 @@ struct exec {
     struct coll_indexes *indexes;
     struct plan *plan;
     struct scan *scan;
+    bool filtered;     /* by an index filter */
     bool check_filter; /* false when the plan proves it (IDHACK) */
     bool blocking_sort;
     struct sort_spec *sort_spec;

@@ -55,13 +55,13 @@ static void put_multikey_paths(struct bw *w, const struct index_def *d)
 
 static void put_counters(const struct exec *x, struct bw *w, bool keys)
 {
-    bw_i64(w, "nReturned", x->stats.returned);
-    bw_i64(w, "works", x->stats.docs_examined + x->stats.keys_examined + 1);
+    bw_count(w, "nReturned", x->stats.returned);
+    bw_count(w, "works", x->stats.docs_examined + x->stats.keys_examined + 1);
     bw_i32(w, "isEOF", 1);
     if (keys)
-        bw_i64(w, "keysExamined", x->stats.keys_examined);
+        bw_count(w, "keysExamined", x->stats.keys_examined);
     else
-        bw_i64(w, "docsExamined", x->stats.docs_examined);
+        bw_count(w, "docsExamined", x->stats.docs_examined);
 }
 
 static void put_ixscan(const struct exec *x, const struct plan *p, struct bw *w, const char *name,

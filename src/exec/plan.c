@@ -214,6 +214,8 @@ static bool usable(const struct planner *p, const struct plan *pl, const struct 
     if (d->sparse && !sparse_is_safe(p, d, pl->bounds))
         return false;
     bool bounded = pl->n_bound_fields > 0 && pl->bounds[0].n_predicates > 0;
+    /* a sparse index holds no more than the documents that have the field */
+    bounded |= d->sparse && m && proves_presence(m->root, d->fields[0].path);
     bool ordered = !bdoc_is_empty(p->sort) && pl->gives_sort;
     return bounded || ordered;
 }
@@ -226,6 +228,8 @@ static RC best_index(struct planner *p, const struct match *m, const struct matc
         return RC_OK;
     for (int i = 0; i < p->indexes->n; i++) {
         struct plan *pl;
+        if (p->filtered && !exec__filter_allows(p->allowed, p->indexes->v[i]))
+            continue;
         TRY(index_plan(p, p->indexes->v[i], root, &pl, e));
         if (usable(p, pl, m) && (!*out || pl->cost < (*out)->cost))
             *out = pl;
@@ -401,9 +405,10 @@ RC exec__plan(struct planner *p, struct plan **out, struct err *e)
 {
     struct plan *scan = ARENA_NEW(p->a, struct plan), *ix = NULL, *or = NULL;
     const struct match *m = p->s->match;
+    struct bval hint = p->filtered ? BVAL_MISSING : p->s->hint; /* a filter has precedence */
 
     p->sort = p->s->sort;
-    p->natural = natural_of(p->s->hint, &p->natural_dir);
+    p->natural = natural_of(hint, &p->natural_dir);
     if (natural_of(bval_of_doc(p->s->sort, BT_DOCUMENT), &p->natural_dir)) {
         p->natural = true;
         p->sort = BDOC_EMPTY;
@@ -413,8 +418,8 @@ RC exec__plan(struct planner *p, struct plan **out, struct err *e)
                            .backward = p->natural && p->natural_dir < 0,
                            .cost = 1e6 };
     *out = scan;
-    if (!p->natural && !bval_is_missing(p->s->hint) &&
-        !(p->s->hint.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(p->s->hint))))
+    if (!p->natural && !bval_is_missing(hint) &&
+        !(hint.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(hint))))
         return hinted_plan(p, out, e);
     if (p->natural)
         return RC_OK;

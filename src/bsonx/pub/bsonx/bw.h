@@ -29,6 +29,8 @@ void bw_val(struct bw *w, const char *name, struct bval v);
 void bw_val_slice(struct bw *w, struct slice name, struct bval v);
 void bw_i32(struct bw *w, const char *name, int32_t v);
 void bw_i64(struct bw *w, const char *name, int64_t v);
+/* int when it fits, else long: as counts are shown */
+void bw_count(struct bw *w, const char *name, int64_t v);
 void bw_double(struct bw *w, const char *name, double v);
 void bw_bool(struct bw *w, const char *name, bool v);
 void bw_str(struct bw *w, const char *name, const char *v);

@@ -68,9 +68,13 @@ struct catalog_coll {
     struct catalog_usage usage;
     atomic_bool dropped;
     atomic_int refs;
-    struct mutex rt_lock; /* guards rt */
+    struct mutex rt_lock; /* guards rt and filters; a leaf but for what opening rt takes */
     void *rt;             /* what the layer above keeps for this collection */
     void (*rt_free)(void *rt);
+    /* what plans may use (exec/filters.c); guarded by rt_lock */
+    void *filters;
+    void (*filters_free)(void *filters);
+    atomic_bool has_filters; /* whether it is worth looking */
 };
 
 RC catalog_open(struct store *s, struct catalog **out, struct err *e);

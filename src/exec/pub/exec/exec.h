@@ -29,7 +29,8 @@ struct exec_spec {
     struct bdoc project_doc;       /* its specification, for covered plans */
     bool show_record_id;
     bool return_key;
-    bool want_rid; /* rows carry record ids through a sort */
+    bool want_rid;           /* rows carry record ids through a sort */
+    struct slice shape_more; /* what else its shape depends on: stages behind it */
     /* spilling; NULL: sorts stay in memory and fail past the default limit */
     const struct agg_env *env;
 };
@@ -54,6 +55,23 @@ struct doc_source *exec_source(struct exec *x);
 void exec_stats(const struct exec *x, struct exec_stats *out);
 const struct match *exec_match(const struct exec *x); /* NULL: everything */
 bool exec_is_point(const struct exec *x);             /* at most one row, by a unique key */
+
+/* exec_shape(): appends the text that queries have in common which have the same plans to choose from. exec_shape_of(): of an opened one. */
+void exec_shape(const struct exec_spec *s, struct buf *out);
+void exec_shape_of(const struct exec *x, struct buf *out);
+
+/* Index filters: queries of a shape choose among these indexes of x alone, whatever their hint. [any] */
+enum { EXEC_FILTERS_MAX = 1000 }; /* of a collection */
+struct exec_filter {
+    struct bdoc query, sort, projection, collation; /* BDOC_EMPTY: none; as they were given */
+    struct bdoc indexes;                            /* an array of names and key patterns */
+};
+/* exec_filter_set(): instead of the one that the shape had. */
+RC exec_filter_set(struct catalog_coll *x, struct slice shape, const struct exec_filter *given,
+                   struct err *e);
+void exec_filter_clear(struct catalog_coll *x, struct slice shape); /* empty: all of them */
+void exec_filters_write(struct catalog_coll *x, struct bw *w);      /* into an open array */
+bool exec_is_filtered(const struct exec *x); /* one of them decided what x may use */
 
 /* exec_explain(): the winning plan as a document of stages. with_stats: each stage with its counters (executionStages). */
 void exec_explain(const struct exec *x, struct bw *w, const char *name, bool with_stats);
