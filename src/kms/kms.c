@@ -61,22 +61,57 @@ static RC make_azure(const struct kms_config *c, const char *url, struct key_pro
         c->token_source);
 }
 
+static void by_hand_azure(const char *url, const char *version, struct buf *out)
+{
+    buf_printf(out, "az keyvault key set-attributes --enabled true --id %s/%s", url, version);
+}
+
 /* A provider is a row here, its file, and its dialect in kmsg. */
-static const struct {
+static const struct scheme {
     const char *scheme;
     RC (*make)(const struct kms_config *c, const char *url, struct key_provider **out,
                struct err *e);
+    struct kms_disabling disabling;
+    void (*by_hand)(const char *url, const char *version, struct buf *out); /* NULL: none */
 } schemes[] = {
-    { "https:", make_azure },    { "vault:", kms__transit_new }, { "kmip:", kms__kmip_new },
-    { "pkcs11:", kms__p11_new }, { "aws-kms:", kms__aws_new },   { "gcp-kms:", kms__gcp_new },
+    { "https:", make_azure, { true, "" }, by_hand_azure },
+    { "vault:",
+      kms__transit_new,
+      { false,
+        "a transit key has no switch for one version: its min_decryption_version is raised above this version, which shuts older ones too, after a rotation if this one is the newest" },
+      NULL },
+    { "kmip:",
+      kms__kmip_new,
+      { false,
+        "KMIP takes an object out of use for ever only: its owner revokes or destroys it at the server" },
+      NULL },
+    { "pkcs11:",
+      kms__p11_new,
+      { false,
+        "PKCS #11 has no switch for a key: its owner deletes the object with the token's tools, or takes the token away" },
+      NULL },
+    { "aws-kms:",
+      kms__aws_new,
+      { true, "AWS has one switch for the whole key, with all versions of its material" },
+      kms__aws_by_hand },
+    { "gcp-kms:", kms__gcp_new, { true, "" }, kms__gcp_by_hand },
 };
+
+static const struct scheme *scheme_of(const char *url)
+{
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
+            return &schemes[i];
+    return NULL;
+}
 
 static RC make_one(const struct kms_config *c, const char *url, struct key_provider **out,
                    struct err *e)
 {
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
-        if (strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
-            return schemes[i].make(c, url, out, e);
+    const struct scheme *s = scheme_of(url);
+
+    if (s)
+        return s->make(c, url, out, e);
     FAIL(e, ERR_CONFIG, "\"%.100s\" is not the URL of a key: no provider takes its scheme", url);
 }
 
@@ -103,6 +138,26 @@ bool kms_needs_process(const char *key_url)
     }
     return false;
 }
+
+/* ---- what the key's owner does ---- */
+
+struct kms_disabling kms_disabling(const char *key_url)
+{
+    const struct scheme *s = scheme_of(key_url);
+
+    return s ? s->disabling : (struct kms_disabling){ .note = "" };
+}
+
+void kms_enable_by_hand(const char *key_url, const char *version, struct buf *out)
+{
+    const struct scheme *s = scheme_of(key_url);
+    AUTO(mem_freep) char *first = next_url(&key_url);
+
+    if (s && s->by_hand)
+        s->by_hand(first, version, out);
+}
+
+/* ---- making one ---- */
 
 static void free_all(struct key_provider **p, size_t n)
 {

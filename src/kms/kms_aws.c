@@ -216,6 +216,21 @@ static RC aws_unwrap(struct kms_remote *remote, const struct wrapped_key *w, boo
     return RC_OK;
 }
 
+/* A key of AWS's has one switch for all of its materials. */
+static RC aws_set_enabled(struct kms_remote *remote, const char *version, bool enabled,
+                          uint64_t deadline_us, struct err *e)
+{
+    struct kms_aws *p = aws_of(remote);
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf body = BUF_INIT;
+    (void)version;
+
+    kmsg_aws_describe_body(&p->target, &body);
+    TRY(call(p, enabled ? "EnableKey" : "DisableKey", &body, false, deadline_us, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    return kmsg_aws_read_done(&r, e);
+}
+
 static bool is_alg(const char *alg)
 {
     return strcmp(alg, ALG) == 0;
@@ -242,6 +257,7 @@ static const struct kms_remote_ops ops = {
     .get_key = aws_get_key,
     .wrap = aws_wrap,
     .unwrap = aws_unwrap,
+    .set_enabled = aws_set_enabled,
     .free = aws_free,
     .headers = aws_headers,
     .drop = aws_drop,
@@ -274,4 +290,15 @@ RC kms__aws_new(const struct kms_config *c, const char *url, struct key_provider
     }
     *out = &p->remote.table;
     return RC_OK;
+}
+
+void kms__aws_by_hand(const char *url, const char *version, struct buf *out)
+{
+    struct kmsg_aws_target t;
+    struct err ignored = { 0 };
+    (void)version;
+
+    if (!kmsg_aws_target(url, &t, &ignored).failed)
+        buf_printf(out, "aws kms enable-key --region %s --key-id %s", t.region, t.arn);
+    err_reset(&ignored);
 }

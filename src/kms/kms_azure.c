@@ -169,9 +169,10 @@ static RC azure_unwrap(struct kms_remote *remote, const struct wrapped_key *w, b
     return secret_from(value.p, value.len, out, e);
 }
 
-static RC patch_enabled(struct kms_azure *p, const char *version, bool enabled,
-                        uint64_t deadline_us, struct err *e)
+static RC azure_set_enabled(struct kms_remote *remote, const char *version, bool enabled,
+                            uint64_t deadline_us, struct err *e)
 {
+    struct kms_azure *p = azure_of(remote);
     AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
     AUTO(buf_fini) struct buf url = BUF_INIT;
     struct slice body = enabled ? SLICE_LIT("{\"attributes\":{\"enabled\":true}}")
@@ -191,12 +192,6 @@ static RC patch_enabled(struct kms_azure *p, const char *version, bool enabled,
     return RC_OK;
 }
 
-static RC azure_disable(struct kms_remote *remote, const char *version, uint64_t deadline_us,
-                        struct err *e)
-{
-    return patch_enabled(azure_of(remote), version, false, deadline_us, e);
-}
-
 static void azure_free(struct kms_remote *remote)
 {
     struct kms_azure *p = azure_of(remote);
@@ -212,30 +207,12 @@ static const struct kms_remote_ops ops = {
     .get_key = azure_get_key,
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
-    .disable = azure_disable,
+    .set_enabled = azure_set_enabled,
     .free = azure_free,
     .headers = azure_headers,
     .drop = azure_drop,
     .classify = kmsg_kv_classify,
 };
-
-/* ---- the owner's side ---- */
-
-RC kms_azure_set_enabled(struct key_provider *table, const char *version, bool enabled,
-                         uint64_t deadline_us, struct err *e)
-{
-    if (strcmp(table->name, ops.name) != 0)
-        FAIL(e, ERR_CONFIG, "only a key in a vault of Azure's kind can be disabled from here");
-    if (!is_version(version))
-        FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
-    struct kms_remote *r = CONTAINER_OF(table, struct kms_remote, table);
-    mutex_lock(&r->lock);
-    rc_t rc = patch_enabled(azure_of(r), version, enabled, deadline_us, e);
-    mutex_unlock(&r->lock);
-    if (rc.failed)
-        err_wrap(e, "key \"%s\"", r->shown);
-    return rc;
-}
 
 /* The clouds, by the end of a vault's name: the resource that tokens are for, and who gives them. */
 struct cloud {

@@ -142,6 +142,31 @@ static RC gcp_unwrap(struct kms_remote *remote, const struct wrapped_key *w, boo
     return secret_from(value.p, value.len, out, e);
 }
 
+static RC gcp_set_enabled(struct kms_remote *remote, const char *version, bool enabled,
+                          uint64_t deadline_us, struct err *e)
+{
+    struct kms_gcp *p = gcp_of(remote);
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    bool is_enabled;
+
+    kmsg_gcp_url(&p->target, version, "?updateMask=state", &url);
+    struct kms_exchange x = {
+        .method = "PATCH",
+        .url = buf_cstr(&url),
+        .body =
+            enabled ? SLICE_LIT("{\"state\":\"ENABLED\"}") : SLICE_LIT("{\"state\":\"DISABLED\"}"),
+        .deadline_us = deadline_us,
+    };
+    TRY(kms__exchange(&p->remote, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    TRY(kmsg_gcp_read_version(&r, &p->target, version, &is_enabled, e));
+    if (is_enabled != enabled)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "Google says that version %s is %s after all", version,
+             is_enabled ? "enabled" : "disabled");
+    return RC_OK;
+}
+
 static bool is_alg(const char *alg)
 {
     return strcmp(alg, ALG) == 0;
@@ -163,6 +188,7 @@ static const struct kms_remote_ops ops = {
     .get_key = gcp_get_key,
     .wrap = gcp_wrap,
     .unwrap = gcp_unwrap,
+    .set_enabled = gcp_set_enabled,
     .free = gcp_free,
     .headers = gcp_headers,
     .drop = gcp_drop,
@@ -193,4 +219,14 @@ RC kms__gcp_new(const struct kms_config *c, const char *url, struct key_provider
     }
     *out = &p->remote.table;
     return RC_OK;
+}
+
+void kms__gcp_by_hand(const char *url, const char *version, struct buf *out)
+{
+    struct kmsg_gcp_target t;
+    struct err ignored = { 0 };
+
+    if (!kmsg_gcp_target(url, &t, &ignored).failed)
+        buf_printf(out, "gcloud kms keys versions enable %s/cryptoKeyVersions/%s", t.name, version);
+    err_reset(&ignored);
 }

@@ -134,8 +134,8 @@ static RC list_unwrap(struct key_provider *table, const struct wrapped_key *w, b
 }
 
 /* In every vault: one that keeps it opens what the others close. The first failure is told, after all have been asked. */
-static RC list_disable(struct key_provider *table, const char *version, uint64_t deadline_us,
-                       struct err *e)
+static RC list_set_enabled(struct key_provider *table, const char *version, bool enabled,
+                           uint64_t deadline_us, struct err *e)
 {
     struct kms_list *l = list_of(table);
     rc_t rc = RC_OK;
@@ -143,7 +143,8 @@ static RC list_disable(struct key_provider *table, const char *version, uint64_t
     for (size_t i = 0; i < l->n; i++) {
         struct err why = { 0 };
         struct key_provider *p = l->vault[i];
-        if (!p->disable(p, version, share_of(deadline_us, l->n - i), &why).failed)
+        uint64_t share_us = share_of(deadline_us, l->n - i);
+        if (!p->set_enabled(p, version, enabled, share_us, &why).failed)
             continue;
         err_wrap(&why, "vault %zu of %zu", i + 1, l->n);
         rc = err_take(e, &why);
@@ -175,7 +176,7 @@ RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider *
         .get_key = list_get_key,
         .wrap = list_wrap,
         .unwrap = list_unwrap,
-        .disable = providers[0]->disable ? list_disable : NULL, /* all are of one kind */
+        .set_enabled = providers[0]->set_enabled ? list_set_enabled : NULL, /* all of one kind */
         .free = list_free,
     };
     for (size_t i = 1; i < n; i++)

@@ -57,8 +57,8 @@ struct kms_remote_ops {
                uint64_t deadline_us, struct wrapped_key *out, struct err *e);
     RC (*unwrap)(struct kms_remote *r, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
-    RC (*disable)(struct kms_remote *r, const char *version, uint64_t deadline_us,
-                  struct err *e);       /* NULL: the service has nothing like it */
+    RC (*set_enabled)(struct kms_remote *r, const char *version, bool enabled, uint64_t deadline_us,
+                      struct err *e);   /* NULL: the service has nothing like it */
     void (*free)(struct kms_remote *r); /* the whole object, half-built too */
 
     /* what kms__exchange() needs */
@@ -104,6 +104,10 @@ RC kms__gcp_new(const struct kms_config *c, const char *url, struct key_provider
                 struct err *e);
 RC kms__aws_new(const struct kms_config *c, const char *url, struct key_provider **out,
                 struct err *e);
+
+/* What kms_enable_by_hand() appends. */
+void kms__aws_by_hand(const char *url, const char *version, struct buf *out);
+void kms__gcp_by_hand(const char *url, const char *version, struct buf *out);
 
 /* kms__no_answer(): the error of a call that got no answer; what is "vault" or "token endpoint". */
 RC kms__no_answer(struct err *e, const char *what, const struct http_answer *a);

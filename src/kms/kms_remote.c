@@ -73,15 +73,15 @@ static RC remote_unwrap(struct key_provider *table, const struct wrapped_key *w,
     return finish(r, r->ops->unwrap(r, w, fresh, deadline_us, out, e), e);
 }
 
-static RC remote_disable(struct key_provider *table, const char *version, uint64_t deadline_us,
-                         struct err *e)
+static RC remote_set_enabled(struct key_provider *table, const char *version, bool enabled,
+                             uint64_t deadline_us, struct err *e)
 {
     struct kms_remote *r = remote_of(table);
 
     if (!r->ops->is_version(version))
         FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
     mutex_lock(&r->lock);
-    return finish(r, r->ops->disable(r, version, deadline_us, e), e);
+    return finish(r, r->ops->set_enabled(r, version, enabled, deadline_us, e), e);
 }
 
 static void remote_free(struct key_provider *table)
@@ -105,7 +105,7 @@ void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops)
         .get_key = remote_get_key,
         .wrap = remote_wrap,
         .unwrap = remote_unwrap,
-        .disable = ops->disable ? remote_disable : NULL,
+        .set_enabled = ops->set_enabled ? remote_set_enabled : NULL,
         .free = remote_free,
     };
     mutex_init(&r->lock);

@@ -205,6 +205,47 @@ static RC transit_unwrap(struct kms_remote *remote, const struct wrapped_key *w,
     return secret_from(value.p, value.len, out, e);
 }
 
+/* One of the engine's operations on the key that answer nothing that is needed: "keys/NAME/" and what. */
+static RC operate(struct kms_transit *t, const char *what, const struct buf *body,
+                  uint64_t deadline_us, struct err *e)
+{
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+
+    kmsg_transit_url(&t->target, "keys", &url);
+    buf_printf(&url, "/%s", what);
+    struct kms_exchange x = {
+        .method = "POST", .url = buf_cstr(&url), .body = buf_view(body), .deadline_us = deadline_us
+    };
+    return kms__exchange(&t->remote, &x, &a, e);
+}
+
+/* The least version that decrypts is raised above this one, or lowered to it. It can be no higher than the newest version: above that one
+ * there is room after a rotation alone. What the engine then says of the key is what counts. */
+static RC transit_set_enabled(struct kms_remote *remote, const char *version, bool enabled,
+                              uint64_t deadline_us, struct err *e)
+{
+    struct kms_transit *t = transit_of(remote);
+    AUTO(buf_fini) struct buf body = BUF_INIT, none = BUF_INIT;
+    struct kmsg_transit_key k;
+    int64_t date_s;
+
+    TRY(read_key(t, version, deadline_us, &k, &date_s, e));
+    if (k.enabled == enabled)
+        return RC_OK;
+    int64_t v = k.number;
+    buf_printf(&none, "{}");
+    if (!enabled && v == k.newest)
+        TRY(operate(t, "rotate", &none, deadline_us, e));
+    kmsg_transit_config_body(enabled ? v : v + 1, &body);
+    TRY(operate(t, "config", &body, deadline_us, e));
+    TRY(read_key(t, version, deadline_us, &k, &date_s, e));
+    if (k.enabled != enabled)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that version %s is %s after all", version,
+             k.enabled ? "enabled" : "disabled");
+    return RC_OK;
+}
+
 static bool is_alg(const char *alg)
 {
     return strcmp(alg, ALG) == 0;
@@ -229,6 +270,7 @@ static const struct kms_remote_ops ops = {
     .get_key = transit_get_key,
     .wrap = transit_wrap,
     .unwrap = transit_unwrap,
+    .set_enabled = transit_set_enabled,
     .free = transit_free,
     .headers = transit_headers,
     .drop = transit_drop,

@@ -250,7 +250,8 @@ enum kmsg_class kmsg_aws_classify(const struct kmsg_reply *r, char cause[KMSG_CA
     char code[64], said[160];
 
     cause[0] = 0;
-    if (r->status == 200 && r->is_json)
+    /* an operation that has nothing to say answers without a body, and perhaps without its type */
+    if (r->status == 200 && (r->is_json || r->body.len == 0))
         return KMSG_OK;
     bool own = read_error(r, code, said);
     enum kmsg_class class = KMSG_BAD;
@@ -335,6 +336,16 @@ RC kmsg_aws_read_key(const struct kmsg_reply *r, const struct kmsg_aws_target *t
     k.expires_s = (int64_t)s;
     *out = k;
     return RC_OK;
+}
+
+RC kmsg_aws_read_done(const struct kmsg_reply *r, struct err *e)
+{
+    AUTO(kjson_freep) json_t *j = NULL;
+
+    if (r->status == 200 && r->body.len == 0)
+        return RC_OK;
+    TRY(kmsg__load(r, &j, e));
+    return json_object_size(j) == 0 ? RC_OK : kmsg__bad(e, "says more than that it is done");
 }
 
 RC kmsg_aws_read_ciphertext(const struct kmsg_reply *r, const struct kmsg_aws_target *t,

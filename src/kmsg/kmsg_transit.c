@@ -132,6 +132,11 @@ void kmsg_transit_decrypt_body(struct slice ciphertext, struct buf *out)
     buf_push_u8(out, '}');
 }
 
+void kmsg_transit_config_body(int64_t least, struct buf *out)
+{
+    buf_printf(out, "{\"min_decryption_version\":%lld}", (long long)least);
+}
+
 /* ---- what an answer means ---- */
 
 /* The first of the answer's errors, "" when there is none; false when the answer has not the form of an error of Vault's own. */
@@ -153,7 +158,8 @@ static bool read_error(const struct kmsg_reply *r, char *out, size_t len)
 /* What every path can be answered with. false: none of these. */
 static bool classify_common(const struct kmsg_reply *r, enum kmsg_class *class, char *cause)
 {
-    if (r->status == 200 && r->is_json) {
+    /* 204: an operation that has nothing to say; the readers take none */
+    if ((r->status == 200 && r->is_json) || r->status == 204) {
         *class = KMSG_OK;
         return true;
     }
@@ -286,6 +292,8 @@ RC kmsg_transit_read_key(const struct kmsg_reply *r, const char *version,
     if (v < 1 || v > newest)
         FAIL(e, ERR_KEY_NOT_FOUND, "the key has no version %lld", (long long)v);
     (void)snprintf(k.version, sizeof k.version, "%lld", (long long)v);
+    k.number = v;
+    k.newest = newest;
     k.enabled = v >= least_decrypt;
     k.can_wrap = least_encrypt == 0 ? v == newest || v >= least_decrypt : v >= least_encrypt;
     *out = k;

@@ -30,6 +30,16 @@ static void read_key(const struct kmsg_reply *r)
               e.code == ERR_KEY_UNREACHABLE || e.code == ERR_CONFIG);
 }
 
+static void read_done(const struct kmsg_reply *r)
+{
+    struct err e = { 0 };
+
+    if (!kmsg_aws_read_done(r, &e).failed)
+        check(r->status == 200 && (r->body.len == 0 || (r->is_json && r->body.len >= 2)));
+    else
+        check(e.code == ERR_KEY_BAD_ANSWER);
+}
+
 static void read_values(const struct kmsg_reply *r)
 {
     struct kmsg_aws_target t = target();
@@ -103,7 +113,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case 1: read_values(&r); break;
     case 2: read_url(r.body); break;
     case 3: read_credentials(&r); break;
-    case 4: check_class(kmsg_aws_classify, &r); break;
+    case 4:
+        check_class(kmsg_aws_classify, &r);
+        read_done(&r);
+        break;
     default:
         check_class(kmsg_aws_classify_sts, &r);
         (void)kmsg_aws_classify_metadata(&r, "place", cause);

@@ -13,7 +13,7 @@ static void read_key(const struct kmsg_reply *r)
     struct err e = { 0 };
 
     if (!kmsg_transit_read_key(r, "2", &k, &e).failed)
-        check(strcmp(k.version, "2") == 0 && k.bits >= 256);
+        check(strcmp(k.version, "2") == 0 && k.bits >= 256 && k.number == 2 && k.newest >= 2);
     else
         check(e.code == ERR_KEY_BAD_ANSWER || e.code == ERR_KEY_NOT_FOUND || e.code == ERR_CONFIG);
 }

@@ -124,7 +124,7 @@ class AwsMetadata(Service):
 
 
 class AwsKms(CloudService):
-    """DescribeKey, Encrypt and Decrypt of one symmetric key, its material rotating under one ARN."""
+    """DescribeKey, Encrypt, Decrypt, DisableKey and EnableKey of one symmetric key, its material rotating under one ARN."""
 
     region = "eu-west-1"
     arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -139,6 +139,8 @@ class AwsKms(CloudService):
         self.identities = AwsIdentities(authority, self)
         self.metadata = AwsMetadata(authority, self.identities)
         self.purged = False
+        self.may_switch = True  # kms:DisableKey, kms:EnableKey
+        self.n_switched = 0
         self.clock_off_s = 0
         self.n_decrypted = collections.Counter()  # by the context's value
         self.rotate()
@@ -200,7 +202,8 @@ class AwsKms(CloudService):
         self.check_signature(q)
         service, _, operation = q.headers["X-Amz-Target"].partition(".")
         self.expect(service == "TrentService", q.headers["X-Amz-Target"])
-        status, body = {"DescribeKey": self.describe, "Encrypt": self.encrypt, "Decrypt": self.decrypt}[operation](q.json(), operation)
+        status, body = {"DescribeKey": self.describe, "Encrypt": self.encrypt, "Decrypt": self.decrypt, "DisableKey": self.switch,
+                        "EnableKey": self.switch}[operation](q.json(), operation)
         return status, body, {"Content-Type": "application/x-amz-json-1.1"}
 
     def check_signature(self, q):
@@ -239,7 +242,7 @@ class AwsKms(CloudService):
             self.expect(list(body["EncryptionContext"]) == ["cofferdb-cluster"], f"context {body['EncryptionContext']}")
             if operation == "Encrypt":
                 self.expect(body["EncryptionContext"]["cofferdb-cluster"] == self.context, f"context {body['EncryptionContext']}")
-        if self.denied:
+        if self.denied or (operation in ("DisableKey", "EnableKey") and not self.may_switch):
             self.refuse("AccessDeniedException", f"User: arn:aws:iam::111122223333:user/node is not authorized to perform: kms:{operation} on "
                                                  f"resource: {self.arn} because no identity-based policy allows the kms:{operation} action")
         if self.purged:
@@ -247,8 +250,14 @@ class AwsKms(CloudService):
         if operation != "DescribeKey":
             if self.deleted:
                 self.refuse("KMSInvalidStateException", f"{self.arn} is pending deletion.")
-            if self.disabled:
+            if self.disabled and operation not in ("DisableKey", "EnableKey"):
                 self.refuse("DisabledException", f"{self.arn} is disabled.")
+
+    def switch(self, body, operation):
+        self.check_access(body, operation, {"KeyId"})
+        self.disabled = operation == "DisableKey"
+        self.n_switched += 1
+        return 200, b""  # "an HTTP 200 response with an empty HTTP body"
 
     def describe(self, body, operation):
         self.check_access(body, operation, {"KeyId"})
@@ -399,7 +408,7 @@ class GoogleMetadata(Service):
 
 
 class GoogleKms(CloudService):
-    """get, encrypt and decrypt of one symmetric key with its versions."""
+    """get, encrypt and decrypt of one symmetric key, get and patch of the state of its versions."""
 
     name_of_key = "projects/orders-1/locations/europe-west1/keyRings/coffer/cryptoKeys/cmk"
     context = "orders"
@@ -413,6 +422,9 @@ class GoogleKms(CloudService):
         self.identities = GoogleIdentities(authority, self)
         self.metadata = GoogleMetadata(authority, self.identities)
         self.gone = False
+        self.may_switch = True  # cloudkms.cryptoKeyVersions.update
+        self.n_switched = 0
+        self.off = set()  # versions that were disabled alone
         self.labels = {}
         self.corrupt = None  # what gets a wrong checksum, or is said to have had one
         self.rotate()
@@ -477,7 +489,7 @@ class GoogleKms(CloudService):
             self.refuse(503, "UNAVAILABLE", "The service is currently unavailable.")
         if self.mode == "garbage":
             raise Refused(403, b"<html>a proxy says no</html>", {"Content-Type": "text/html"})
-        self.expect(q.query == "" and q.path.startswith("/v1/"), q.target)
+        self.expect(q.query == ("updateMask=state" if q.method == "PATCH" else "") and q.path.startswith("/v1/"), q.target)
         self.expect(q.body == b"" or q.headers["Content-Type"] == "application/json", "content type")
         scheme, _, token = q.headers["Authorization"].partition(" ")
         if scheme != "Bearer" or token not in self.tokens:
@@ -487,11 +499,11 @@ class GoogleKms(CloudService):
         name, _, op = q.path[4:].partition(":")
         key, _, version = name.partition("/cryptoKeyVersions/")
         self.expect(key == self.name_of_key, f"key {key}")
-        self.expect((q.method, op, bool(version)) in (("GET", "", False), ("GET", "", True), ("POST", "encrypt", True), ("POST", "decrypt", False)),
-                    f"{q.method} {q.path}")
-        if self.denied:
+        self.expect((q.method, op, bool(version)) in (("GET", "", False), ("GET", "", True), ("PATCH", "", True), ("POST", "encrypt", True),
+                                                      ("POST", "decrypt", False)), f"{q.method} {q.path}")
+        if self.denied or (q.method == "PATCH" and not self.may_switch):
             permission = {"encrypt": "cloudkms.cryptoKeyVersions.useToEncrypt", "decrypt": "cloudkms.cryptoKeyVersions.useToDecrypt"}.get(
-                op, "cloudkms.cryptoKeys.get")
+                op, "cloudkms.cryptoKeyVersions.update" if q.method == "PATCH" else "cloudkms.cryptoKeys.get")
             self.refuse(403, "PERMISSION_DENIED", f"Permission '{permission}' denied on resource '{name}' (or it may not exist).", [
                 {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IAM_PERMISSION_DENIED", "domain": "cloudkms.googleapis.com",
                  "metadata": {"permission": permission, "resource": name}}])
@@ -499,19 +511,28 @@ class GoogleKms(CloudService):
             self.refuse(404, "NOT_FOUND", f"CryptoKey {name} not found.")
         if op:
             return 200, getattr(self, op)(q.json(), version)
+        if q.method == "PATCH":
+            self.patch(q.json(), int(version))
         return 200, self.describe_version(int(version)) if version else self.describe()
 
-    def state(self):
-        return "DESTROY_SCHEDULED" if self.deleted else "DISABLED" if self.disabled else "ENABLED"
+    def state(self, version):
+        return "DESTROY_SCHEDULED" if self.deleted else "DISABLED" if self.disabled or version in self.off else "ENABLED"
 
     def check_state(self, version):
-        if self.state() != "ENABLED":
+        if self.state(version) != "ENABLED":
             self.refuse(400, "FAILED_PRECONDITION",
-                        f"{self.name_of_key}/cryptoKeyVersions/{version} is not enabled, current state is: {self.state()}.")
+                        f"{self.name_of_key}/cryptoKeyVersions/{version} is not enabled, current state is: {self.state(version)}.")
+
+    def patch(self, body, version):
+        self.expect(body in ({"state": "DISABLED"}, {"state": "ENABLED"}) and version in self.versions, f"body {body}")
+        if self.deleted:
+            self.refuse(400, "FAILED_PRECONDITION", f"{self.name_of_key}/cryptoKeyVersions/{version} has the state DESTROY_SCHEDULED")
+        (self.off.add if body["state"] == "DISABLED" else self.off.discard)(version)
+        self.n_switched += 1
 
     def describe_version(self, version):
         self.expect(version in self.versions, f"version {version}")
-        return {"name": f"{self.name_of_key}/cryptoKeyVersions/{version}", "state": self.state(), "createTime": "2026-01-01T00:00:00.5Z",
+        return {"name": f"{self.name_of_key}/cryptoKeyVersions/{version}", "state": self.state(version), "createTime": "2026-01-01T00:00:00.5Z",
                 "protectionLevel": "SOFTWARE", "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION", "generateTime": "2026-01-01T00:00:00.5Z"}
 
     def describe(self):
@@ -533,7 +554,7 @@ class GoogleKms(CloudService):
     def encrypt(self, body, version):
         plain, aad = self.take(body, "plaintext"), self.aad(body)
         self.expect(len(plain) == 32 and aad == f"cofferdb-cluster={self.context}".encode(), "32 bytes and the context")
-        self.check_state(version)
+        self.check_state(int(version))
         nonce = secrets.token_bytes(12)
         text = int(version).to_bytes(4, "big") + nonce + AESGCM(self.versions[int(version)]).encrypt(nonce, plain, aad)
         return {"name": f"{self.name_of_key}/cryptoKeyVersions/{version}", "ciphertext": base64.b64encode(text).decode(),

@@ -536,6 +536,7 @@ class Transit(KeyService):
         self.secret_id = self.new_secret()
         self.jwt = "xmarkerx." + secrets.token_hex(24) + ".sig"
         self.role_gone = False
+        self.may_switch = True  # update on keys/NAME/rotate and keys/NAME/config
         self.client_cert, self.client_pem = authority.issue("node")
         self.rotate()
 
@@ -604,6 +605,8 @@ class Transit(KeyService):
         start = f"/v1/{self.mount}/"
         self.expect(q.path.startswith(start), q.path)
         op, _, name = q.path[len(start):].partition("/")
+        if q.method == "POST" and op == "keys":
+            return self.operate(q, name)
         self.expect(name == self.key and (q.method, op) in (("GET", "keys"), ("POST", "encrypt"), ("POST", "decrypt")), q.path)
         return {"keys": self.describe, "encrypt": self.encrypt, "decrypt": self.decrypt}[op](q)
 
@@ -624,6 +627,24 @@ class Transit(KeyService):
             self.refuse(400, "invalid role or secret ID")
         return 200, {"auth": {"client_token": self.new_token(), "accessor": "a", "policies": ["default"], "lease_duration": 3600,
                               "renewable": True, "token_type": "service"}}
+
+    def operate(self, q, what):
+        """Vault's path_rotate.go and path_config.go: what changes the key answers 204."""
+        if not self.may_switch:
+            self.refuse(403, "1 error occurred:\n\t* permission denied\n\n")
+        if self.deleted:
+            self.refuse(404)
+        if what == f"{self.key}/rotate":
+            self.expect(q.json() == {}, f"body {q.body}")
+            self.rotate()
+            return 204, b""
+        body = q.json()
+        self.expect(what == f"{self.key}/config" and list(body) == ["min_decryption_version"] and body["min_decryption_version"] >= 1,
+                    f"{q.path}: {q.body}")
+        if body["min_decryption_version"] > len(self.versions):
+            self.refuse(400, f"cannot set min decryption version of {body['min_decryption_version']}, latest key version is {len(self.versions)}")
+        self.least = body["min_decryption_version"]
+        return 204, b""
 
     def describe(self, q):
         if self.deleted:

@@ -479,9 +479,10 @@ static void an_imported_key_has_versions_of_its_own(void **state)
     assert_null(list);
 }
 
-static RC fake_disable(struct key_provider *p, const char *version, uint64_t deadline_us,
-                       struct err *e)
+static RC fake_set_enabled(struct key_provider *p, const char *version, bool enabled,
+                           uint64_t deadline_us, struct err *e)
 {
+    assert_false(enabled);
     return fake_answer(fake_of(p), version, deadline_us, e);
 }
 
@@ -494,20 +495,86 @@ static void every_vault_is_told_to_disable(void **state)
     (void)state;
 
     CHECK_RC_OK(kms_list_new(p, 3, &list, &e), &e);
-    assert_null(list->disable); /* whose vaults have nothing like it */
+    assert_null(list->set_enabled); /* whose vaults have nothing like it */
     list->free(list);
     for (size_t i = 0; i < ARRAY_LEN(f); i++)
-        f[i].table.disable = fake_disable;
+        f[i].table.set_enabled = fake_set_enabled;
     CHECK_RC_OK(kms_list_new(p, 3, &list, &e), &e);
-    assert_true(list->disable(list, "v1", clock_mono_us() + 3000000, &e).failed);
+    assert_true(list->set_enabled(list, "v1", false, clock_mono_us() + 3000000, &e).failed);
     assert_int_equal(e.code, ERR_KEY_DENIED);
     assert_non_null(strstr(e.msg, "vault 1 of 3"));
     for (size_t i = 0; i < ARRAY_LEN(f); i++)
         assert_int_equal(f[i].calls, 1);
     f[0].fails = f[1].fails = ERR_NONE;
     err_reset(&e);
-    CHECK_RC_OK(list->disable(list, "v1", clock_mono_us() + 3000000, &e), &e);
+    CHECK_RC_OK(list->set_enabled(list, "v1", false, clock_mono_us() + 3000000, &e), &e);
     list->free(list);
+}
+
+static void who_gives_back_says_how(void **state)
+{
+    static const struct {
+        const char *url;
+        bool gives_back;
+        const char *note, *by_hand;
+    } cases[] = {
+        { "https://v.vault.azure.net/keys/k", true, "",
+          "az keyvault key set-attributes --enabled true --id https://v.vault.azure.net/keys/k/7" },
+        { "https://v.vault.azure.net/keys/k , https://w.vault.azure.net/keys/k", true, "",
+          "az keyvault key set-attributes --enabled true --id https://v.vault.azure.net/keys/k/7" },
+        { AWS, true, "whole key",
+          "aws kms enable-key --region eu-west-1 --key-id arn:aws:kms:eu-west-1:111122223333:key/k" },
+        { GOOGLE, true, "",
+          "gcloud kms keys versions enable projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/7" },
+        { "vault://v/transit/k", false, "min_decryption_version", "" },
+        { "kmip://h/1", false, "revokes or destroys", "" },
+        { "pkcs11:token=t;object=k?module-path=/m.so", false, "no switch", "" },
+        { "gopher://x", false, "", "" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_disabling d = kms_disabling(cases[i].url);
+        AUTO(buf_fini) struct buf command = BUF_INIT;
+        kms_enable_by_hand(cases[i].url, "7", &command);
+        assert_int_equal(d.gives_back, cases[i].gives_back);
+        assert_non_null(strstr(d.note, cases[i].note));
+        assert_string_equal(buf_cstr(&command), cases[i].by_hand);
+        assert_true(d.gives_back || *cases[i].by_hand == 0);
+    }
+}
+
+/* Every provider either has the verb, or a sentence that says what the owner does instead. */
+static void every_provider_disables_or_says_why_not(void **state)
+{
+    static const struct {
+        const char *url, *source;
+        bool has;
+    } cases[] = {
+        { "https://v.vault.azure.net/keys/k", "imds", true },
+        { AWS, "imds", true },
+        { GOOGLE, "imds", true },
+        { "vault://v/transit/k", "token-file", true },
+        { "kmip://h/1", "cert", false },
+        { "pkcs11:token=t;object=k?module-path=/m.so", "pin-file", false },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kms_config c = CONFIG(cases[i].url);
+        struct key_provider *p;
+        struct err e = { 0 };
+
+        c.token_source = cases[i].source;
+        c.token_secret_file = strcmp(c.token_source, "imds") == 0 ? "" : "/f";
+        CHECK_RC_OK(kms_provider_new(&c, &p, &e), &e);
+        assert_int_equal(p->set_enabled != NULL, cases[i].has);
+        assert_true(cases[i].has || *kms_disabling(cases[i].url).note);
+        if (p->set_enabled)
+            CHECK_RC_FAILS(p->set_enabled(p, "no version/", true, clock_mono_us() + 1000000, &e),
+                           &e, ERR_BAD_VALUE);
+        p->free(p);
+    }
 }
 
 int main(void)
@@ -525,6 +592,8 @@ int main(void)
         cmocka_unit_test(each_vault_gets_its_share_of_the_time),
         cmocka_unit_test(an_imported_key_has_versions_of_its_own),
         cmocka_unit_test(every_vault_is_told_to_disable),
+        cmocka_unit_test(who_gives_back_says_how),
+        cmocka_unit_test(every_provider_disables_or_says_why_not),
     };
 
     if (secret_arena_init(1 << 20, &e).failed || crypto_init(&e).failed ||

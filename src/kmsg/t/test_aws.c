@@ -267,6 +267,33 @@ static void values_are_checked(void **state)
     }
 }
 
+static void what_is_done_is_said_with_nothing(void **state)
+{
+    static const struct {
+        int status;
+        bool is_json;
+        const char *body;
+        bool ok;
+    } cases[] = {
+        { 200, true, "", true },     { 200, false, "", true },          { 200, true, "{}", true },
+        { 200, false, "{}", false }, { 200, true, "{\"a\":1}", false }, { 200, true, "[]", false },
+        { 200, true, "<", false },   { 204, true, "", false },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kmsg_reply r = { .status = cases[i].status,
+                                .is_json = cases[i].is_json,
+                                .body = slice_str(cases[i].body) };
+        char cause[KMSG_CAUSE_MAX];
+        struct err e = { 0 };
+        if (kmsg_aws_read_done(&r, &e).failed == cases[i].ok)
+            fail_msg("case %zu", i);
+        assert_int_equal(e.code, cases[i].ok ? ERR_NONE : ERR_KEY_BAD_ANSWER);
+        assert_true(!cases[i].ok || kmsg_aws_classify(&r, cause) == KMSG_OK);
+    }
+}
+
 static void profiles_are_read(void **state)
 {
     static const char file[] =
@@ -397,6 +424,7 @@ int main(void)
         cmocka_unit_test(answers_have_classes),
         cmocka_unit_test(a_key_is_described),
         cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(what_is_done_is_said_with_nothing),
         cmocka_unit_test(profiles_are_read),
         cmocka_unit_test(credentials_have_a_life),
         cmocka_unit_test(givers_of_credentials_have_classes),

@@ -57,6 +57,9 @@ static void requests_are_exact(void **state)
     kmsg_transit_encrypt_body(SLICE("\xff\xfe\xfd", 3), "7", &b);
     assert_string_equal(buf_cstr(&b), "{\"plaintext\":\"//79\",\"key_version\":7}");
     buf_clear(&b);
+    kmsg_transit_config_body(8, &b);
+    assert_string_equal(buf_cstr(&b), "{\"min_decryption_version\":8}");
+    buf_clear(&b);
     kmsg_transit_decrypt_body(slice_str("vault:v1:AAAA"), &b);
     assert_string_equal(buf_cstr(&b), "{\"ciphertext\":\"vault:v1:AAAA\"}");
     buf_clear(&b);
@@ -90,6 +93,8 @@ static void answers_have_their_class(void **state)
     } cases[] = {
         { false, 200, "{}", KMSG_OK },
         { false, 200, "<html>", KMSG_BAD },
+        { false, 204, "", KMSG_OK },
+        { false, 201, "{}", KMSG_BAD },
         { false, 403, "{\"errors\":[\"1 error occurred:\\n\\t* permission denied\\n\\n\"]}",
           KMSG_UNAUTHORIZED },
         { false, 403, "<html>permission denied</html>", KMSG_BAD },
@@ -181,6 +186,7 @@ static void keys_are_checked(void **state)
         if (rc.failed)
             continue;
         assert_string_equal(k.version, cases[i].found);
+        assert_true(k.newest == 3 && k.number == (*k.version - '0'));
         assert_true(k.enabled == cases[i].enabled && k.can_wrap == cases[i].can_wrap);
         assert_int_equal(k.bits, 256);
     }

@@ -14,10 +14,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "crypto/aead.h"
+#include "crypto/secret.h"
 #include "kms/kms.h"
 
 enum {
     CALL_US = 10 * 1000 * 1000,
+    SECRETS = 64 << 10, /* keys that sign requests and assertions */
     GIVE_US = 60 * 1000 * 1000,
     GUARD_GIVE_US = 600 * 1000 * 1000,
     AGAIN_US = 500 * 1000
@@ -81,6 +84,7 @@ static RC make_provider(const struct coffer *c, struct bdoc shown, struct arena 
         .ca_file = text_at(shown, "configuration.key-ca-file", a),
         .proxy = text_at(shown, "configuration.key-proxy", a),
         .audience = text_at(shown, "configuration.key-audience", a),
+        .key_context = text_at(shown, "configuration.key-context", a),
         .token_source = *source ? source : "imds",
         .token_secret_file = settings_str(c->settings, CS_TOKEN_SECRET_FILE),
         .tenant_id = settings_str(c->settings, CS_TENANT_ID),
@@ -88,14 +92,18 @@ static RC make_provider(const struct coffer *c, struct bdoc shown, struct arena 
 
     TRY(identity_field(c, CS_TOKEN_ENDPOINT, "TOKEN_ENDPOINT", a, &conf.token_endpoint, e));
     TRY(identity_field(c, CS_CLIENT_ID, "CLIENT_ID", a, &conf.client_id, e));
-    return kms_provider_new(&conf, &k->provider, e);
+    TRY(kms_provider_new(&conf, &k->provider, e));
+    struct kms_disabling d = kms_disabling(k->url);
+    if (!k->provider->set_enabled || !d.gives_back)
+        FAIL(e, ERR_ILLEGAL_OPERATION, "this key cannot be taken away and given back: %s", d.note);
+    return RC_OK;
 }
 
 /* ---- taking and giving ---- */
 
 static RC set_enabled(struct drill_key *k, bool enabled, struct err *e)
 {
-    return kms_azure_set_enabled(k->provider, k->version, enabled, clock_mono_us() + CALL_US, e);
+    return k->provider->set_enabled(k->provider, k->version, enabled, clock_mono_us() + CALL_US, e);
 }
 
 static RC give(struct drill_key *k, uint64_t limit_us, struct err *e)
@@ -119,10 +127,17 @@ static RC give(struct drill_key *k, uint64_t limit_us, struct err *e)
 
 static void say_by_hand(const struct drill_key *k)
 {
-    fprintf(
-        stderr,
-        "coffer: enable the key's version by hand: az keyvault key set-attributes --enabled true --id %s/%s\n",
-        k->url, k->version);
+    AUTO(buf_fini) struct buf command = BUF_INIT;
+
+    kms_enable_by_hand(k->url, k->version, &command);
+    fprintf(stderr, "coffer: enable the key's version by hand: %s\n", buf_cstr(&command));
+}
+
+/* In each of the two processes: a fork does not take secrets along. */
+static RC init_secrets(struct err *e)
+{
+    TRY(secret_arena_init(SECRETS, e));
+    return crypto_init(e);
 }
 
 /* ---- the guard ---- */
@@ -160,6 +175,11 @@ static void become_guard(struct drill_key *k, int fd)
     if (nothing >= 0) {
         (void)dup2(nothing, STDIN_FILENO);
         (void)dup2(nothing, STDOUT_FILENO);
+    }
+    struct err e = { 0 };
+    if (init_secrets(&e).failed) {
+        fprintf(stderr, "coffer: %s\n", e.msg);
+        _exit(1);
     }
     guard(k, fd);
     _exit(0);
@@ -218,14 +238,16 @@ RC drill_key_open(const struct coffer *c, struct bdoc shown, struct drill_key *o
     out->version = mem_strdup(version);
     TRY(kms_init(/* wiping= */ false, e));
     TRY(make_provider(c, shown, a, out, e));
-    return start_guard(out, e);
+    TRY(start_guard(out, e));
+    return init_secrets(e);
 }
 
-/* The vault said no, so the key is as it was; without an answer it may be away. */
+/* The vault said no, or was not asked, so the key is as it was; without an answer it may be away. */
 static bool was_refused(enum err_code code)
 {
     return code == ERR_KEY_DENIED || code == ERR_KEY_NOT_FOUND || code == ERR_KEY_THROTTLED ||
-           code == ERR_CONFIG || code == ERR_BAD_VALUE;
+           code == ERR_KEY_CREDENTIAL || code == ERR_KEY_TOKEN_REFUSED || code == ERR_CONFIG ||
+           code == ERR_BAD_VALUE;
 }
 
 RC drill_key_take(struct drill_key *k, struct err *e)

@@ -46,12 +46,12 @@ static RC alias_unwrap(struct key_provider *p, const struct wrapped_key *w, bool
     return a->inner->unwrap(a->inner, &copy, fresh, deadline_us, out, e);
 }
 
-static RC alias_disable(struct key_provider *p, const char *version, uint64_t deadline_us,
-                        struct err *e)
+static RC alias_set_enabled(struct key_provider *p, const char *version, bool enabled,
+                            uint64_t deadline_us, struct err *e)
 {
     struct alias *a = CONTAINER_OF(p, struct alias, table);
 
-    return a->inner->disable(a->inner, translate(a, version), deadline_us, e);
+    return a->inner->set_enabled(a->inner, translate(a, version), enabled, deadline_us, e);
 }
 
 static void alias_free(struct key_provider *p)
@@ -72,7 +72,7 @@ struct key_provider *alias_provider_new(struct key_provider *inner, const char *
                                       .get_key = alias_get_key,
                                       .wrap = alias_wrap,
                                       .unwrap = alias_unwrap,
-                                      .disable = inner->disable ? alias_disable : NULL,
+                                      .set_enabled = inner->set_enabled ? alias_set_enabled : NULL,
                                       .free = alias_free };
     a->inner = inner;
     memcpy(a->from, from, strlen(from));

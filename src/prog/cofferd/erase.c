@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "keys/inspect.h"
+#include "kms/kms.h"
 #include "provider.h"
 
 enum { ERASE_FORMAT = 1, MARKER_MAX = 4 << 20, ENVELOPE_MAX = 2 << 20, ROWS_MAX = 4096 };
@@ -417,9 +418,9 @@ static RC ask_vault(struct erase *x, struct err *e)
     if (conf.mode != KEY_MODE_CMK)
         FAIL(e, ERR_CONFIG, "the configuration of the key is not there any more");
     TRY(provider_for_probe(x->p, &conf, &v, e));
-    if (!v->disable)
-        FAIL(e, ERR_ILLEGAL_OPERATION, "%s offers no way to disable a version", v->name);
-    return v->disable(v, x->version, deadline_us, e);
+    if (!v->set_enabled)
+        FAIL(e, ERR_ILLEGAL_OPERATION, "%s", kms_disabling(x->url).note);
+    return v->set_enabled(v, x->version, false, deadline_us, e);
 }
 
 static RC disable_version(struct erase *x, struct err *e)
@@ -435,11 +436,14 @@ static RC disable_version(struct erase *x, struct err *e)
     /* it was asked before a stop, when the way to the vault was known still */
     if (!r || *r->outcome)
         return RC_OK;
-    bool asked = *x->version && !ask_vault(x, &why).failed;
+    if (!*x->version)
+        return set_outcome(x, "keyVersion", path, failed,
+                           "the envelope that names it cannot be read", e);
+    bool done = !ask_vault(x, &why).failed;
+    /* a vault that has no such verb was not asked for anything */
+    const char *outcome = done ? disabled : why.code == ERR_ILLEGAL_OPERATION ? kept : failed;
     rc_t rc =
-        asked ? set_outcome(x, "keyVersion", path, disabled, "", e)
-              : set_outcome(x, "keyVersion", path, failed,
-                            *x->version ? why.msg : "the envelope that names it cannot be read", e);
+        set_outcome(x, "keyVersion", path, outcome, done ? kms_disabling(x->url).note : why.msg, e);
     err_reset(&why);
     return rc;
 }

@@ -13,6 +13,7 @@
 #ifndef KEYS_PROVIDER_H
 #define KEYS_PROVIDER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -57,8 +58,10 @@ struct key_provider {
     /* unwrap(): with exactly w->version. fresh = use a new connection (a confirmation). *out is a new secret. */
     RC (*unwrap)(struct key_provider *p, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
-    /* disable(): have the service refuse a version from now on, for everybody. NULL: it cannot be asked to. Denied where the identity may not. */
-    RC (*disable)(struct key_provider *p, const char *version, uint64_t deadline_us, struct err *e);
+    /* set_enabled(): what the key's owner does: the service refuses a version from now on, for everybody, or takes it again. NULL: it has no
+     * such verb. Denied where the identity may not. kms_disabling() says what else it does. */
+    RC (*set_enabled)(struct key_provider *p, const char *version, bool enabled,
+                      uint64_t deadline_us, struct err *e);
     void (*free)(struct key_provider *p);
 };
 

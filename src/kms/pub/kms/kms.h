@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 #include "keys/provider.h"
 
 /* kms_init(): once in a process, before threads and before the first provider. wiping: libcurl and jansson overwrite what they release;
@@ -54,6 +55,18 @@ bool kms_is_refused_pin(const struct err *e);
 RC kms_list_new(struct key_provider **providers, size_t n, struct key_provider **out,
                 struct err *e);
 
+/* ---- what the key's owner does ---- */
+
+/* kms_disabling(): what set_enabled() does in the service of key_url, the first of a list, beside what it is asked for. */
+struct kms_disabling {
+    bool gives_back; /* enabling the version leaves the key as it was before */
+    /* what else it does; without the verb: what the owner does instead. "" = nothing to say */
+    const char *note;
+};
+struct kms_disabling kms_disabling(const char *key_url);
+/* kms_enable_by_hand(): appends the command of the service's own tool that enables version. Only where kms_disabling() gives back. */
+void kms_enable_by_hand(const char *key_url, const char *version, struct buf *out);
+
 /* ---- Azure Key Vault and Managed HSM, and the embedded vault ---- */
 
 enum kms_token_source {
@@ -83,9 +96,5 @@ struct kms_azure_config {
 
 /* kms_azure_new(): strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */
 RC kms_azure_new(const struct kms_azure_config *c, struct key_provider **out, struct err *e);
-/* kms_azure_set_enabled(): what the key's owner does, and no node: one version of the key is disabled or enabled. p is of kms_azure_new(), or of
- * kms_provider_new() for one vault of Azure's kind. Errors: ERR_CONFIG for another provider, ERR_BAD_VALUE, and those of keys/provider.h. */
-RC kms_azure_set_enabled(struct key_provider *p, const char *version, bool enabled,
-                         uint64_t deadline_us, struct err *e);
 
 #endif

@@ -52,6 +52,8 @@ struct kmsg_aws_key {
  * ERR_KEY_UNREACHABLE) and ERR_CONFIG (a key of a kind that cannot be used). */
 RC kmsg_aws_read_key(const struct kmsg_reply *r, const struct kmsg_aws_target *t,
                      struct kmsg_aws_key *out, struct err *e);
+/* kmsg_aws_read_done(): of an operation that says nothing: an empty body, or an empty object. */
+RC kmsg_aws_read_done(const struct kmsg_reply *r, struct err *e);
 RC kmsg_aws_read_ciphertext(const struct kmsg_reply *r, const struct kmsg_aws_target *t,
                             struct buf *out, struct err *e);
 /* kmsg_aws_read_plaintext(): must have len bytes, not all zero; version: of the material that decrypted it. */

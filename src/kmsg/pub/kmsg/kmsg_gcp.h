@@ -22,7 +22,7 @@ struct kmsg_gcp_target {
 /* Errors: ERR_CONFIG. */
 RC kmsg_gcp_target(const char *url, struct kmsg_gcp_target *out, struct err *e);
 bool kmsg_gcp_is_version(const char *v);
-/* kmsg_gcp_url(): version "" = the key itself; op "", ":encrypt" or ":decrypt". */
+/* kmsg_gcp_url(): version "" = the key itself; op "", ":encrypt", ":decrypt" or a query. */
 void kmsg_gcp_url(const struct kmsg_gcp_target *t, const char *version, const char *op,
                   struct buf *out);
 

@@ -35,6 +35,9 @@ RC kmsg_transit_login_body(const char *a, const char *b, const char *c, struct s
 void kmsg_transit_encrypt_body(struct slice plain, const char *version, struct buf *out);
 void kmsg_transit_decrypt_body(struct slice ciphertext, struct buf *out);
 
+/* kmsg_transit_config_body(): versions below least decrypt no more. */
+void kmsg_transit_config_body(int64_t least, struct buf *out);
+
 /* The classes of answers: to operations (403 is KMSG_UNAUTHORIZED: the token may be the reason) and to logins. */
 enum kmsg_class kmsg_transit_classify(const struct kmsg_reply *r, char cause[KMSG_CAUSE_MAX]);
 enum kmsg_class kmsg_transit_classify_login(const struct kmsg_reply *r, char cause[KMSG_CAUSE_MAX]);
@@ -42,6 +45,8 @@ enum kmsg_class kmsg_transit_classify_login(const struct kmsg_reply *r, char cau
 struct kmsg_transit_key {
     char version[16]; /* the one asked for, or the newest */
     int bits;         /* 256: a symmetric key */
+    int64_t number;   /* version, as one */
+    int64_t newest;
     bool enabled, can_wrap;
 };
 
