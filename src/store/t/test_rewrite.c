@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-enum { DOCS = 600, ROWS = 64 };
+enum { DOCS = 600, FEW_DOCS = 200, ROWS = 64 };
 
 static void doc_key(char out[32], unsigned n)
 {
@@ -94,6 +94,19 @@ static struct keyring *ring_of(uint32_t lo, uint32_t hi)
 }
 
 /* A store under generation 1 with every kind of file: tables on several levels, archived journals, a second manifest. */
+/* Two tables in each space: too few for the engine to compact by itself, which it does at its own pace. */
+static void make_small_old(const char *dir)
+{
+    struct keyring *k = ring_of(1, 1);
+    struct store_config c = rw_config(dir, k);
+    struct store *s;
+
+    OK(store_open(&c, &s, &err));
+    fill(s, 0, FEW_DOCS);
+    OK(store_close(s, &err));
+    keyring_unref(k);
+}
+
 static void make_old(const char *dir)
 {
     struct keyring *k = ring_of(1, 1);
@@ -302,7 +315,7 @@ static void it_keeps_to_its_pace_and_pauses(void **state)
     uint64_t began;
 
     (void)state;
-    make_old(dir);
+    make_small_old(dir);
     OK(store_open(&c, &s, &err));
     store_rewrite_set(s, 0, /* paused= */ true);
     start(&r, s);
@@ -312,14 +325,14 @@ static void it_keeps_to_its_pace_and_pauses(void **state)
     store_rewrite_status(s, &b);
     assert_int_equal(a.bytes_done, b.bytes_done);
     assert_true(b.bytes_left > 0 && b.files_left > 0);
-    fill(s, DOCS, DOCS + 10); /* others write on */
+    fill(s, FEW_DOCS, FEW_DOCS + 10); /* others write on */
 
     began = clock_mono_us();
-    store_rewrite_set(s, /* bytes_per_s= */ 8000, false);
+    store_rewrite_set(s, /* bytes_per_s= */ 2000, false);
     for (int i = 0; i < 3000 && b.bytes_done == a.bytes_done; i++, clock_sleep_us(10000))
         store_rewrite_status(s, &b);
     assert_true(b.bytes_done > a.bytes_done && !atomic_load(&r.over));
-    while (!atomic_load(&r.over)) /* tens of KB that are paced, so some seconds */
+    while (!atomic_load(&r.over)) /* some KB that are paced, so some seconds */
         clock_sleep_us(10000);
     assert_true(clock_mono_us() - began > 400000);
     thread_join(r.thread);
@@ -336,7 +349,7 @@ static void it_keeps_to_its_pace_and_pauses(void **state)
     thread_join(r.thread);
     assert_false(r.done);
     assert_int_equal(r.e.code, ERR_NONE);
-    check(s, DOCS + 10);
+    check(s, FEW_DOCS + 10);
     OK(store_close(s, &err));
     keyring_unref(k);
     rm_rf(dir);
