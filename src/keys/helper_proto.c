@@ -181,6 +181,7 @@ void put_info(struct out *o, const struct key_info *i)
     put_label(o, i->recovery_level);
     put_bytes(o, i->public_sha256, sizeof(i->public_sha256));
     put_u64(o, (uint64_t)i->grace_ms);
+    put_label(o, i->grace_why);
     put_label(o, i->region);
 }
 
@@ -209,5 +210,6 @@ void take_info(struct in *in, struct key_info *i)
     take_name(in, i->recovery_level, sizeof(i->recovery_level));
     take_bytes(in, i->public_sha256, sizeof(i->public_sha256));
     i->grace_ms = (int64_t)take_u64(in);
+    take_name(in, i->grace_why, sizeof(i->grace_why));
     take_name(in, i->region, sizeof(i->region));
 }

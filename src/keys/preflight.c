@@ -201,6 +201,10 @@ static void judge_grace(struct preflight *f)
     if (f->key.grace_malformed)
         say(f, PREFLIGHT_GRACE, PREFLIGHT_WARNING,
             "the tag coffer-grace-period is no duration (\"90s\", \"10min\", \"1h\"): the setting's holds");
+    else if (f->key.grace_ms == GRACE_UNREAD)
+        say(f, PREFLIGHT_GRACE, PREFLIGHT_WARNING,
+            "the tag coffer-grace-period could not be read (%s): what was read of it before holds, else the setting's",
+            f->key.grace_why);
     else if (f->key.grace_ms >= 0)
         say(f, PREFLIGHT_GRACE, PREFLIGHT_OK, "%lld s", (long long)(f->key.grace_ms / 1000));
     else

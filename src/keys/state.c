@@ -180,7 +180,10 @@ unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int6
         todo |= KS_ALARM;
     m->alarmed = cls == PROBE_BAD;
     if (cls == PROBE_OK) {
-        m->tag_grace_ms = tag_grace_ms;
+        if (tag_grace_ms != GRACE_UNREAD && tag_grace_ms != m->tag_grace_ms) {
+            m->tag_grace_ms = tag_grace_ms;
+            m->saved_boot_us = 0; /* a restart is not to forget the owner's word */
+        }
         return todo | on_ok(m, now);
     }
     if (m->state == KEY_INACCESSIBLE) {

@@ -16,6 +16,8 @@
 #include "kmsg/kmsg_sigv4.h"
 
 #define ALG "AWS-SYMMETRIC_DEFAULT"
+enum { TAGS_EVERY = 4, TAG_PAGES_MAX = 4 };
+
 #define CONTENT_TYPE "application/x-amz-json-1.1"
 
 struct kms_aws {
@@ -23,6 +25,11 @@ struct kms_aws {
     struct kmsg_aws_target target;
     struct kms_aws_identity identity;
     char *context, *url;
+    /* what the key's tags said the last time, and how often the key was described since the start */
+    struct kmsg_aws_tags tags;
+    /* why they could not be read; "" = they were */
+    char tags_why[sizeof(((struct key_info *)0)->grace_why)];
+    unsigned n_described;
     /* the headers of the request under way: "Name: value" */
     struct buf authorization, date, token, operation;
 };
@@ -129,6 +136,41 @@ static RC describe_place(const struct kmsg_aws_target *t, uint8_t out[32], struc
                                           : sha256(single, ARRAY_LEN(single), out, e);
 }
 
+static RC read_tags(struct kms_aws *p, uint64_t deadline_us, struct kmsg_aws_tags *out,
+                    struct err *e)
+{
+    memset(out, 0, sizeof *out);
+    for (int page = 0; page < TAG_PAGES_MAX; page++) {
+        AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+        AUTO(buf_fini) struct buf body = BUF_INIT;
+        kmsg_aws_tags_body(&p->target, out->marker, &body);
+        TRY(call(p, "ListResourceTags", &body, false, deadline_us, &a, e));
+        struct kmsg_reply r = kms__reply(&a);
+        TRY(kmsg_aws_read_tags(&r, out, e));
+        if (out->has_grace || out->grace_malformed || !*out->marker)
+            return RC_OK;
+    }
+    FAIL(e, ERR_KEY_BAD_ANSWER, "the key has more tags than a key can have");
+}
+
+/* Tags are a word of the owner's about the key, which answers without them too: not to get them is told, and no verdict on it. AWS allows ten such
+ * requests a second to all of an account: they are not asked for with each probe. */
+static void look_at_tags(struct kms_aws *p, uint64_t deadline_us, struct key_info *out)
+{
+    if (p->n_described++ % TAGS_EVERY == 0 || *p->tags_why) {
+        uint64_t now = clock_mono_us();
+        struct err why = { 0 };
+        uint64_t until_us = deadline_us > now ? now + (deadline_us - now) / 4 : deadline_us;
+        p->tags_why[0] = 0;
+        if (read_tags(p, until_us, &p->tags, &why).failed)
+            kmsg_printable(why.msg, p->tags_why, sizeof p->tags_why);
+        err_reset(&why);
+    }
+    out->grace_malformed = p->tags.grace_malformed;
+    out->grace_ms = *p->tags_why ? GRACE_UNREAD : p->tags.has_grace ? p->tags.grace_ms : GRACE_NONE;
+    memcpy(out->grace_why, p->tags_why, sizeof out->grace_why);
+}
+
 static RC aws_get_key(struct kms_remote *remote, const char *version, uint64_t deadline_us,
                       struct key_info *out, struct err *e)
 {
@@ -155,6 +197,7 @@ static RC aws_get_key(struct kms_remote *remote, const char *version, uint64_t d
     out->server_date_s = a.date_s ? a.date_s : clock_real_s();
     out->can_wrap = strcmp(asked, k.version) == 0;
     out->can_unwrap = true;
+    look_at_tags(p, deadline_us, out);
     return describe_place(&p->target, out->public_sha256, e);
 }
 

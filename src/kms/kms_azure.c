@@ -74,7 +74,7 @@ static RC describe(const struct kmsg_kv_key *k, const struct beside *beside, str
         .server_date_s = beside->date_s,
         .can_wrap = k->can_wrap,
         .can_unwrap = k->can_unwrap,
-        .grace_ms = k->has_grace ? k->grace_ms : -1,
+        .grace_ms = k->has_grace ? k->grace_ms : GRACE_NONE,
         .grace_malformed = k->grace_malformed,
     };
     struct err inner = { 0 };

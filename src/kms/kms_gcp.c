@@ -99,7 +99,7 @@ static RC gcp_get_key(struct kms_remote *remote, const char *version, uint64_t d
     out->bits = 256;
     out->enabled = k.enabled;
     out->can_wrap = out->can_unwrap = true;
-    out->grace_ms = k.has_grace ? k.grace_ms : -1;
+    out->grace_ms = k.has_grace ? k.grace_ms : GRACE_NONE;
     out->grace_malformed = k.grace_malformed;
     return sha256(id, ARRAY_LEN(id), out->public_sha256, e);
 }

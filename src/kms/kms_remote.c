@@ -36,7 +36,7 @@ static RC remote_get_key(struct key_provider *table, const char *version, uint64
     if (version && !r->ops->is_version(version))
         FAIL(e, ERR_BAD_VALUE, "the key's version is not one of this provider's");
     mutex_lock(&r->lock);
-    struct key_info i = { .grace_ms = -1 };
+    struct key_info i = { .grace_ms = GRACE_NONE };
     rc_t rc = r->ops->get_key(r, version ? version : "", deadline_us, &i, e);
     if (!rc.failed)
         *out = i;

@@ -122,6 +122,14 @@ void kmsg_aws_describe_body(const struct kmsg_aws_target *t, struct buf *out)
     buf_printf(out, "{\"KeyId\":\"%s\"}", t->arn);
 }
 
+void kmsg_aws_tags_body(const struct kmsg_aws_target *t, const char *marker, struct buf *out)
+{
+    buf_printf(out, "{\"KeyId\":\"%s\",\"Limit\":50", t->arn);
+    if (*marker)
+        buf_printf(out, ",\"Marker\":\"%s\"", marker);
+    buf_printf(out, "}");
+}
+
 void kmsg_aws_encrypt_body(const struct kmsg_aws_target *t, const char *context, struct slice plain,
                            struct buf *out)
 {
@@ -335,6 +343,57 @@ RC kmsg_aws_read_key(const struct kmsg_reply *r, const struct kmsg_aws_target *t
         return kmsg__bad(e, "has a malformed date");
     k.expires_s = (int64_t)s;
     *out = k;
+    return RC_OK;
+}
+
+/* Of one tag: is it the one that is looked for? */
+static RC read_tag(const json_t *tag, struct kmsg_aws_tags *out, struct err *e)
+{
+    const char *name = kjson_str(tag, "TagKey"), *value = kjson_str(tag, "TagValue");
+
+    if (!name || !value)
+        return kmsg__bad(e, "has a tag without a name or a value");
+    if (strcmp(name, "coffer-grace-period") != 0)
+        return RC_OK;
+    out->has_grace = kmsg__read_duration(value, &out->grace_ms);
+    out->grace_malformed = !out->has_grace;
+    return RC_OK;
+}
+
+/* Where the next answer goes on. It is sent back as it is, so it has only what needs no escape. */
+static RC read_marker(const json_t *j, struct kmsg_aws_tags *out, struct err *e)
+{
+    const char *marker = kjson_str(j, "NextMarker");
+    bool truncated = false;
+
+    if (kjson_has(j, "Truncated") && !kjson_bool(j, "Truncated", &truncated))
+        return kmsg__bad(e, "does not say whether it has all tags");
+    if (!truncated)
+        return RC_OK;
+    size_t len = marker ? strlen(marker) : 0;
+    if (len < 1 || len >= sizeof out->marker)
+        return kmsg__bad(e, "does not say where its other tags are");
+    for (const char *c = marker; *c; c++)
+        if (*c < ' ' || *c >= 0x7f || *c == '"' || *c == '\\')
+            return kmsg__bad(e, "does not say where its other tags are");
+    memcpy(out->marker, marker, len + 1);
+    return RC_OK;
+}
+
+RC kmsg_aws_read_tags(const struct kmsg_reply *r, struct kmsg_aws_tags *out, struct err *e)
+{
+    AUTO(kjson_freep) json_t *j = NULL;
+    struct kmsg_aws_tags t = { 0 };
+
+    memset(out, 0, sizeof *out);
+    TRY(kmsg__load(r, &j, e));
+    const json_t *tags = kjson_arr(j, "Tags");
+    if (!tags)
+        return kmsg__bad(e, "has no list of tags");
+    for (size_t i = 0; i < json_array_size(tags); i++)
+        TRY(read_tag(json_array_get(tags, i), &t, e));
+    TRY(read_marker(j, &t, e));
+    *out = t;
     return RC_OK;
 }
 

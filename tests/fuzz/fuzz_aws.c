@@ -30,6 +30,18 @@ static void read_key(const struct kmsg_reply *r)
               e.code == ERR_KEY_UNREACHABLE || e.code == ERR_CONFIG);
 }
 
+static void read_tags(const struct kmsg_reply *r)
+{
+    struct kmsg_aws_tags t;
+    struct err e = { 0 };
+
+    if (!kmsg_aws_read_tags(r, &t, &e).failed)
+        check(!(t.has_grace && t.grace_malformed) && t.grace_ms >= 0 &&
+              memchr(t.marker, 0, sizeof t.marker) && !strpbrk(t.marker, "\"\\\n"));
+    else
+        check(e.code == ERR_KEY_BAD_ANSWER && !t.has_grace && !*t.marker);
+}
+
 static void read_done(const struct kmsg_reply *r)
 {
     struct err e = { 0 };
@@ -108,7 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     if (!fuzz_reply(data, len, statuses, ARRAY_LEN(statuses), &r))
         return 0;
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
+    case 6: read_tags(&r); break;
     case 0: read_key(&r); break;
     case 1: read_values(&r); break;
     case 2: read_url(r.body); break;

@@ -292,6 +292,50 @@ def test_aws_key_that_is_gone(authority, run_service, make_node):
                        disabled="the key is disabled")
 
 
+def grace_of(node):
+    g = node.admin("keyShow")["gracePeriod"]
+    return g["totalMillis"], g["tagMalformed"], g["from"]
+
+
+@pytest.mark.parametrize("make, tags", [(aws, "tags"), (google, "labels")], ids=["aws", "google"])
+def test_the_customers_tag_lowers_the_grace_period(make, tags, authority, run_service, make_node):
+    service = run_service(make(authority))
+    setattr(service, tags, {"coffer-grace-period": "9s", "other": "x"})
+    node = make_node({**FAST_KEYS, "grace-period": "60s", **service.node_settings()})
+    assert grace_of(node) == (9000, False, "tag"), "known before the first probe"
+    for tag, wanted in (("2h", (60000, False, "setting")), ("soon", (60000, True, "setting")), ("4s", (4000, False, "tag"))):
+        setattr(service, tags, {"coffer-grace-period": tag})
+        wait_until(lambda wanted=wanted: grace_of(node) == wanted, f"the tag is {tag}")
+    node.restart()
+    assert grace_of(node) == (4000, False, "tag")
+    setattr(service, tags, {})
+    wait_until(lambda: grace_of(node) == (60000, False, "setting"), "the tag is gone")
+
+
+def test_tags_that_may_not_be_read_are_a_note(authority, run_service, make_node):
+    service = run_service(clouds.AwsKms(authority))
+    service.may_list_tags = False
+    service.tags = {"a": "x", "coffer-grace-period": "9s", "d": "y"}
+    node = make_node({**FAST_KEYS, "grace-period": "60s", **service.node_settings()})
+    assert grace_of(node) == (60000, False, "setting")
+
+    def note():
+        return next(r for r in node.admin("keyCheck")["rules"] if r["rule"] == "gracePeriodTag")
+    assert note()["verdict"] == "warning" and "lacks the permission kms:ListResourceTags" in note()["found"], note()
+    assert node.admin("keyCheck")["usable"]
+    service.may_list_tags, service.tags_in_pages = True, True
+    wait_until(lambda: grace_of(node) == (9000, False, "tag"), "the tag is read")
+    assert note()["verdict"] == "ok"
+    # who takes the permission away does not lift what the owner said
+    service.may_list_tags = False
+    assert note()["verdict"] == "warning"
+    wait_probes(node, service)
+    assert grace_of(node) == (9000, False, "tag")
+    node.restart()
+    wait_probes(node, service)
+    assert grace_of(node) == (9000, False, "tag")
+
+
 def test_aws_context_belongs_to_the_key(authority, run_service, make_node):
     service = run_service(clouds.AwsKms(authority))
     node = talkative_node(make_node, service, "credentials-file")

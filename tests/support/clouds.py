@@ -141,6 +141,9 @@ class AwsKms(CloudService):
         self.purged = False
         self.may_switch = True  # kms:DisableKey, kms:EnableKey
         self.n_switched = 0
+        self.may_list_tags = True  # kms:ListResourceTags
+        self.tags = {"coffer-other": "x"}
+        self.tags_in_pages = False
         self.clock_off_s = 0
         self.n_decrypted = collections.Counter()  # by the context's value
         self.rotate()
@@ -202,7 +205,7 @@ class AwsKms(CloudService):
         self.check_signature(q)
         service, _, operation = q.headers["X-Amz-Target"].partition(".")
         self.expect(service == "TrentService", q.headers["X-Amz-Target"])
-        status, body = {"DescribeKey": self.describe, "Encrypt": self.encrypt, "Decrypt": self.decrypt, "DisableKey": self.switch,
+        status, body = {"DescribeKey": self.describe, "Encrypt": self.encrypt, "Decrypt": self.decrypt, "DisableKey": self.switch, "ListResourceTags": self.list_tags,
                         "EnableKey": self.switch}[operation](q.json(), operation)
         return status, body, {"Content-Type": "application/x-amz-json-1.1"}
 
@@ -247,11 +250,24 @@ class AwsKms(CloudService):
                                                  f"resource: {self.arn} because no identity-based policy allows the kms:{operation} action")
         if self.purged:
             self.refuse("NotFoundException", f"Key '{self.arn}' does not exist")
-        if operation != "DescribeKey":
+        if operation not in ("DescribeKey", "ListResourceTags"):
             if self.deleted:
                 self.refuse("KMSInvalidStateException", f"{self.arn} is pending deletion.")
             if self.disabled and operation not in ("DisableKey", "EnableKey"):
                 self.refuse("DisabledException", f"{self.arn} is disabled.")
+
+    def list_tags(self, body, operation):
+        if not self.may_list_tags:
+            self.refuse("AccessDeniedException", f"User: arn:aws:iam::111122223333:user/node is not authorized to perform: kms:{operation} on "
+                                                 f"resource: {self.arn} because no identity-based policy allows the kms:{operation} action")
+        marker = body.pop("Marker", None)
+        self.expect(body.pop("Limit") == 50 and marker in (None, "one/two+="), f"body {body}")
+        self.check_access(body, operation, {"KeyId"})
+        tags = [{"TagKey": k, "TagValue": v} for k, v in sorted(self.tags.items())]
+        n = len(tags) // 2 if self.tags_in_pages else len(tags)
+        if marker is None and n < len(tags):
+            return 200, {"Tags": tags[:n], "Truncated": True, "NextMarker": "one/two+="}
+        return 200, {"Tags": tags[n:] if marker else tags, "Truncated": False}
 
     def switch(self, body, operation):
         self.check_access(body, operation, {"KeyId"})

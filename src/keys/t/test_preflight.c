@@ -25,6 +25,9 @@ static RC twisted_get_key(struct key_provider *p, const char *version, uint64_t 
     out->can_wrap = twist.can_wrap;
     out->can_unwrap = twist.can_unwrap;
     out->grace_malformed = twist.grace_malformed;
+    if (twist.grace_ms)
+        out->grace_ms = twist.grace_ms;
+    memcpy(out->grace_why, twist.grace_why, sizeof(out->grace_why));
     return RC_OK;
 }
 
@@ -151,6 +154,13 @@ static void dates_and_tags(void **state)
     expect_failed(0);
     assert_int_equal(found.rule[PREFLIGHT_DATES].verdict, PREFLIGHT_WARNING);
     assert_int_equal(found.rule[PREFLIGHT_GRACE].verdict, PREFLIGHT_WARNING);
+    twist.grace_malformed = false;
+    twist.grace_ms = GRACE_UNREAD;
+    (void)snprintf(twist.grace_why, sizeof(twist.grace_why), "may not");
+    look("");
+    expect_failed(0);
+    assert_int_equal(found.rule[PREFLIGHT_GRACE].verdict, PREFLIGHT_WARNING);
+    assert_non_null(strstr(found.rule[PREFLIGHT_GRACE].text, "(may not)"));
     vault.v[0].expires_s = 0;
     vault.v[0].not_before_s = vault.now_s + 1;
     look("");

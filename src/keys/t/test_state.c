@@ -220,8 +220,11 @@ static void the_customers_tag(void **state)
     assert_int_equal(ks_grace_us(&m), 3600000000);
     (void)ks_probed(&m, PROBE_OK, false, INT64_MAX, now);
     assert_int_equal(ks_grace_us(&m), 3600000000);
-    (void)ks_probed(&m, PROBE_OK, false, 1000, now);
-    (void)ks_probed(&m, PROBE_OK, false, -1, now); /* taken off again */
+    assert_int_equal(ks_probed(&m, PROBE_OK, false, 1000, now) & KS_SAVE, KS_SAVE);
+    /* not told is not taken off */
+    assert_int_equal(ks_probed(&m, PROBE_OK, false, GRACE_UNREAD, now) & KS_SAVE, 0);
+    assert_int_equal(ks_grace_us(&m), 1000000);
+    (void)ks_probed(&m, PROBE_OK, false, GRACE_NONE, now); /* taken off again */
     assert_int_equal(ks_grace_us(&m), 3600000000);
 }
 

@@ -83,6 +83,12 @@ static void requests_are_exact(void **state)
     kmsg_aws_describe_body(&t, &b);
     assert_string_equal(buf_cstr(&b), "{\"KeyId\":\"" ARN "\"}");
     buf_clear(&b);
+    kmsg_aws_tags_body(&t, "", &b);
+    assert_string_equal(buf_cstr(&b), "{\"KeyId\":\"" ARN "\",\"Limit\":50}");
+    buf_clear(&b);
+    kmsg_aws_tags_body(&t, "m", &b);
+    assert_string_equal(buf_cstr(&b), "{\"KeyId\":\"" ARN "\",\"Limit\":50,\"Marker\":\"m\"}");
+    buf_clear(&b);
     kmsg_aws_encrypt_body(&t, "orders", SLICE("\xff\xfe\xfd", 3), &b);
     assert_string_equal(buf_cstr(&b), "{\"KeyId\":\"" ARN
                                       "\",\"EncryptionContext\":{\"cofferdb-cluster\":\"orders\"},"
@@ -267,6 +273,52 @@ static void values_are_checked(void **state)
     }
 }
 
+static void tags_are_read(void **state)
+{
+    static const char grace[] = "coffer-grace-period";
+    static const struct {
+        const char *body;
+        bool ok, has, malformed;
+        int64_t ms;
+        const char *marker;
+    } cases[] = {
+        { "{\"Tags\":[],\"Truncated\":false}", true, false, false, 0, "" },
+        { "{\"Tags\":[]}", true, false, false, 0, "" },
+        { "{\"Tags\":[{\"TagKey\":\"a\",\"TagValue\":\"\"},{\"TagKey\":\"coffer-grace-period\",\"TagValue\":\"10min\"}]}",
+          true, true, false, 600000, "" },
+        { "{\"Tags\":[{\"TagKey\":\"coffer-grace-period\",\"TagValue\":\"soon\"}]}", true, false,
+          true, 0, "" },
+        { "{\"Tags\":[{\"TagKey\":\"Coffer-Grace-Period\",\"TagValue\":\"1s\"}]}", true, false,
+          false, 0, "" },
+        { "{\"Tags\":[],\"Truncated\":true,\"NextMarker\":\"a+/=\"}", true, false, false, 0,
+          "a+/=" },
+        { "{\"Tags\":[],\"Truncated\":false,\"NextMarker\":\"a\"}", true, false, false, 0, "" },
+        { "{\"Tags\":[],\"Truncated\":true}", false, false, false, 0, "" },
+        { "{\"Tags\":[],\"Truncated\":true,\"NextMarker\":\"\"}", false, false, false, 0, "" },
+        { "{\"Tags\":[],\"Truncated\":true,\"NextMarker\":\"a\\\"b\"}", false, false, false, 0,
+          "" },
+        { "{\"Tags\":[],\"Truncated\":1}", false, false, false, 0, "" },
+        { "{\"Tags\":[{\"TagKey\":\"coffer-grace-period\"}]}", false, false, false, 0, "" },
+        { "{\"Tags\":[1]}", false, false, false, 0, "" },
+        { "{\"Tags\":{}}", false, false, false, 0, "" },
+        { "{}", false, false, false, 0, "" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kmsg_reply r = { .status = 200, .is_json = true, .body = slice_str(cases[i].body) };
+        struct kmsg_aws_tags t;
+        struct err e = { 0 };
+        if (kmsg_aws_read_tags(&r, &t, &e).failed == cases[i].ok)
+            fail_msg("case %zu: %s", i, e.msg);
+        assert_int_equal(e.code, cases[i].ok ? ERR_NONE : ERR_KEY_BAD_ANSWER);
+        assert_true(t.has_grace == cases[i].has && t.grace_malformed == cases[i].malformed);
+        assert_int_equal(t.grace_ms, cases[i].ms);
+        assert_string_equal(t.marker, cases[i].marker);
+        assert_true(!t.has_grace || strstr(cases[i].body, grace));
+    }
+}
+
 static void what_is_done_is_said_with_nothing(void **state)
 {
     static const struct {
@@ -424,6 +476,7 @@ int main(void)
         cmocka_unit_test(answers_have_classes),
         cmocka_unit_test(a_key_is_described),
         cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(tags_are_read),
         cmocka_unit_test(what_is_done_is_said_with_nothing),
         cmocka_unit_test(profiles_are_read),
         cmocka_unit_test(credentials_have_a_life),

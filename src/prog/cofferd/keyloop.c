@@ -392,10 +392,11 @@ void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms)
         k->reload = true;
         k->active = process_mode(k->c.process) == KEY_MODE_CMK;
         if (k->m.state == KEY_READY) {
+            int64_t known_ms = k->m.tag_grace_ms;
             /* Without random bytes the old machine goes on: it is right but for what it remembers of the old key. */
             if (begin_machine(k, KEY_READY, &e).failed)
                 log_err(EV_BACKGROUND_ERROR, &e, NULL, 0);
-            k->m.tag_grace_ms = grace_ms;
+            k->m.tag_grace_ms = grace_ms == GRACE_UNREAD ? known_ms : grace_ms;
             k->expires_s = 0;
             k->follow_due_boot_us = 0;
         }

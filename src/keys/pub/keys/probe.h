@@ -35,7 +35,7 @@ struct probe_result {
     bool newer;     /* look_newer: a valid newer version exists: custody_rewrap() to it */
     char newest[65];
     int64_t expires_s;    /* of the version in use, 0 = never */
-    int64_t grace_ms;     /* tag on the customer's key, -1 = none */
+    int64_t grace_ms;     /* tag on the customer's key, or an enum grace_tag */
     bool grace_malformed; /* there is one, but it is no duration */
     uint64_t took_us;
 };

@@ -21,6 +21,11 @@
 
 struct secret;
 
+enum grace_tag {
+    GRACE_NONE = -1,   /* no tag */
+    GRACE_UNREAD = -2, /* the service did not say: what was known of it goes on to hold */
+};
+
 struct key_info {
     char version[65]; /* the newest version: what a wrap would use */
     char kid[512];    /* its full identifier */
@@ -33,8 +38,9 @@ struct key_info {
     char recovery_level[48]; /* "Recoverable", ... */
     /* of the DER SubjectPublicKeyInfo: "same RSA material" compares this */
     uint8_t public_sha256[32];
-    int64_t grace_ms;     /* from the tag coffer-grace-period on the key, -1 = no tag */
+    int64_t grace_ms;     /* from the tag coffer-grace-period on the key, or an enum grace_tag */
     bool grace_malformed; /* there is a tag, and it is no duration; grace_ms is -1 */
+    char grace_why[160];  /* GRACE_UNREAD: why */
     char region[32];      /* where the vault says it is; "" when it does not say */
 };
 

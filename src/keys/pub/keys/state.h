@@ -96,7 +96,7 @@ enum ks_action {
     KS_ALARM = 4,
     KS_SAVE = 8, /* ks_save() is worth writing */
 };
-/* ks_probed(): a probe ended. Returns enum ks_action bits. Once KS_SEAL was returned the state is Inaccessible. */
+/* ks_probed(): a probe ended; tag_grace_ms as in struct key_info. Returns enum ks_action bits. Once KS_SEAL was returned the state is Inaccessible. */
 unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int64_t tag_grace_ms,
                    struct ks_time now);
 /* ks_discard(): a probe ended that says nothing, since the key was changed meanwhile: another one soon, on a fresh connection. */

@@ -33,6 +33,8 @@ bool kmsg_aws_is_version(const char *v);
 
 /* Bodies. context: the value of the one pair of the encryption context, "cofferdb-cluster"; kmsg_is_context() holds. */
 void kmsg_aws_describe_body(const struct kmsg_aws_target *t, struct buf *out);
+/* kmsg_aws_tags_body(): marker "": from the first tag on. */
+void kmsg_aws_tags_body(const struct kmsg_aws_target *t, const char *marker, struct buf *out);
 void kmsg_aws_encrypt_body(const struct kmsg_aws_target *t, const char *context, struct slice plain,
                            struct buf *out);
 void kmsg_aws_decrypt_body(const struct kmsg_aws_target *t, const char *context,
@@ -48,10 +50,18 @@ struct kmsg_aws_key {
     int64_t expires_s; /* imported material; 0 = never */
 };
 
+/* One answer of the key's tags. */
+struct kmsg_aws_tags {
+    bool has_grace, grace_malformed; /* the tag coffer-grace-period */
+    int64_t grace_ms;
+    char marker[1025]; /* where the next one goes on; "" = these were all */
+};
+
 /* The readers take an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER; kmsg_aws_read_key() also what the key's state means (ERR_KEY_DENIED,
  * ERR_KEY_UNREACHABLE) and ERR_CONFIG (a key of a kind that cannot be used). */
 RC kmsg_aws_read_key(const struct kmsg_reply *r, const struct kmsg_aws_target *t,
                      struct kmsg_aws_key *out, struct err *e);
+RC kmsg_aws_read_tags(const struct kmsg_reply *r, struct kmsg_aws_tags *out, struct err *e);
 /* kmsg_aws_read_done(): of an operation that says nothing: an empty body, or an empty object. */
 RC kmsg_aws_read_done(const struct kmsg_reply *r, struct err *e);
 RC kmsg_aws_read_ciphertext(const struct kmsg_reply *r, const struct kmsg_aws_target *t,
