@@ -63,68 +63,36 @@ RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e
 
 /* ---- printing ---- */
 
-static bool is_nested(struct bval v)
+/* An answer without the "ok" that every one begins with. */
+static struct bval without_ok(struct bval v, struct buf *space)
 {
-    return v.type == BT_DOCUMENT || v.type == BT_ARRAY;
-}
-
-/* A nested value goes below its name, two columns in; the elements of an array are marked by a dash. */
-static void format_text(struct bdoc d, bool array, int indent, struct buf *out)
-{
-    struct biter it;
-
-    biter_init(&it, d);
-    while (biter_next(&it)) {
-        if (indent == 0 && slice_eq_str(it.name, "ok"))
-            continue;
-        if (array)
-            buf_printf(out, "%*s-", indent, "");
-        else
-            buf_printf(out, "%*s%.*s:", indent, "", (int)it.name.len, (const char *)it.name.p);
-        if (is_nested(it.val)) {
-            buf_printf(out, "\n");
-            format_text(bval_doc(it.val), it.val.type == BT_ARRAY, indent + 2, out);
-            continue;
-        }
-        if (it.val.type == BT_STRING) {
-            struct slice s = bval_str(it.val);
-            buf_printf(out, " %.*s\n", (int)s.len, (const char *)s.p);
-            continue;
-        }
-        buf_printf(out, " ");
-        bval_to_json(it.val, out);
-        buf_printf(out, "\n");
-    }
-}
-
-static void format_json(struct bval v, struct buf *out)
-{
-    AUTO(buf_fini) struct buf space = BUF_INIT;
     struct biter it;
     struct bw w;
 
-    if (v.type == BT_DOCUMENT) {
-        bw_init(&w, &space);
-        biter_init(&it, bval_doc(v));
-        while (biter_next(&it))
-            if (!slice_eq_str(it.name, "ok"))
-                bw_val_slice(&w, it.name, it.val);
-        v = bval_of_doc(bw_finish(&w), BT_DOCUMENT);
-    }
-    bval_to_json(v, out);
-    buf_printf(out, "\n");
+    if (v.type != BT_DOCUMENT)
+        return v;
+    bw_init(&w, space);
+    biter_init(&it, bval_doc(v));
+    while (biter_next(&it))
+        if (!slice_eq_str(it.name, "ok"))
+            bw_val_slice(&w, it.name, it.val);
+    return bval_of_doc(bw_finish(&w), BT_DOCUMENT);
 }
 
 RC talk_format(const struct coffer *c, struct bval v, struct buf *out, struct err *e)
 {
     const char *how = settings_str(c->settings, CS_OUTPUT);
+    AUTO(buf_fini) struct buf space = BUF_INIT;
 
-    if (strcmp(how, "json") == 0)
-        format_json(v, out);
-    else if (strcmp(how, "text") == 0)
-        format_text(bval_doc(v), v.type == BT_ARRAY, 0, out);
-    else
+    v = without_ok(v, &space);
+    if (strcmp(how, "json") == 0) {
+        bval_to_json(v, out);
+        buf_push_u8(out, '\n');
+    } else if (strcmp(how, "text") == 0) {
+        talk_text(v, out);
+    } else {
         FAIL(e, ERR_CONFIG, "setting \"output\" takes text or json, not \"%.60s\"", how);
+    }
     return RC_OK;
 }
 

@@ -18,7 +18,9 @@ RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64
 RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e);
 /* talk_format(): v as talk_print() prints it, added to out. */
 RC talk_format(const struct coffer *c, struct bval v, struct buf *out, struct err *e);
-/* talk_print(): v as the setting output says: one line of JSON, or indented text. The member `ok` of a document is left out. */
+/* talk_text(): a document or array for people (talk_text.c shows the form), added to out. */
+void talk_text(struct bval v, struct buf *out);
+/* talk_print(): v as the setting output says: one line of JSON, or text. The member `ok` of a document is left out. */
 RC talk_print(const struct coffer *c, struct bval v, struct err *e);
 /* talk_and_print(): both. */
 RC talk_and_print(const struct coffer *c, const char *cluster, struct bdoc request,
