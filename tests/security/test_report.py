@@ -5,10 +5,11 @@ import os
 import subprocess
 
 import pytest
+import requests
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from processes import FAST_KEYS, binary, wait_until
+from processes import FAST_KEYS, Node, binary, wait_until
 from sealing import fill
 
 
@@ -76,6 +77,54 @@ def test_it_says_what_is_so(cluster, coffer, vault, tmp_path):
         secret = f.read().strip()
     text = json.dumps(r)
     assert secret not in text and "secret-file" not in text and cluster.password not in text
+
+
+def test_who_used_the_key_is_in_it(cluster, coffer, vault):
+    def use(*flags):
+        return json.loads(coffer("cluster", "report", "node1", "-o", "json", *flags).stdout.split(b"\n")[0])["keyUse"]
+    version = cluster.admin("status")["key"]["version"]
+    vault.call("GET", f"/keys/{vault.key}/")  # as the customer
+    refused = requests.post(f"https://127.0.0.1:{vault.port}/keys/{vault.key}/{version}/unwrapkey", params={"api-version": "7.4"}, json={}, timeout=10,
+                            verify=vault.ca_file)
+    assert refused.status_code == 401
+    got = use("--until=now")
+    assert got["read"] and got["chainVerified"] and (got["vault"], got["key"]) == ("main", vault.key)
+    rows = {(r["name"], r["operation"]): r for r in got["users"]}
+    assert rows["node", "KeyUnwrap"]["done"] > 0 and rows["node", "KeyWrap"]["done"] > 0 and rows["customer", "KeyGet"]["done"] == 1
+    assert rows["", "KeyUnwrap"]["failed"] == 1, rows
+    records = [r for r in vault.audit() if r["seq"] <= got["through"]["record"]]
+    assert got["through"]["chain"] == records[-1]["chain"]
+    about = [r for r in records if r["properties"].get("key") == vault.key]
+    assert got["records"] == len(about) == sum(r["done"] + r["failed"] for r in got["users"])
+    assert rows["node", "KeyUnwrap"]["last"] == max(r["time"] for r in about if r["operationName"] == "KeyUnwrap" and
+                                                     r["identity"]["claim"]["name"] == "node")
+    assert {v["version"] for v in got["versions"]} == {version}
+    # The same sums again, however much was added since.
+    again = use(f"--until={got['until']['$date']}")
+    assert again == got
+    assert use("--until=2020-01-01T00:00:00Z")["records"] == 0
+    assert b"until" in coffer("cluster", "report", "node1", "--until=yesterday", check=False).stderr
+
+
+def test_a_broken_chain_is_told(cluster, coffer, vault):
+    folder = os.path.join(vault.settings["state-dir"], "audit")
+    with open(os.path.join(folder, sorted(os.listdir(folder))[0]), "r+b") as f:
+        f.seek(150)
+        byte = f.read(1)
+        f.seek(150)
+        f.write(bytes([byte[0] ^ 1]))
+    r = json.loads(coffer("cluster", "report", "node1", "-o", "json", "--until=now").stdout.split(b"\n")[0])["keyUse"]
+    assert r["read"] and r["chainVerified"] is False and "audit" in r["chainBroken"], r
+
+
+def test_a_log_that_cannot_be_read_is_told_with_the_reason(cluster, coffer, vault, programs, tmp_path):
+    vault.stop()
+    r = report_json(coffer)["keyUse"]
+    assert r["read"] is False and r["why"], r
+    other = programs.add(Node(tmp_path / "other", {"cluster-name": "other"})).start()
+    assert other.state() == "Ready"
+    r = json.loads(coffer("cluster", "report", "other", "-o", "json").stdout.split(b"\n")[0])["keyUse"]
+    assert r == {"read": False, "why": "the service manages the key: no vault has a record of its use"}
 
 
 def test_drills_are_in_it(cluster, coffer, vault, tmp_path):

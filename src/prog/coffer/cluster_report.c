@@ -80,6 +80,16 @@ static void write_key(const struct source *s, struct bw *w)
     bw_doc_end(w);
 }
 
+static RC write_key_use(const struct source *s, struct bw *w, struct err *e)
+{
+    struct bval url = bdoc_get_path(s->shown, "configuration.key-url");
+    AUTO(mem_freep) char *text = url.type == BT_STRING
+                                     ? mem_strndup((const char *)bval_str(url).p, bval_str(url).len)
+                                     : mem_strdup("");
+
+    return evidence_use(s->c, text, w, e);
+}
+
 static RC write_report(struct source *s, struct bw *w, struct err *e)
 {
     static const char *const about[] = { "cluster", "version", "mode", "state", "since", "cause" };
@@ -98,6 +108,7 @@ static RC write_report(struct source *s, struct bw *w, struct err *e)
     bw_val(w, "census", bdoc_get(s->status, "census"));
     TRY(evidence_disk(s->c, s->cluster, w, &problems, e));
     TRY(evidence_log(s->c, s->cluster, w, e));
+    TRY(write_key_use(s, w, e));
     TRY(evidence_drills(s->c, s->cluster, w, e));
     evidence_answers(problems, w);
     return RC_OK;

@@ -11,6 +11,9 @@
 RC evidence_log(const struct coffer *c, const char *cluster, struct bw *w, struct err *e);
 /* evidence_drills(): member drills. */
 RC evidence_drills(const struct coffer *c, const char *cluster, struct bw *w, struct err *e);
+/* evidence_use(): member keyUse: who used the key at url ("" = the service's own), by the audit log of the installation's vault; or why that was not
+ * read. Errors: ERR_CONFIG for a time that is none. */
+RC evidence_use(const struct coffer *c, const char *url, struct bw *w, struct err *e);
 /* evidence_disk(): member disk: every file of the data directory is looked at. *problems: how many are not what they should be. */
 RC evidence_disk(const struct coffer *c, const char *cluster, struct bw *w, uint64_t *problems,
                  struct err *e);

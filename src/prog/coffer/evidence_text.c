@@ -19,6 +19,8 @@ static const struct {
       "Are backups encrypted, and which version of the key does each need?", "needed" },
     { "ISO/IEC 27001:2022", "A.8.2 Privileged access rights, A.8.15 Logging",
       "Who changed what, and who was refused?", "access,log" },
+    { "ISO/IEC 27001:2022", "A.8.15 Logging, A.8.24 Use of cryptography",
+      "Who used the key, how often and when last, and who was refused?", "keyUse" },
     { "ISO/IEC 27001:2022", "A.5.30 ICT readiness for business continuity",
       "Was taking the key away, and giving it back, practised, and how long did it take?",
       "drills" },
@@ -26,7 +28,7 @@ static const struct {
       "Is what is stored encrypted, with what, and how was that verified?",
       "algorithms,disk,plaintext" },
     { "HIPAA", "45 CFR 164.312(b) Audit controls", "What is recorded of who did what?",
-      "access,keyEvents,log" },
+      "access,keyEvents,keyUse,log" },
     { "HIPAA", "45 CFR 164.312(c)(1) Integrity", "Would a change of what is stored be noticed?",
       "algorithms,disk" },
     { "HIPAA", "45 CFR 164.308(a)(7)(ii)(D) Testing and revision procedures",
@@ -54,6 +56,7 @@ static const char *const plaintext[] = {
 
 static const char *const not_shown[] = {
     "the administration log lies with whoever operates the machine; the vault's own audit record of the key's use is independent of it",
+    "that the vault's record is the whole of it is the vault's own word: compare the number and chain in keyUse with a line of `coffer vault audit` that was kept elsewhere",
     "that the files are authentic: for this report they were read without keys; the node authenticates every byte that it reads, and `coffer inspect --with-keys-of` all of a backup",
     "copies of the data directory and of its key envelope that the cluster does not know of: they need the version of the key that wrapped them",
     "whether connections of clients were encrypted, and what clients did with what they read",
