@@ -142,6 +142,16 @@ static bool decode_params(struct http_request *q)
     return true;
 }
 
+static const char *method_meant(const struct http_request *q, const char *method)
+{
+    const char *meant = NULL;
+
+    if (q->site->tunnels && strcmp(method, "POST") == 0 &&
+        !(meant = http_header(q, "X-HTTP-Method")))
+        meant = http_header(q, "X-HTTP-Method-Override");
+    return meant ? meant : method;
+}
+
 void http__route(struct http_request *q, const char *method)
 {
     struct http_server *s = q->server;
@@ -155,6 +165,7 @@ void http__route(struct http_request *q, const char *method)
         refuse_early(q, 404, "no such host here");
         return;
     }
+    method = method_meant(q, method);
     for (m = 0; m < HTTP_METHOD_NR; m++)
         if (strcmp(method, method_names[m]) == 0)
             break;

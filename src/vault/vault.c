@@ -201,6 +201,7 @@ static void set_sites(struct vault_service *s)
     static const char *const loopback[] = { "127.0.0.1", "localhost", "[::1]" };
     struct http_site rest = {
         .routes = vault__rest_routes,
+        .tunnels = true,
         .n_routes = vault__n_rest_routes,
         .ctx = s,
         .on_error = vault__rest_on_error,

@@ -144,6 +144,8 @@ const char *vault__issuer(struct vault_service *s, const char *tenant_id, bool v
                           size_t len);
 struct token_claims {
     char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1], tenant[UUID_LEN + 1];
+    /* of a token that was refused: a new one would be taken, and its client says that it can be told so */
+    bool stale;
 };
 /* Who gets a token: copied out of an identity, so that it is made without the lock. */
 struct token_subject {

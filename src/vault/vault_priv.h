@@ -127,6 +127,12 @@ struct rate {
     uint32_t used[RATE_SLOTS];
 };
 
+/* of all vaults of a subscription together */
+struct subscription_rate {
+    char id[UUID_LEN + 1];
+    struct rate created, other;
+};
+
 struct keyvault {
     char name[VAULT_NAME_MAX + 1];
     struct vault_props *props;
@@ -176,6 +182,8 @@ struct vault_service {
     int n_identities;
     struct keyvault **vaults;
     int n_vaults;
+    struct subscription_rate subscriptions[VAULTS_MAX]; /* not kept over a restart */
+    int n_subscriptions;
     struct custom_role *roles[ROLES_MAX]; /* the owner's own */
     int n_roles;
 };
@@ -253,6 +261,10 @@ const char *vault__recovery_level(const struct vault_props *p); /* "Recoverable"
 /* ---- vault_rate.c: operations in any 10 seconds ---- */
 /* vault__rate_take(): 0 when cost still fits and was counted; else the seconds after which it would. limit 0: always fits. */
 uint32_t vault__rate_take(struct rate *r, uint32_t limit, uint32_t cost, uint64_t now_s);
+/* vault__rate_take_both(): in its vault and in its vault's subscription, or in neither. creates: a key. */
+uint32_t vault__rate_take_both(struct vault_service *s, struct keyvault *kv, bool creates,
+                               uint32_t cost, uint64_t now_s, bool *by_subscription)
+    TS_REQUIRES(s->lock);
 /* vault__rate_cost(): of one operation with this key; k may be NULL. */
 uint32_t vault__rate_cost(const struct vkey *k, const char *version);
 

@@ -53,6 +53,26 @@ static const char *header_or_empty(struct rest_call *c, const char *name)
     return v && strlen(v) <= 200 && utf8_valid(slice_str(v)) ? v : "";
 }
 
+/* Of the path only what can be read: the rest of it, and the query, are the client's own. */
+static const char *readable_path(struct http_request *q)
+{
+    const char *path = http_path(q);
+    size_t n = 0;
+
+    while (path[n] > ' ' && path[n] <= '~' && path[n] != '"' && path[n] != '\\')
+        n++;
+    return path[n] == 0 && n <= 200 ? path : "";
+}
+
+/* The api-version, when it is one that could be. */
+static const char *operation_version(struct rest_call *c)
+{
+    const char *v = http_query(c->q, "api-version");
+
+    return v && strlen(v) <= 24 && v[strspn(v, "0123456789.-abcdefghijklmnopqrstuvwxyz")] == 0 ? v
+                                                                                               : "";
+}
+
 /* A record in the form of the reference service's log. correlationId is the answer's x-ms-request-id; what the client made up stands apart from it. */
 static json_t *audit_json(struct rest_call *c, uint64_t started_us)
 {
@@ -67,13 +87,18 @@ static json_t *audit_json(struct rest_call *c, uint64_t started_us)
     vault__address_text(http_peer(c->q), from, sizeof from);
     json_t *who = json_pack("{s:s,s:s,s:s,s:s}", "oid", c->who.object_id, "appid", c->who.client_id,
                             "tid", c->who.tenant, "name", who_is_it(c));
+    const char *base = c->props ? vault__rest_base(c) : "", *path = readable_path(c->q);
     json_t *what =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:i}", "vault", vault, "key", sound ? c->key : "",
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s}", "vault", vault, "key", sound ? c->key : "",
                   "version", version, "clientInfo", header_or_empty(c, "User-Agent"),
                   "clientRequestId", header_or_empty(c, "x-ms-client-request-id"), "httpStatusCode",
-                  c->status);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:{s:o},s:o}", "time", at,
-                     "category", "AuditEvent", "operationName", c->op->name, "resourceId",
+                  c->status, "requestUri", *path ? arena_printf(a, "%s%s", base, path) : "", "id",
+                  *base && *c->key && sound ? arena_printf(a, "%s/keys/%s%s%s", base, c->key,
+                                                           *version ? "/" : "", version)
+                                            : "");
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:{s:o},s:o}", "time", at,
+                     "category", "AuditEvent", "operationName", c->op->name, "operationVersion",
+                     operation_version(c), "resourceId",
                      *vault ? arena_printf(a, "/vaults/%s", vault) : "", "resultType",
                      c->status < 400 ? "Success" : "Failed", "resultSignature", status,
                      "resultDescription", c->refusal, "durationMs",
@@ -126,17 +151,6 @@ bool vault__record(struct rest_call *c, uint64_t started_us)
                    "The operation was carried out, but the audit log could not take its record: "
                    "the result is withheld.");
     return true;
-}
-
-/* Of the path only what can be read: the rest of it, and the query, are the client's own. */
-static const char *readable_path(struct http_request *q)
-{
-    const char *path = http_path(q);
-    size_t n = 0;
-
-    while (path[n] > ' ' && path[n] <= '~' && path[n] != '"' && path[n] != '\\')
-        n++;
-    return path[n] == 0 && n <= 200 ? path : "";
 }
 
 void vault__record_stray(struct vault_service *s, struct http_request *q, int status,

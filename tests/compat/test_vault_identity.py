@@ -1,5 +1,6 @@
 """Who may ask the embedded vault: identities made by the command line, tokens by the official SDKs in every way that they know, and by
 hand where it has to be wrong."""
+import base64
 import calendar
 import json
 import os
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from issuer import Issuer, b64u, certificate, pem, signed
-from processes import FAST_KEYS, Vault, wait_until
+from processes import FAST_KEYS, Vault, binary, wait_until
 from sealing import INACCESSIBLE, fill, sealed_error, serves
 from test_node_driver import run_node_tests
 
@@ -153,6 +154,62 @@ def test_every_credential_of_the_python_sdk(ways):
 
 def test_every_credential_of_the_node_sdk(ways):
     run_node_tests("identity.test.mjs", ways.env)
+
+
+REVOKED = textwrap.dedent("""
+    import os, shlex, subprocess
+    from azure.identity import ClientSecretCredential, WorkloadIdentityCredential
+    from azure.keyvault.keys import KeyClient
+
+    e = os.environ
+    private = {"authority": e["AUTHORITY"], "disable_instance_discovery": True}
+    for credential in (ClientSecretCredential(e["TENANT"], e["APP_CLIENT_ID"], e["APP_SECRET"], **private),
+                       WorkloadIdentityCredential(tenant_id=e["TENANT"], client_id=e["NODE_CLIENT_ID"], token_file_path=e["FEDERATED_FILE"],
+                                                  **private)):
+        keys = KeyClient(e["VAULT_URL"], credential)
+        keys.get_key("data")
+        subprocess.run(shlex.split(e["ROTATE"]), check=True, capture_output=True)
+        keys.get_key("data")
+        KeyClient(e["VAULT_URL"], credential).get_key("data")
+    print("all done")
+""")
+
+
+def test_clients_go_on_when_their_tokens_are_taken_back(vault, owner, ways):
+    """The signing key is compromised: every token that it signed is worthless, and the SDKs, which keep them, are told so by a claims challenge."""
+    rotate = f"{binary('coffer')} vault signing-key rotate --compromised --admin-socket={vault.path('state', 'admin.sock')}"
+    done = subprocess.run([sys.executable, "-c", REVOKED], env={**os.environ, **ways.env, "ROTATE": rotate}, capture_output=True, text=True,
+                          timeout=180, check=False)
+    assert done.returncode == 0 and "all done" in done.stdout, done.stdout + done.stderr
+    run_node_tests("revoked.test.mjs", {**ways.env, "ROTATE": rotate})
+
+
+def test_the_claims_challenge(vault, owner):
+    """Only whose client says that it understands it gets it, and only where a new token would do."""
+    app = owner("app", "create", "cautious")["principals"][0]
+    secret_file = owner("app", "secret", "cautious")["file"]
+    owner("role", "assign", "crypto-user", "--vault=main", "--principal=cautious")
+    with open(secret_file, encoding="ascii") as f:
+        secret = f.read()
+    able = ask(vault, app["clientId"], client_secret=secret, claims='{"access_token":{"xms_cc":{"values":["cp1"]}}}').json()["access_token"]
+    plain = ask(vault, app["clientId"], client_secret=secret).json()["access_token"]
+
+    def challenge(token):
+        answer = requests.get(f"https://127.0.0.1:{vault.port}/keys/data/", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10,
+                              headers={"Authorization": "Bearer " + token} if token else {})
+        assert answer.status_code in (200, 401)
+        return answer.headers.get("WWW-Authenticate", "")
+    assert challenge(able) == "" and challenge(plain) == "" and "claims" not in challenge(None)
+    assert "claims" not in challenge(able[:-8] + "AAAAAAAA"), "a forged signature of a key that signs"
+    owner("signing-key", "rotate", "--compromised")
+    assert "claims" not in challenge(plain)
+    header = challenge(able)
+    fields = dict(part.split("=", 1) for part in header[len("Bearer "):].split(", "))
+    assert fields["error"] == '"insufficient_claims"' and fields["resource"]
+    encoded = fields["claims"].strip('"')
+    nbf = json.loads(base64.b64decode(encoded))["access_token"]["nbf"]
+    assert nbf["essential"] is True and abs(int(nbf["value"]) - time.time()) < 600
+    assert base64.urlsafe_b64decode(encoded) == base64.b64decode(encoded) and not set(encoded) & set("+/-_")
 
 
 # ---- by hand, and wrong ----

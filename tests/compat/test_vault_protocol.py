@@ -254,3 +254,19 @@ def test_bodies_that_are_none_are_refused(served):
         for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"a":1,"a":2}', b"[" * 5000):
             answer = requests.post(f"https://127.0.0.1:{served.port}{path}?api-version=7.4", data=body, headers=headers, timeout=20, verify=served.ca_file)
             refused(answer, 400, "BadParameter")
+
+
+@pytest.mark.parametrize("header", ["X-HTTP-Method", "X-HTTP-Method-Override"])
+def test_a_verb_may_stand_in_a_header(served, header):
+    """For clients behind something that lets only GET and POST through."""
+    path = f"/keys/{header.lower()}"
+    create(served, header.lower())
+    assert done(ask(served, "POST", path + "/", {"tags": {"a": "b"}}, **{header: "PATCH"}))["tags"] == {"a": "b"}
+    assert done(ask(served, "POST", path + "/", **{header: "GET"}))["tags"] == {"a": "b"}
+    # the verb that is meant decides what is needed; it is a POST's alone, and one that there is
+    refused(ask(served, "POST", path, identity="node", **{header: "DELETE"}), 403, "Forbidden", "ForbiddenByRbac")
+    assert "recoveryId" not in done(ask(served, "GET", path + "/", **{header: "DELETE"}))
+    refused(ask(served, "POST", path + "/", **{header: "TRACE"}), 405, "MethodNotAllowed")
+    assert "recoveryId" in done(ask(served, "POST", path, **{header: "DELETE"}))
+    # there is no such thing for tokens
+    assert requests.post(served.facts()["imdsEndpoint"], headers={"Metadata": "true", header: "GET"}, timeout=10).status_code == 405

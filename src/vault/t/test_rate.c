@@ -53,6 +53,53 @@ static void the_wait_is_exact(void **state)
     assert_int_equal(vault__rate_take(&young, 2, 1, 1), 1 + RATE_WINDOW_S - 1);
 }
 
+static int get_at(struct vaultfix *f, const char *vault, json_t **answer)
+{
+    return vaultfix_call_at(f, vault, "GET", "/keys" V, "", answer);
+}
+
+/* Seven vaults of one subscription, which may do five times what one may; another has its own. */
+static void a_subscription_has_a_limit(void **state)
+{
+    enum { LIMIT = 10, VAULTS = 7 };
+    static const char of[] = "{\"subscriptionId\":\"%s\",\"properties\":{\"throttling\":{"
+                             "\"createPer10Seconds\":5,\"otherPer10Seconds\":%d}}}";
+    static const char *const ids[] = { "11111111-2222-3333-4444-555555555555",
+                                       "66666666-2222-3333-4444-555555555555" };
+    struct vaultfix *f = *state;
+    int done = 0, refused = 0;
+    struct err e = { 0 };
+    json_t *j;
+
+    for (int i = 0; i <= VAULTS; i++) {
+        AUTO(mem_freep) char *settings = mem_printf(of, ids[i == VAULTS], LIMIT);
+        AUTO(mem_freep) char *name = mem_printf("vault%d", i);
+        CHECK_RC_OK(vault_put_vault(f->vault, name, slice_str(settings), &e), &e);
+        CHECK_RC_OK(vault_grant(f->vault, name, "operator", "crypto-officer", &e), &e);
+    }
+    uint64_t began_us = clock_mono_us();
+    for (int i = 0; i < VAULTS * LIMIT; i++) {
+        AUTO(mem_freep) char *name = mem_printf("vault%d", i % VAULTS);
+        int got = get_at(f, name, &j);
+        if (got == 200) {
+            done++;
+        } else {
+            assert_int_equal(got, 429);
+            assert_non_null(strstr(kjson_str(json_object_get(j, "error"), "message"),
+                                   "SubscriptionRequestTypeLimitReached"));
+            refused++;
+        }
+        json_decref(j);
+    }
+    /* no vault has done more than it may; a machine so slow that the window passed proves nothing */
+    if (clock_mono_us() - began_us < (uint64_t)(RATE_WINDOW_S - 1) * 1000000) {
+        assert_int_equal(done, 5 * LIMIT);
+        assert_int_equal(refused, (VAULTS - 5) * LIMIT);
+    }
+    assert_int_equal(get_at(f, "vault7", NULL), 200);
+    assert_int_equal(get_at(f, "main", NULL), 200);
+}
+
 static int ask(struct vaultfix *f, const char *method, const char *path, const char *body,
                int64_t *retry_after)
 {
@@ -126,6 +173,8 @@ int main(void)
         cmocka_unit_test(no_window_sees_more_than_the_limit),
         cmocka_unit_test(the_wait_is_exact),
         cmocka_unit_test(past_the_rate_one_is_told_when_to_come_back),
+        cmocka_unit_test_setup_teardown(a_subscription_has_a_limit, vaultfix_setup,
+                                        vaultfix_teardown),
     };
 
     vaultfix_init_process();

@@ -45,7 +45,9 @@ struct http_site {
     const struct http_route *routes;
     int n_routes;
     bool nocase; /* literal segments are compared without case */
-    void *ctx;   /* http_ctx() */
+    /* the method that is meant by a POST may stand in its header X-HTTP-Method or X-HTTP-Method-Override */
+    bool tunnels;
+    void *ctx; /* http_ctx() */
     /* on_error(): writes the body of an answer that no handler gave: 400, 404, 405, 413, 500, 503. NULL: a plain text. */
     void (*on_error)(struct http_request *q, struct http_reply *r, int status, const char *why);
     /* max_body(): bytes that the body of this request may have, of which only the headers are here; 0, or NULL for all: as the server
