@@ -274,6 +274,13 @@ struct slice vault_ca_pem(const struct vault_service *s)
 {
     return buf_view(&s->ca_pem);
 }
+uint64_t vault_saves(struct vault_service *s)
+{
+    mutex_lock(&s->lock);
+    uint64_t n = s->counter;
+    mutex_unlock(&s->lock);
+    return n;
+}
 const char *vault_tenant(const struct vault_service *s)
 {
     return s->tenants[0]->id;

@@ -123,11 +123,12 @@ static bool is_due(const struct vault_service *s, int64_t now_s) TS_REQUIRES(s->
 }
 
 static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, int64_t now_s,
-                 struct err *e)
+                 bool *done, struct err *e)
 {
     char kid[sizeof s->signers[0]->kid];
     struct signer *next;
 
+    *done = false;
     TRY(vault__signer_new(s, &next, e));
     memcpy(kid, next->kid, sizeof kid);
     mutex_lock(&s->lock);
@@ -138,6 +139,7 @@ static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, in
         vault__signer_free(next);
         return rc;
     }
+    *done = true;
     log_event(EV_VAULT_SIGNING_KEY, KV_STR("kid", kid),
               KV_STR("why", compromised   ? "compromised"
                             : only_if_due ? "its time was over"
@@ -147,18 +149,26 @@ static RC rotate(struct vault_service *s, bool compromised, bool only_if_due, in
 
 void vault__signer_turn(struct vault_service *s, int64_t now_s)
 {
+    static const struct vault_act act = { .operation = "SigningKeyRotate",
+                                          .by = "signing-key-lifetime" };
     struct err e = { 0 };
+    bool done = false;
 
     mutex_lock(&s->lock);
     bool due = is_due(s, now_s);
     mutex_unlock(&s->lock);
-    if (due && rotate(s, /* compromised= */ false, /* only_if_due= */ true, now_s, &e).failed)
+    if (due &&
+        rotate(s, /* compromised= */ false, /* only_if_due= */ true, now_s, &done, &e).failed)
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
+    if (done)
+        vault_act_end(s, &act, &e);
 }
 
 RC vault_signing_key_rotate(struct vault_service *s, bool compromised, struct err *e)
 {
-    return rotate(s, compromised, false, clock_real_s(), e);
+    bool done;
+
+    return rotate(s, compromised, false, clock_real_s(), &done, e);
 }
 
 RC vault__sign(struct vault_service *s, const json_t *claims, struct buf *out, struct err *e)

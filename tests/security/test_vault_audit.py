@@ -49,7 +49,8 @@ def test_each_operation_leaves_one_record(vault):
                         timeout=10).status_code == 401
 
     records = vault.audit()
-    assert [r["seq"] for r in records] == list(range(1, len(done) + 2))
+    first = records[0]["seq"]  # behind what the start made
+    assert [r["seq"] for r in records] == list(range(first, first + len(done) + 1))
     objects = {name: vault.facts()["identities"][name]["objectId"] for name in ("customer", "node")}
     for record, (operation, who, status, request_id) in zip(records, done):
         claim, what = record["identity"]["claim"], record["properties"]
@@ -61,7 +62,7 @@ def test_each_operation_leaves_one_record(vault):
             assert what["version"] == key
     assert records[-1]["resultDescription"] == "Unauthorized" and records[-1]["identity"]["claim"]["oid"] == ""
     assert "c2VjcmV0" not in str(records)
-    assert vault.administer("audit", "--verify") == {"records": len(records), "first": 1, "since": records[0]["time"],
+    assert vault.administer("audit", "--verify") == {"records": records[-1]["seq"], "first": 1, "since": vault.audit(start=True)[0]["time"],
                                                      "verdict": "every record is whole and in its place"}
 
 
@@ -92,6 +93,34 @@ def test_what_the_owner_changes_is_on_record(vault, tmp_path):
     with open(secret["file"], encoding="ascii") as f:
         assert f.read().strip() not in str(records)
     vault.administer("audit", "--verify")
+
+
+def test_what_a_start_makes_is_on_record(vault):
+    records = vault.audit(start=True)
+    assert [(r["operationName"], r["properties"]) for r in records] == [
+        ("VaultPut", {"vault": "main"}), ("KeyCreate", {"vault": "main", "name": "data"}),
+        ("IdentityCreate", {"vault": "", "name": "node"}),
+        ("RoleAssign", {"vault": "main", "name": "node", "role": "crypto-service-encryption-user"}),
+        ("IdentityCreate", {"vault": "", "name": "customer"}), ("RoleAssign", {"vault": "main", "name": "customer", "role": "crypto-officer"})]
+    assert all(r["category"] == "Administration" and r["resultType"] == "Success" for r in records)
+    vault.restart()
+    assert vault.audit(start=True) == records  # there was nothing to make
+    vault.stop()
+    vault.settings["bootstrap-identities"] += ",customer:administrator"
+    os.remove(os.path.join(vault.settings["credential-dir"], "node"))
+    vault.start()
+    assert [r["operationName"] for r in vault.audit(start=True)][len(records):] == ["IdentityCredential", "RoleAssign"]
+    vault.administer("audit", "--verify")
+
+
+def test_the_turn_of_a_signing_key_is_on_record(vault):
+    vault.settings["signing-key-lifetime"] = "1s"
+    vault.restart()
+
+    def turned():
+        vault.token("node")
+        return [r for r in vault.audit() if r["operationName"] == "SigningKeyRotate"]
+    assert wait_until(turned, "another key signs")[0]["identity"]["claim"] == {"by": "signing-key-lifetime"}
 
 
 def test_a_change_that_cannot_be_recorded_is_refused(vault):

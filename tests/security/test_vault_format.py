@@ -125,7 +125,7 @@ def test_the_audit_log_is_what_the_page_says(vault):
     vault.stop()
     vault.start()
     vault.call("GET", "/keys/data/", identity="node")
-    lines = vault.audit()
+    lines = vault.audit(start=True)
     vault.stop()
     root_file, state_dir = vault.settings["root-key-file"], vault.settings["state-dir"]
     opener = Opener(read(root_file))
@@ -139,7 +139,7 @@ def test_the_audit_log_is_what_the_page_says(vault):
             seq, chain, _ = records[-1]
     assert opener.audit_pin(read(root_file + ".pin.audit")) == (store_id, seq, chain)
     assert [{"seq": n, "chain": c.hex(), **json.loads(text)} for n, c, text in records] == lines
-    assert [line["operationName"] for line in lines] == ["KeyWrap", "KeyGet"]
+    assert [line["operationName"] for line in lines if line["category"] == "AuditEvent"] == ["KeyWrap", "KeyGet"]
 
 
 def test_nothing_of_a_token_or_a_key_is_logged(vault):

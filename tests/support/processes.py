@@ -355,11 +355,12 @@ class Vault(Program):
         assert not check or done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
-    def audit(self):
-        """The records of the audit log."""
+    def audit(self, start=False):
+        """The records of the audit log; with start also of what the start itself made."""
         done = subprocess.run([binary("coffer"), "vault", "audit", "--admin-socket=" + self.path("state", "admin.sock")],
                               capture_output=True, text=True, timeout=60, check=True, cwd=self.dir)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        return [r for r in records if start or r.get("identity", {}).get("claim", {}).get("by") != "start"]
 
 
 def node_error(client, database="admin", command="ping"):

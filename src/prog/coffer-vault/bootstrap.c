@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "kmsg/kjson.h"
 #include "vault/vault.h"
+#include "vault/vault_admin.h"
 
 enum { DEFAULT_BITS = 3072, ITEM_MAX = 256, VAULTS_FILE_MAX = 1 << 20, VAULTS_FILE_DEPTH = 8 };
 
@@ -43,13 +44,76 @@ static RC next_item(const char **list, char name[ITEM_MAX], char rest[ITEM_MAX],
     return RC_OK;
 }
 
+/* What the settings make is on record, like what anybody else changes; mostly there is nothing. before: vault_saves(). */
+static void note(struct vault_service *v, uint64_t before, const char *operation, const char *vault,
+                 const char *name, const char *more)
+{
+    static const struct err done = { 0 };
+    struct vault_act act = {
+        .operation = operation,
+        .by = "start",
+        .field = { { "vault", vault }, { "name", name }, { "role", more } },
+        .n_fields = *more   ? 3
+                    : *name ? 2
+                            : 1,
+    };
+
+    if (vault_saves(v) != before)
+        vault_act_end(v, &act, &done);
+}
+
 static RC put_vault(struct vault_service *v, const char *name, const json_t *settings,
                     struct err *e)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
+    uint64_t before = vault_saves(v);
 
     kjson_dump(settings, &text);
-    return vault_put_vault(v, name, buf_view(&text), e);
+    TRY(vault_put_vault(v, name, buf_view(&text), e));
+    note(v, before, "VaultPut", name, "", "");
+    return RC_OK;
+}
+
+static RC ensure_vault(struct vault_service *v, const char *name, struct err *e)
+{
+    uint64_t before = vault_saves(v);
+
+    TRY(vault_ensure_vault(v, name, e));
+    note(v, before, "VaultPut", name, "", "");
+    return RC_OK;
+}
+
+static RC ensure_key(struct vault_service *v, const char *vault, const char *key, int bits,
+                     struct err *e)
+{
+    uint64_t before = vault_saves(v);
+
+    TRY(vault_ensure_key(v, vault, key, bits, e));
+    note(v, before, "KeyCreate", vault, key, "");
+    return RC_OK;
+}
+
+static RC ensure_identity(struct vault_service *v, const char *name, bool renew, struct buf *secret,
+                          struct err *e)
+{
+    AUTO(buf_fini) struct buf place = BUF_INIT;
+    struct err none = { 0 };
+    bool there = !vault_principal_place(v, NULL, name, &place, &none).failed;
+    uint64_t before = vault_saves(v);
+
+    TRY(vault_ensure_identity(v, name, renew, secret, e));
+    note(v, before, there ? "IdentityCredential" : "IdentityCreate", "", name, "");
+    return RC_OK;
+}
+
+static RC grant(struct vault_service *v, const char *vault, const char *name, const char *role,
+                struct err *e)
+{
+    uint64_t before = vault_saves(v);
+
+    TRY(vault_grant(v, vault, name, role, e));
+    note(v, before, "RoleAssign", vault, name, role);
+    return RC_OK;
 }
 
 /* The vault of vault-name is the first one, whatever else the file lists: it answers where no vault is named. */
@@ -67,7 +131,7 @@ static RC make_vaults(const struct settings *s, struct vault_service *v, struct 
     if ((one = json_object_get(all, first)))
         TRY(put_vault(v, first, one, e));
     else
-        TRY(vault_ensure_vault(v, first, e));
+        TRY(ensure_vault(v, first, e));
     json_object_foreach(all, name, one)
     {
         TRY(put_vault(v, name, one, e));
@@ -77,7 +141,7 @@ static RC make_vaults(const struct settings *s, struct vault_service *v, struct 
 
 static RC make_vault(const struct settings *s, struct vault_service *v, struct err *e)
 {
-    return vault_ensure_vault(v, settings_str(s, VS_VAULT_NAME), e);
+    return ensure_vault(v, settings_str(s, VS_VAULT_NAME), e);
 }
 
 static RC make_keys(const struct settings *s, struct vault_service *v, struct err *e)
@@ -96,8 +160,8 @@ static RC make_keys(const struct settings *s, struct vault_service *v, struct er
         char *slash = strchr(name, '/');
         if (slash)
             *slash = 0;
-        TRY(vault_ensure_key(v, slash ? name : settings_str(s, VS_VAULT_NAME),
-                             slash ? slash + 1 : name, (int)bits, e));
+        TRY(ensure_key(v, slash ? name : settings_str(s, VS_VAULT_NAME), slash ? slash + 1 : name,
+                       (int)bits, e));
     }
 }
 
@@ -116,7 +180,7 @@ static RC make_identity(const struct settings *s, struct vault_service *v, const
     AUTO(buf_wipe) struct buf secret = BUF_INIT;
     AUTO(mem_freep) char *file = bootstrap_credential_file(s, name, NULL);
 
-    TRY(vault_ensure_identity(v, name, /* renew= */ !path_exists(file), &secret, e));
+    TRY(ensure_identity(v, name, /* renew= */ !path_exists(file), &secret, e));
     if (secret.len > 0)
         TRY(file_write_atomic(file, 0600, buf_view(&secret), e));
     if (!*role)
@@ -124,7 +188,7 @@ static RC make_identity(const struct settings *s, struct vault_service *v, const
     char *at = strchr(role, '@');
     if (at)
         *at = 0;
-    return vault_grant(v, at ? at + 1 : settings_str(s, VS_VAULT_NAME), name, role, e);
+    return grant(v, at ? at + 1 : settings_str(s, VS_VAULT_NAME), name, role, e);
 }
 
 static RC make_identities(const struct settings *s, struct vault_service *v, struct err *e)

@@ -104,8 +104,11 @@ struct vault_act {
     int n_fields;
 };
 RC vault_act_begin(struct vault_service *s, struct err *e);
-/* vault_act_end(): outcome: the change's error, empty when it was done. */
+/* vault_act_end(): outcome: the change's error, empty when it was done. Without vault_act_begin() before it a full disk may keep the record out, which is
+ * logged: for what is done in any case. */
 void vault_act_end(struct vault_service *s, const struct vault_act *a, const struct err *outcome);
+/* vault_saves(): a number that is another once something has changed. */
+uint64_t vault_saves(struct vault_service *s);
 
 /* The audit log: one record for each operation on keys, refused ones too. vault_audit_verify(): every byte of what is kept of it. Errors: ERR_CORRUPT, which says where.
  * vault_audit_read(): records after number `after` as lines of JSON, each with its number (seq) and the chain over all up to it; about 1 MB of them;
