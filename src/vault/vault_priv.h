@@ -407,7 +407,7 @@ bool vault__record_ready(struct rest_call *c);
 bool vault__record(struct rest_call *c, uint64_t started_us);
 /* vault__record_stray(): of a request that fits no operation, or is too large for one. */
 void vault__record_stray(struct vault_service *s, struct http_request *q, int status,
-                         const char *code);
+                         const char *code, const char *request_id);
 void vault__record_log(const struct rest_call *c, uint64_t started_us);
 /* vault__record_own(): of what the vault does by itself or for its owner, after vault__audit_ready(). by: who asked for it. refusal: the code of the error; "": it was done. A
  * record that cannot be written is in the log of events. */

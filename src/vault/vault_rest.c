@@ -73,8 +73,15 @@ void vault__rest_on_error(struct http_request *q, struct http_reply *r, int stat
                                        : "BadParameter";
     AUTO(kjson_freep) json_t *j = error_json(code, NULL, why);
 
+    char request_id[UUID_LEN + 1] = "";
+    struct err e = { 0 };
+
     http_reply_json(r, status, j);
-    vault__record_stray(http_ctx(q), q, status, code);
+    if (vault__random_uuid(request_id, &e).failed)
+        log_err(EV_VAULT_FAILED, &e, NULL, 0);
+    else
+        http_reply_header(r, "x-ms-request-id", request_id);
+    vault__record_stray(http_ctx(q), q, status, code, request_id);
 }
 
 const char *vault__rest_base(struct rest_call *c)

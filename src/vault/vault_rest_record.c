@@ -154,7 +154,7 @@ bool vault__record(struct rest_call *c, uint64_t started_us)
 }
 
 void vault__record_stray(struct vault_service *s, struct http_request *q, int status,
-                         const char *code)
+                         const char *code, const char *request_id)
 {
     AUTO(buf_fini) struct buf text = BUF_INIT;
     char at[32], from[64], number[8];
@@ -168,10 +168,11 @@ void vault__record_stray(struct vault_service *s, struct http_request *q, int st
     (void)snprintf(number, sizeof number, "%d", status);
     vault__address_text(http_peer(q), from, sizeof from);
     AUTO(kjson_freep) json_t *j =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:i}}", "time", at, "category", "AuditEvent",
-                  "operationName", "RequestRefused", "resultType", "Failed", "resultSignature",
-                  number, "resultDescription", code, "callerIpAddress", from, "properties",
-                  "requestPath", readable_path(q), "httpStatusCode", status);
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:i}}", "time", at, "category",
+                  "AuditEvent", "operationName", "RequestRefused", "resultType", "Failed",
+                  "resultSignature", number, "resultDescription", code, "callerIpAddress", from,
+                  "correlationId", request_id, "properties", "requestPath", readable_path(q),
+                  "httpStatusCode", status);
     INVARIANT(j != NULL);
     kjson_dump(j, &text);
     if (vault__audit_ready(s, &e).failed ||

@@ -135,7 +135,9 @@ def test_a_change_that_cannot_be_recorded_is_refused(vault):
 
 def test_refusals_are_on_record(vault):
     for method, path, status in (("GET", "/nothing", 404), ("PUT", "/keys", 405)):
-        assert vault.call(method, path).status_code == status
+        answer = vault.call(method, path)
+        assert answer.status_code == status
+        assert vault.audit()[-1]["correlationId"] == answer.headers["x-ms-request-id"]
     assert requests.post(f"https://127.0.0.1:{vault.port}/keys/data/create", params={"api-version": "7.4"}, data="x" * 100000,
                          headers={"Content-Type": "application/json"}, verify=vault.ca_file, timeout=10).status_code == 413
     vault.administer("firewall", "default", "deny", "--vault=main")
