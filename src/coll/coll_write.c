@@ -325,7 +325,7 @@ static RC present_keys(const struct index_def *d, struct bdoc doc, struct arena 
 
     if (!index_extract(d, doc, a, out, &why).failed)
         return RC_OK;
-    if (why.code != ERR_CANNOT_INDEX_PARALLEL_ARRAYS) {
+    if (why.code != ERR_CANNOT_INDEX_PARALLEL_ARRAYS && !d->geo) {
         *e = why;
         return RC_FAILED;
     }

@@ -337,11 +337,70 @@ static void collect(struct collect *c, const struct match_node *n, struct slice 
         take(c, &b, false);
 }
 
-RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d,
-                      int field, struct field_bounds *out)
+/* ---- places ---- */
+
+static bool place_ranges(struct qctx *q, const struct match_node *n, const struct geo_grid *g,
+                         struct geo_range **r, int *n_ranges)
+{
+    switch (n->op) {
+    case MATCH_GEO_WITHIN:
+    case MATCH_GEO_INTERSECTS: return geo_shape_ranges(q, g, n->impl, r, n_ranges);
+    case MATCH_GEO_NEAR: return geo_near_ranges(q, g, n->impl, r, n_ranges);
+    default: return false;
+    }
+}
+
+static struct slice encoded(struct arena *a, int64_t cell, bool past)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+
+    index_encode(&b, NULL, bval_new_i64(a, cell), false);
+    if (past)
+        index_succ(&b, 0);
+    return SLICE(arena_dup(a, b.p, b.len), b.len);
+}
+
+/* place_bounds(): the first predicate on the field that says in which cells to look. */
+static bool place_bounds(struct qctx *q, struct arena *a, const struct match_node *root,
+                         const struct index_def *d, int field, struct field_bounds *out)
+{
+    struct geo_grid g;
+    struct geo_range *r = NULL;
+    bool known = false;
+    int n = 0;
+
+    index_grid(d, field, &g);
+    for (int i = 0; root->op == MATCH_AND && !known && i < root->n_children; i++) {
+        if (slice_eq(root->children[i]->path, d->fields[field].path))
+            known = place_ranges(q, root->children[i], &g, &r, &n);
+    }
+    if (!known)
+        return false;
+    *out = (struct field_bounds){ .n = n, .n_predicates = 1 };
+    out->v = ARENA_ARRAY(a, struct interval, (size_t)n + 1);
+    out->share = 0.001;
+    for (int i = 0; i < n; i++) {
+        out->share += (double)(r[i].hi - r[i].lo + 1) / 0x1p61;
+        out->v[i] = (struct interval){ .lo = encoded(a, r[i].lo, false),
+                                       .hi = encoded(a, r[i].hi, true),
+                                       .v_lo = bval_new_i64(a, r[i].lo),
+                                       .v_hi = bval_new_i64(a, r[i].hi),
+                                       .lo_incl = true,
+                                       .hi_incl = true };
+    }
+    return true;
+}
+
+RC exec__field_bounds(struct qctx *q, struct arena *a, const struct match_node *root,
+                      const struct index_def *d, int field, struct field_bounds *out)
 {
     struct collect c = { .a = a, .multikey = atomic_load(&d->multikey) & (1u << field) };
 
+    if (d->fields[field].geo) {
+        if (!root || !place_bounds(q, a, root, d, field, out))
+            *out = exec__full(a);
+        return RC_OK;
+    }
     if (root)
         collect(&c, root, d->fields[field].path, false);
     *out = c.any ? c.best : exec__full(a);

@@ -4,7 +4,7 @@
 static void row_source_close(struct doc_source *s);
 static RC row_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e);
 
-/* What a sort reads: filtered rows, their record id appended as a field when it is wanted after the sort. */
+/* What a sort reads: filtered rows; the distance before their fields when that is what orders them, their record id behind when it is wanted after the sort. */
 struct row_source {
     struct doc_source base;
     struct exec *x;
@@ -12,6 +12,7 @@ struct row_source {
 };
 
 static const char rid_field[] = "$recordId";
+static const char distance_field[] = "distance";
 
 static RC filtered(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
 {
@@ -40,21 +41,51 @@ static struct bdoc with_rid(struct buf *b, struct bdoc doc, uint64_t rid)
     return bw_finish(&w);
 }
 
-/* The record id that with_rid() put last; the document is given back as it was. */
-static void split_rid(struct buf *b, struct exec_row *row)
+static bool carries_rid(const struct exec *x)
 {
+    return x->s.want_rid || x->s.show_record_id;
+}
+
+/* carried(): the row as the sort gets it. */
+static RC carried(struct row_source *r, const struct exec_row *row, struct bdoc *out, struct err *e)
+{
+    struct exec *x = r->x;
+    double distance;
+    bool has;
+    struct bw w;
+
+    *out = row->doc;
+    if (!x->by_distance && !carries_rid(x))
+        return RC_OK;
+    buf_clear(&r->buf);
+    bw_init(&w, &r->buf);
+    if (x->by_distance) {
+        TRY(match_distance(x->s.match, &x->q, row->doc, &distance, &has, NULL, e));
+        bw_double(&w, distance_field, distance);
+    }
+    bw_fields(&w, row->doc);
+    if (carries_rid(x))
+        bw_i64(&w, rid_field, (int64_t)row->rid);
+    *out = bw_finish(&w);
+    return RC_OK;
+}
+
+/* uncarry(): the document as it was before carried(), and its record id. */
+static void uncarry(const struct exec *x, struct buf *b, struct exec_row *row)
+{
+    bool first = x->by_distance;
     struct biter it;
     struct bw w;
 
     buf_clear(b);
     bw_init(&w, b);
     biter_init(&it, row->doc);
-    while (biter_next(&it)) {
-        if (it.at < it.end && *it.at) {
-            bw_val_slice(&w, it.name, it.val);
-        } else {
+    for (; biter_next(&it); first = false) {
+        bool last = it.at >= it.end || !*it.at;
+        if (last && carries_rid(x))
             row->rid = (uint64_t)bval_i64(it.val);
-        }
+        else if (!first)
+            bw_val_slice(&w, it.name, it.val);
     }
     row->doc = bw_finish(&w);
 }
@@ -65,10 +96,7 @@ static RC row_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, s
     struct exec_row row = { 0 };
 
     TRY(filtered(r->x, &row, valid, e));
-    if (*valid)
-        *doc = r->x->s.want_rid || r->x->s.show_record_id ? with_rid(&r->buf, row.doc, row.rid)
-                                                          : row.doc;
-    return RC_OK;
+    return *valid ? carried(r, &row, doc, e) : RC_OK;
 }
 
 static void row_source_close(struct doc_source *s)
@@ -106,6 +134,16 @@ static void count_use(struct exec *x, const struct plan *p)
         count_use(x, p->sub[i]);
 }
 
+static RC sort_by_distance(struct exec *x, struct err *e)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct bw w;
+
+    bw_init(&w, &b);
+    bw_i32(&w, distance_field, 1);
+    return sort_spec_parse(x->s.q, bw_done_arena(&w, x->s.q->arena), &x->sort_spec, e);
+}
+
 static RC open_plan(struct exec *x, struct err *e)
 {
     struct planner p = { .s = &x->s, .a = x->s.q->arena };
@@ -121,7 +159,10 @@ static RC open_plan(struct exec *x, struct err *e)
                       !(x->plan->kind == PLAN_IDHACK && !x->plan->match);
     if (x->plan->kind == PLAN_IDHACK && !x->plan->match)
         x->check_filter = false;
-    x->blocking_sort = !x->plan->gives_sort;
+    x->by_distance = x->s.match && x->s.match->near && !x->sort_spec;
+    x->blocking_sort = !x->plan->gives_sort || x->by_distance;
+    if (x->by_distance)
+        TRY(sort_by_distance(x, e));
     count_use(x, x->plan);
     x->scan = exec__scan_new(x, x->plan);
     return RC_OK;
@@ -190,8 +231,8 @@ static RC pull(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
     if (*valid) {
         arena_reset(x->scratch);
         row->rid = 0;
-        if (x->s.want_rid || x->s.show_record_id)
-            split_rid(&x->row_buf, row);
+        if (x->by_distance || carries_rid(x))
+            uncarry(x, &x->row_buf, row);
     }
     return RC_OK;
 }

@@ -7,6 +7,7 @@
 #include "bsonx/bw.h"
 #include "exec/exec.h"
 #include "query/collate.h"
+#include "query/geo.h"
 
 /* One interval of a field in the ascending encoding, as byte prefixes: lo inclusive, hi exclusive. The values beside them are for explain. */
 struct interval {
@@ -22,6 +23,8 @@ struct field_bounds {
     int n;
     bool full; /* no restriction */
     int n_predicates;
+    /* of the index, when that is known better than by the number of intervals; else 0 */
+    double share;
 };
 
 struct key_range {
@@ -50,8 +53,8 @@ struct plan {
 };
 
 /* bounds.c */
-RC exec__field_bounds(struct arena *a, const struct match_node *root, const struct index_def *d,
-                      int field, struct field_bounds *out);
+RC exec__field_bounds(struct qctx *q, struct arena *a, const struct match_node *root,
+                      const struct index_def *d, int field, struct field_bounds *out);
 struct field_bounds exec__full(struct arena *a);
 RC exec__ranges(struct arena *a, const struct index_def *d, const struct field_bounds *b,
                 struct key_range **out, int *n, int *n_used);
@@ -100,6 +103,7 @@ struct exec {
     bool filtered;     /* by an index filter */
     bool check_filter; /* false when the plan proves it (IDHACK) */
     bool blocking_sort;
+    bool by_distance; /* the sort is by the filter's $near */
     struct sort_spec *sort_spec;
     struct doc_source *sorted;
     int64_t skipped, returned;

@@ -50,6 +50,9 @@ static bool sort_from_index(const struct index_def *d, const struct field_bounds
     struct biter it;
     int at = 0, dir = 0;
 
+    if (d->geo) /* cells have no order that counts */
+        return false;
+
     biter_init(&it, sort);
     while (biter_next(&it)) {
         if (!bval_is_number(it.val))
@@ -98,6 +101,8 @@ static double selectivity(const struct field_bounds *b)
 
     if (b->full)
         return 1;
+    if (b->share > 0)
+        return fmin(b->share, 0.9);
     for (int i = 0; i < b->n; i++) {
         bool lo = b->v[i].v_lo.type != BT_MISSING, hi = b->v[i].v_hi.type != BT_MISSING;
         s += b->v[i].point ? 0.01 : lo && hi ? 0.1 : lo || hi ? 0.33 : 0.7;
@@ -152,7 +157,7 @@ static bool covers(const struct planner *p, const struct index_def *d)
     struct biter it;
     bool whole = false;
 
-    if (!s->project || s->return_key || atomic_load(&d->multikey))
+    if (!s->project || s->return_key || d->geo || atomic_load(&d->multikey))
         return false;
     project_deps(s->project, need_path, &x, &whole);
     if (whole || !x.ok || (s->match && !filter_is_covered(d, s->match->root)))
@@ -182,7 +187,7 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     if (!by_bytes(p)) /* a hint: the whole index, in no order that counts */
         root = NULL;
     for (int i = 0; i < d->n_fields; i++)
-        TRY(exec__field_bounds(p->a, root, d, i, &pl->bounds[i]));
+        TRY(exec__field_bounds(p->s->q, p->a, root, d, i, &pl->bounds[i]));
     unbound_shared_arrays(p->a, d, pl->bounds);
     TRY(exec__ranges(p->a, d, pl->bounds, &pl->ranges, &pl->n_ranges, &pl->n_bound_fields));
     bool all_points = true;
@@ -190,7 +195,7 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
         sel *= selectivity(&pl->bounds[i]);
         all_points &= exec__is_point(&pl->bounds[i]);
     }
-    pl->multikey = atomic_load(&d->multikey) != 0;
+    pl->multikey = d->geo || atomic_load(&d->multikey) != 0;
     pl->point = d->unique && all_points && pl->n_bound_fields == d->n_fields && pl->n_ranges == 1;
     pl->gives_sort = bdoc_is_empty(p->sort) ||
                      (by_bytes(p) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
@@ -203,6 +208,16 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     return RC_OK;
 }
 
+/* asks_for_place(): the query is bounded in a field of places, so the index has every document that matches. */
+static bool asks_for_place(const struct index_def *d, const struct field_bounds *b)
+{
+    for (int i = 0; i < d->n_fields; i++) {
+        if (d->fields[i].geo && b[i].n_predicates > 0)
+            return true;
+    }
+    return false;
+}
+
 static bool usable(const struct planner *p, const struct plan *pl, const struct match *m)
 {
     const struct index_def *d = pl->index;
@@ -212,6 +227,8 @@ static bool usable(const struct planner *p, const struct plan *pl, const struct 
     if (d->partial && (!m || !match_implies(m, d->partial)))
         return false;
     if (d->sparse && !sparse_is_safe(p, d, pl->bounds))
+        return false;
+    if (d->geo && !asks_for_place(d, pl->bounds))
         return false;
     bool bounded = pl->n_bound_fields > 0 && pl->bounds[0].n_predicates > 0;
     /* a sparse index holds no more than the documents that have the field */
@@ -312,6 +329,32 @@ static bool id_plan(struct planner *p, struct plan *pl)
     return true;
 }
 
+/* near_plan(): an index of the places that $near asks for, or none of the query can run. */
+static RC near_plan(struct planner *p, struct index_def *hinted, struct plan **out, struct err *e)
+{
+    const struct match_node *near = p->s->match->near;
+
+    for (int i = 0; i < p->indexes->n; i++) {
+        struct index_def *d = p->indexes->v[i];
+        bool serves = false;
+
+        if (hinted ? hinted != d : d->hidden)
+            continue;
+        for (int k = 0; k < d->n_fields; k++)
+            serves |= d->fields[k].geo && (d->fields[k].geo & geo_near_indexes(near->impl)) &&
+                      slice_eq(d->fields[k].path, near->path);
+        if (!serves || (d->partial && !match_implies(p->s->match, d->partial)))
+            continue;
+        TRY(index_plan(p, d, p->s->match->root, out, e));
+        (*out)->multikey = true;
+        (*out)->gives_sort = false;
+        return RC_OK;
+    }
+    FAIL(
+        e, ERR_NO_QUERY_EXECUTION_PLANS,
+        "error processing query: planner returned error :: caused by :: unable to find index for $geoNear query");
+}
+
 static RC hinted_index(struct planner *p, struct index_def **out, struct err *e)
 {
     struct bval h = p->s->hint;
@@ -384,6 +427,8 @@ static RC hinted_plan(struct planner *p, struct plan **out, struct err *e)
     struct index_def *d;
 
     TRY(hinted_index(p, &d, e));
+    if (p->s->match && p->s->match->near)
+        return near_plan(p, d, out, e);
     TRY(index_plan(p, d, p->s->match ? p->s->match->root : NULL, out, e));
     if (!bdoc_is_empty(p->s->min) || !bdoc_is_empty(p->s->max))
         return min_max_plan(p, *out, e);
@@ -421,6 +466,8 @@ RC exec__plan(struct planner *p, struct plan **out, struct err *e)
     if (!p->natural && !bval_is_missing(hint) &&
         !(hint.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(hint))))
         return hinted_plan(p, out, e);
+    if (m && m->near)
+        return near_plan(p, NULL, out, e);
     if (p->natural)
         return RC_OK;
     p->natural_dir = 0;

@@ -44,8 +44,14 @@ static RC compile(struct index_def *d, struct bdoc spec, struct err *e)
         struct index_field *f = &d->fields[d->n_fields++];
         f->path = it.name;
         f->desc = bval_is_number(it.val) && bval_to_double(it.val) < 0;
+        if (it.val.type == BT_STRING)
+            f->geo = slice_eq_str(bval_str(it.val), "2d") ? GEO_INDEX_PLANE : GEO_INDEX_SPHERE;
+        d->geo |= f->geo != 0;
         split_path(d->arena, f);
     }
+    struct bval min = bdoc_get(d->spec, "min"), max = bdoc_get(d->spec, "max");
+    d->grid_min = bval_is_number(min) ? bval_to_double(min) : -180;
+    d->grid_max = bval_is_number(max) ? bval_to_double(max) : 180;
     d->since_ms = clock_real_ms();
     d->is_id = strcmp(d->name, "_id_") == 0;
     d->unique = d->is_id || flag(d->spec, "unique");
@@ -64,6 +70,13 @@ static RC compile(struct index_def *d, struct bdoc spec, struct err *e)
         d->partial = m;
     }
     return RC_OK;
+}
+
+void index_grid(const struct index_def *d, int field, struct geo_grid *out)
+{
+    *out = (struct geo_grid){ .plane = d->fields[field].geo == GEO_INDEX_PLANE,
+                              .min = d->grid_min,
+                              .max = d->grid_max };
 }
 
 RC index_def_new(struct bdoc spec, uint64_t ident, struct index_def **out, struct err *e)

@@ -3,6 +3,7 @@
  * Every field of the index walks its path through documents. Where fields meet an array, all of them must meet the same one
  * (else 171), and each element gives keys of its own; below an element, further arrays expand again in the same way. An array
  * directly inside an array is a value, unless a numeric path component picks an element.
+ * A field of places does not expand the array that ends its path, which may be a pair; its keys are the cells of the place.
  */
 #include "index_priv.h"
 
@@ -22,7 +23,7 @@ struct extract {
     struct arena *a;
     struct index_keys *out;
     int cap;
-    bool any_present;
+    bool any_present, any_place;
     struct buf key, tags;
 };
 
@@ -70,7 +71,7 @@ static bool advance(const struct index_field *f, struct walk *w)
                 w->in_element = false;
                 continue;
             }
-            if (!w->in_element)
+            if (!w->in_element && !(ended && f->geo))
                 return true;
             w->fixed = true;
             if (!ended)
@@ -88,7 +89,7 @@ static bool advance(const struct index_field *f, struct walk *w)
     return false;
 }
 
-static void emit(struct extract *x, const struct walk *walks)
+static void emit_key(struct extract *x, const struct walk *walks)
 {
     const struct index_def *d = x->def;
 
@@ -120,6 +121,41 @@ static void emit(struct extract *x, const struct walk *walks)
     };
 }
 
+/* emit_places(): a key for each combination of the cells of fields from `field` on. */
+static RC emit_places(struct extract *x, struct walk *walks, int field, struct err *e)
+{
+    const struct index_def *d = x->def;
+
+    while (field < d->n_fields && !d->fields[field].geo)
+        field++;
+    if (field == d->n_fields) {
+        emit_key(x, walks);
+        return arena_check(x->a, e);
+    }
+    struct qctx q = { .arena = x->a, .scratch = x->a, .let = BDOC_EMPTY };
+    struct geo_grid grid;
+    struct walk *w = &walks[field], was = *w;
+    int64_t *cells;
+    int n;
+
+    index_grid(d, field, &grid);
+    TRY(geo_cells(&q, &grid, w->at, &cells, &n, e));
+    x->any_place |= n > 0;
+    if (n > 1)
+        x->out->multikey |= 1u << field;
+    w->empty_array = false;
+    for (int i = 0; i < n; i++) {
+        w->at = bval_new_i64(x->a, cells[i]);
+        TRY(emit_places(x, walks, field + 1, e));
+    }
+    if (n == 0) {
+        w->at = BVAL_MISSING;
+        TRY(emit_places(x, walks, field + 1, e));
+    }
+    *w = was;
+    return RC_OK;
+}
+
 static RC expand(struct extract *x, struct walk *walks, int depth, struct err *e)
 {
     const struct index_def *d = x->def;
@@ -145,8 +181,10 @@ static RC expand(struct extract *x, struct walk *walks, int depth, struct err *e
         arr = walks[i].at;
         stopped |= 1u << i;
     }
+    if (!array && d->geo)
+        return emit_places(x, walks, 0, e);
     if (!array) {
-        emit(x, walks);
+        emit_key(x, walks);
         return RC_OK;
     }
     x->out->multikey |= stopped;
@@ -204,7 +242,7 @@ RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
     buf_fini(&x.tags);
     if (rc.failed)
         return rc;
-    if (d->sparse && !x.any_present) {
+    if ((d->sparse && !x.any_present) || (d->geo && !x.any_place)) {
         out->n = 0;
         return RC_OK;
     }

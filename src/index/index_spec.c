@@ -33,8 +33,9 @@ static RC check_type_name(struct slice type, struct err *e)
 {
     if (slice_eq_str(type, "wildcard"))
         FAIL(e, ERR_LOC(7246202), "the 'wildcard' index type must be written as the field \"$**\"");
-    if (slice_eq_str(type, "text") || slice_eq_str(type, "2d") || slice_eq_str(type, "2dsphere") ||
-        slice_eq_str(type, "hashed"))
+    if (slice_eq_str(type, "2d") || slice_eq_str(type, "2dsphere"))
+        return RC_OK;
+    if (slice_eq_str(type, "text") || slice_eq_str(type, "hashed"))
         FAIL(e, ERR_CANNOT_CREATE_INDEX, "indexes of type '%.*s' are not available in this release",
              (int)type.len, type.p);
     FAIL(e, ERR_CANNOT_CREATE_INDEX, "unknown index plugin '%.*s'", (int)MIN(type.len, 64u),
@@ -116,6 +117,7 @@ char *index_default_name(struct arena *a, struct bdoc pattern)
 struct spec {
     bool is_id;
     struct bval key, name, unique, sparse, hidden, expire, partial;
+    struct bval sphere_version, bits, min, max;
     bool text_option;
 };
 
@@ -179,16 +181,35 @@ static RC check_version(struct bval v, struct err *e)
     return RC_OK;
 }
 
+/* geo_option(): notes an option that only indexes of places have. */
+static bool geo_option(struct spec *s, struct slice name, struct bval v)
+{
+    struct bval *to = slice_eq_str(name, "2dsphereIndexVersion") ? &s->sphere_version
+                      : slice_eq_str(name, "bits")               ? &s->bits
+                      : slice_eq_str(name, "min")                ? &s->min
+                      : slice_eq_str(name, "max")                ? &s->max
+                                                                 : NULL;
+
+    if (to)
+        *to = v;
+    return to;
+}
+
+static RC check_number(struct slice name, struct bval v, struct err *e)
+{
+    if (!bval_is_number(v))
+        FAIL(e, ERR_TYPE_MISMATCH, "the field '%.*s' must be a number, not %s", (int)name.len,
+             name.p, btype_name(v.type));
+    return RC_OK;
+}
+
 static RC check_option(struct spec *s, struct slice name, struct bval v, struct err *e)
 {
     static const char *const bools[] = { "unique", "sparse", "hidden", "background",
                                          "prepareUnique" };
     static const char *const text[] = { "weights", "default_language", "language_override",
                                         "textIndexVersion" };
-    static const char *const geo[] = {
-        "2dsphereIndexVersion", "bits",      "min", "max", "coarsestIndexedLevel",
-        "finestIndexedLevel",   "bucketSize"
-    };
+    static const char *const geo[] = { "coarsestIndexedLevel", "finestIndexedLevel", "bucketSize" };
 
     for (size_t i = 0; i < ARRAY_LEN(bools); i++) {
         if (!slice_eq_str(name, bools[i]))
@@ -211,6 +232,8 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
     for (size_t i = 0; i < ARRAY_LEN(geo); i++)
         if (slice_eq_str(name, geo[i]))
             FAIL(e, ERR_CANNOT_CREATE_INDEX, "the option '%s' is for geospatial indexes", geo[i]);
+    if (geo_option(s, name, v))
+        return check_number(name, v, e);
     if (slice_eq_str(name, "expireAfterSeconds")) {
         TRY(check_expire(v, e));
         s->expire = v;
@@ -273,6 +296,64 @@ static RC check_together(const struct spec *s, struct err *e)
     return RC_OK;
 }
 
+static bool has_type(struct bdoc pattern, const char *type)
+{
+    struct biter it;
+
+    biter_init(&it, pattern);
+    while (biter_next(&it)) {
+        if (it.val.type == BT_STRING && slice_eq_str(bval_str(it.val), type))
+            return true;
+    }
+    return false;
+}
+
+static RC check_plane(const struct spec *s, struct err *e)
+{
+    struct biter it;
+    int n = 0;
+    int64_t bits = 26;
+    double min = bval_is_missing(s->min) ? -180 : bval_to_double(s->min),
+           max = bval_is_missing(s->max) ? 180 : bval_to_double(s->max);
+
+    biter_init(&it, bval_doc(s->key));
+    while (biter_next(&it)) {
+        n += it.val.type == BT_STRING;
+        if (it.val.type != BT_STRING && n == 0)
+            FAIL(e, ERR_CANNOT_CREATE_INDEX, "2d has to be first in index");
+        if (it.val.type == BT_STRING && !slice_eq_str(bval_str(it.val), "2d"))
+            FAIL(e, ERR_CANNOT_CREATE_INDEX, "an index cannot be of several special types");
+    }
+    if (n > 1)
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "can't have 2 geo fields");
+    if (!bval_is_missing(s->bits) &&
+        (!bval_to_i64(s->bits, &bits) || s->bits.type == BT_DECIMAL128 || bits < 1 || bits > 32))
+        FAIL(e, ERR_INVALID_OPTIONS, "bits for hash must be > 0 and <= 32");
+    if (!(min < max) || isinf(min) || isinf(max))
+        FAIL(e, ERR_BAD_VALUE, "region for hash must be valid and have positive area");
+    return RC_OK;
+}
+
+/* check_geo(): what indexes of places ask beyond their pattern. */
+static RC check_geo(const struct spec *s, struct err *e)
+{
+    struct bdoc pattern = bval_doc(s->key);
+    bool plane = has_type(pattern, "2d"), sphere = has_type(pattern, "2dsphere");
+    int64_t version = 3;
+
+    if (!bval_is_missing(s->sphere_version) &&
+        (!sphere || s->sphere_version.type == BT_DECIMAL128 ||
+         !bval_to_i64(s->sphere_version, &version) || version < 1 || version > 3))
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "2dsphereIndexVersion of a 2dsphere index must be 1, 2 or 3");
+    if (!plane &&
+        (!bval_is_missing(s->bits) || !bval_is_missing(s->min) || !bval_is_missing(s->max)))
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "the options bits, min and max are for 2d indexes");
+    if ((plane || sphere) && !bval_is_missing(s->expire))
+        FAIL(e, ERR_CANNOT_CREATE_INDEX, "TTL indexes are of dates, not of places");
+    return plane ? check_plane(s, e) : RC_OK;
+}
+
 static RC read_spec(struct bdoc doc, struct spec *s, struct err *e)
 {
     struct biter it;
@@ -322,6 +403,7 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
     TRY(index_pattern_check(bval_doc(s.key), e));
     s.is_id = pattern_is_id(bval_doc(s.key));
     TRY(check_together(&s, e));
+    TRY(check_geo(&s, e));
 
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct bw w;
@@ -347,6 +429,8 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
         else
             bw_val_slice(&w, it.name, it.val);
     }
+    if (has_type(bval_doc(s.key), "2dsphere") && bval_is_missing(s.sphere_version))
+        bw_i32(&w, "2dsphereIndexVersion", 3);
     *out = bw_done_arena(&w, a);
     return RC_OK;
 }

@@ -78,6 +78,44 @@ static void random_document(struct buf *b, int id)
     buf_printf(b, "}");
 }
 
+static void random_point(struct buf *b)
+{
+    buf_printf(b, "[%d.%u, %d.%u]", (int)rnd(359) - 179, rnd(10), (int)rnd(178) - 88, rnd(10));
+}
+
+/* random_place(): p on the sphere, q in the plane; both sometimes missing. */
+static void random_place(struct buf *b)
+{
+    int x = (int)rnd(350) - 180, y = (int)rnd(170) - 90, d = 1 + (int)rnd(9);
+
+    switch (rnd(5)) {
+    case 0: break;
+    case 1:
+        buf_printf(b, ", \"p\": ");
+        random_point(b);
+        break;
+    case 2:
+        buf_printf(b, ", \"p\": {\"type\": \"LineString\", \"coordinates\": [");
+        random_point(b);
+        buf_printf(b, ", [%d.5, 33]]}", (int)rnd(180) - 90);
+        break;
+    case 3:
+        buf_printf(
+            b,
+            ", \"p\": {\"type\": \"Polygon\", \"coordinates\": [[[%d, %d], [%d, %d], [%d, %d], [%d, %d]]]}",
+            x, y, x + d, y, x, y + d, x, y);
+        break;
+    default:
+        buf_printf(b, ", \"p\": {\"type\": \"MultiPoint\", \"coordinates\": [");
+        random_point(b);
+        buf_printf(b, ", ");
+        random_point(b);
+        buf_printf(b, "]}");
+    }
+    if (rnd(4))
+        buf_printf(b, ", \"q\": [%d, %d.5]", x, y);
+}
+
 static void create_index(struct fixture *f, const char *spec)
 {
     struct bdoc done;
@@ -104,10 +142,15 @@ static int setup(void **state)
     create_index(
         f,
         "{\"key\": {\"a\": 1, \"_id\": 1}, \"name\": \"p\", \"partialFilterExpression\": {\"a\": {\"$gte\": 2}}}");
+    create_index(f, "{\"key\": {\"p\": \"2dsphere\"}, \"name\": \"p_sphere\"}");
+    create_index(f, "{\"key\": {\"q\": \"2d\", \"a\": 1}, \"name\": \"q_plane\"}");
     OK(coll_begin(f->x, &w, &err));
     for (int i = 0; i < 400; i++) {
         AUTO(buf_fini) struct buf b = BUF_INIT;
         random_document(&b, i);
+        b.len--; /* its last brace */
+        random_place(&b);
+        buf_printf(&b, "}");
         OK(coll_insert(w, json(f->a, buf_cstr(&b)), f->a, &err));
     }
     OK(coll_commit(&w, STORE_NOSYNC, &err));
@@ -271,6 +314,92 @@ static void test_plans(void **state)
     plan_has(f, "{\"d\": 5}", "{\"d\": 1}", NULL, "SORT");
 }
 
+static void random_place_query(struct buf *b)
+{
+    int x = (int)rnd(280) - 180, y = (int)rnd(150) - 90, w = 1 + (int)rnd(20), h = 1 + (int)rnd(15);
+
+    switch (rnd(5)) {
+    case 0:
+        buf_printf(
+            b,
+            "{\"p\": {\"%s\": {\"$geometry\": {\"type\": \"Polygon\", \"coordinates\": [[[%d, %d], [%d, %d], [%d, %d], [%d, %d], [%d, %d]]]}}}}",
+            rnd(2) ? "$geoWithin" : "$geoIntersects", x, y, x + w, y, x + w, y + h, x, y + h, x, y);
+        return;
+    case 1:
+        buf_printf(b, "{\"p\": {\"$geoWithin\": {\"$centerSphere\": [[%d, %d], 0.%d]}}}", x, y, h);
+        return;
+    case 2:
+        buf_printf(
+            b,
+            "{\"p\": {\"$geoIntersects\": {\"$geometry\": {\"type\": \"LineString\", \"coordinates\": [[%d, %d], [%d, %d]]}}}}",
+            x, y, x + 3 * w, y + h);
+        return;
+    case 3:
+        buf_printf(
+            b, "{\"q\": {\"$geoWithin\": {\"$box\": [[%d, %d], [%d, %d]]}}, \"a\": {\"$gte\": 1}}",
+            x, y, x + 3 * w, y + 3 * h);
+        return;
+    default: buf_printf(b, "{\"q\": {\"$geoWithin\": {\"$center\": [[%d, %d], %d]}}}", x, y, w + h);
+    }
+}
+
+/* Through an index of places or past it, the answer is one. */
+static void test_places(void **state)
+{
+    struct fixture *f = *state;
+    int indexed = 0, found = 0;
+
+    for (int i = 0; i < 600; i++) {
+        AUTO(buf_fini) struct buf text = BUF_INIT, plan = BUF_INIT;
+        AUTO(arena_freep) struct arena *a = arena_new(0);
+        static struct answer got, want;
+
+        random_place_query(&text);
+        struct bdoc filter = json(a, buf_cstr(&text));
+        run(f, a, filter, "{\"_id\": 1}", NULL, NULL, &got, &plan);
+        run(f, a, filter, "{\"_id\": 1}", "{\"$natural\": 1}", NULL, &want, NULL);
+        indexed += strstr(buf_cstr(&plan), "p_sphere") || strstr(buf_cstr(&plan), "q_plane");
+        found += want.n;
+        if (got.n != want.n || memcmp(got.ids, want.ids, (size_t)got.n * sizeof(int)) != 0)
+            fail_msg("%s: %d rows instead of %d\n%s", buf_cstr(&text), got.n, want.n,
+                     buf_cstr(&plan));
+    }
+    assert_true(indexed > 500 && found > 500);
+}
+
+/* same_set(): of what is equally far, the order is not told. */
+static void same_set(int *a, int *b, int n)
+{
+    qsort(a, (size_t)n, sizeof(int), cmp_int);
+    qsort(b, (size_t)n, sizeof(int), cmp_int);
+    assert_memory_equal(a, b, (size_t)n * sizeof(int));
+}
+
+/* $near: nearest first, all of them, and no further than asked for. */
+static void test_near(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 100; i++) {
+        AUTO(arena_freep) struct arena *a = arena_new(0);
+        static struct answer all, some;
+        int x = (int)rnd(360) - 180, y = (int)rnd(180) - 90, far = 100000 + (int)rnd(9) * 500000;
+        const char *open = arena_printf(
+            a,
+            "{\"p\": {\"$near\": {\"$geometry\": {\"type\": \"Point\", \"coordinates\": [%d, %d]}",
+            x, y);
+
+        run(f, a, json(a, arena_printf(a, "%s}}}", open)), NULL, NULL, NULL, &all, NULL);
+        run(f, a, json(a, arena_printf(a, "%s, \"$maxDistance\": %d}}}", open, far)), NULL, NULL,
+            NULL, &some, NULL);
+        assert_true(all.n > 250 && some.n <= all.n);
+        same_set(all.ids, some.ids, some.n);
+        run(f, a, json(a, arena_printf(a, "%s, \"$minDistance\": %d.000001}}}", open, far)), NULL,
+            NULL, NULL, &some, NULL);
+        same_set(all.ids + all.n - some.n, some.ids, some.n);
+    }
+}
+
 static void test_dropped_under(void **state)
 {
     struct fixture *f = *state;
@@ -333,10 +462,9 @@ static void test_cursors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_answers),
-        cmocka_unit_test(test_plans),
-        cmocka_unit_test(test_dropped_under),
-        cmocka_unit_test(test_cursors),
+        cmocka_unit_test(test_same_answers),  cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_places),        cmocka_unit_test(test_near),
+        cmocka_unit_test(test_dropped_under), cmocka_unit_test(test_cursors),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -322,6 +322,11 @@ static void test_extract(void **state)
         { "{\"a.b\": 1, \"a.c\": 1}", "{\"a\": [{\"b\": 1, \"c\": 2}, {\"b\": 3, \"c\": 4}]}", 2,
           3 },
         { "{\"c\": 1, \"a\": 1}", "{\"a\": [1, 2, 3], \"c\": 9}", 3, 2 },
+        { "{\"a\": \"2dsphere\"}", "{\"a\": [1, 2]}", 1, 0 },
+        { "{\"a\": \"2dsphere\"}", "{\"a\": null}", 0, 0 },
+        { "{\"a.b\": \"2dsphere\"}", "{\"a\": [{\"b\": [1, 2]}, {\"b\": [3, 4]}]}", 2, 1 },
+        { "{\"a\": \"2d\", \"c\": 1}", "{\"a\": [[1, 2], [3, 4]], \"c\": 1}", 2, 1 },
+        { "{\"c\": 1, \"a\": \"2dsphere\"}", "{\"c\": [1, 2]}", 0, 1 },
     };
 
     (void)state;
@@ -336,6 +341,14 @@ static void test_extract(void **state)
     struct index_keys k;
     FAILS(ERR_CANNOT_INDEX_PARALLEL_ARRAYS,
           index_extract(d, json(a, "{\"a\": [1], \"b\": [2]}"), a, &k, &err));
+    index_def_unref(d);
+    d = def_of("{\"a\": \"2dsphere\"}");
+    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": [200, 2]}"), a, &k, &err));
+    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": 5}"), a, &k, &err));
+    index_def_unref(d);
+    d = def_of("{\"a\": \"2d\"}");
+    FAILS(ERR_LOC(13027), index_extract(d, json(a, "{\"a\": [200, 2]}"), a, &k, &err));
+    FAILS(ERR_LOC(13068), index_extract(d, json(a, "{\"a\": \"x\"}"), a, &k, &err));
     index_def_unref(d);
     arena_free(a);
 }
@@ -364,6 +377,13 @@ static void test_spec(void **state)
         { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"expireAfterSeconds\": -1}", 67 },
         { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"sparse\": true, \"partialFilterExpression\": {\"a\": 1}}",
           67 },
+        { "{\"key\": {\"a\": \"2dsphere\"}, \"name\": \"x\", \"2dsphereIndexVersion\": 3}", 0 },
+        { "{\"key\": {\"a\": \"2dsphere\"}, \"name\": \"x\", \"2dsphereIndexVersion\": 4}", 67 },
+        { "{\"key\": {\"a\": \"2dsphere\"}, \"name\": \"x\", \"bits\": 4}", 67 },
+        { "{\"key\": {\"a\": \"2d\"}, \"name\": \"x\", \"min\": -5, \"max\": 5, \"bits\": 20}", 0 },
+        { "{\"key\": {\"a\": \"2d\"}, \"name\": \"x\", \"bits\": 33}", 72 },
+        { "{\"key\": {\"a\": \"2d\"}, \"name\": \"x\", \"min\": 5, \"max\": 5}", 2 },
+        { "{\"key\": {\"c\": 1, \"a\": \"2d\"}, \"name\": \"x\"}", 67 },
         { "{\"key\": {\"a\": 1}, \"name\": \"x\", \"partialFilterExpression\": {\"$nor\": [{\"a\": 1}]}}",
           67 },
     };

@@ -108,6 +108,17 @@ RC geo__intersects(struct qctx *q, const struct geo_shape *query, const struct g
                    bool *out, struct err *e);
 bool geo__polygon_has(const struct geo__polygon *p, struct geo__vec v);
 
+struct geo_near {
+    struct geo__point point;
+    bool sphere; /* distances on the sphere; else in the plane */
+    bool metres; /* else radians, or the plane's unit */
+    bool pair;   /* the point was told as a legacy pair */
+    double min, max;
+};
+
+/* geo__extremes(): the least and the greatest z on the arc ab. */
+void geo__extremes(struct geo__vec a, struct geo__vec b, double *lo, double *hi);
+
 enum { GEO__STEPS = 4096 }; /* pairs of edges between two looks at the limits */
 
 #endif

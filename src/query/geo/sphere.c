@@ -235,3 +235,17 @@ double geo__edge_distance(struct geo__vec p, struct geo__vec a, struct geo__vec 
     }
     return to_a < to_b ? to_a : to_b;
 }
+
+void geo__extremes(struct geo__vec a, struct geo__vec b, double *lo, double *hi)
+{
+    struct geo__vec n = normal(a, b), up = { 0, 0, 1 };
+    struct geo__vec top = unit(cross(cross(n, up), n)); /* where the great circle is highest */
+
+    *lo = fmin(a.z, b.z);
+    *hi = fmax(a.z, b.z);
+    if (dot(cross(n, a), top) > 0 && dot(cross(b, n), top) > 0)
+        *hi = fmax(*hi, top.z);
+    top = geo__opposite(top);
+    if (dot(cross(n, a), top) > 0 && dot(cross(b, n), top) > 0)
+        *lo = fmin(*lo, top.z);
+}

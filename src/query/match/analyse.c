@@ -142,6 +142,7 @@ static bool excludes_missing(const struct match_node *n)
     case MATCH_BITS:
     case MATCH_GEO_WITHIN:
     case MATCH_GEO_INTERSECTS:
+    case MATCH_GEO_NEAR:
     case MATCH_ELEM_MATCH_OBJECT:
     case MATCH_ELEM_MATCH_VALUE: return true;
     default: return false;
@@ -321,6 +322,7 @@ static void write_predicate(const struct match_node *n, struct bw *w)
     case MATCH_EXISTS: bw_bool(w, "$exists", true); break;
     case MATCH_REGEX: write_regex(n, w); break;
     case MATCH_IN: write_in(n, w); break;
+    case MATCH_GEO_NEAR: bw_fields(w, bval_doc(n->operand)); break;
     case MATCH_BITS:
         bw_val(w, bits[((const struct match__bits *)n->impl)->kind], n->operand);
         break;

@@ -165,6 +165,21 @@ static bool test_geo(struct match__eval *ev, const struct match_node *n, enum ge
     return yes && !ev->failed;
 }
 
+/* note_distance(): never true, so that the walk meets every value. */
+static bool note_distance(struct match__eval *ev, const struct match_node *n, struct bval v)
+{
+    double d;
+    bool has = false;
+
+    if (!ev->failed)
+        ev->failed = geo_distance(ev->q, n->impl, v, &d, &has, ev->e).failed;
+    if (has && d < ev->distance) {
+        ev->distance = d;
+        ev->nearest = v;
+    }
+    return false;
+}
+
 static bool test(struct match__eval *ev, const struct match_node *n, struct bval v,
                  struct match_hit *hit)
 {
@@ -184,6 +199,7 @@ static bool test(struct match__eval *ev, const struct match_node *n, struct bval
     case MATCH_BITS: return match__bits_test(n->impl, v);
     case MATCH_GEO_WITHIN: return test_geo(ev, n, GEO_WITHIN, v);
     case MATCH_GEO_INTERSECTS: return test_geo(ev, n, GEO_INTERSECTS, v);
+    case MATCH_GEO_NEAR: return note_distance(ev, n, v);
     case MATCH_ELEM_MATCH_OBJECT:
     case MATCH_ELEM_MATCH_VALUE: return test_elem_match(ev, n, v, hit);
     default: INVARIANT(!"a node with a path is a predicate");
@@ -319,6 +335,13 @@ static bool eval_path(struct match__eval *ev, const struct match_node *n, const 
     return walk_doc(ev, n, s->doc, 0, hit);
 }
 
+static bool eval_near(struct match__eval *ev, const struct match_node *n, const struct subject *s)
+{
+    ev->distance = INFINITY;
+    (void)eval_path(ev, n, s, NULL);
+    return isfinite(ev->distance) && geo_near_accepts(n->impl, ev->distance);
+}
+
 /* ---- trees ---- */
 
 static bool eval_expr(struct match__eval *ev, const struct match_node *n, const struct subject *s)
@@ -373,6 +396,7 @@ static bool eval(struct match__eval *ev, const struct match_node *n, const struc
     case MATCH_TRUE:
     case MATCH_COMMENT: return true;
     case MATCH_FALSE: return false;
+    case MATCH_GEO_NEAR: return eval_near(ev, n, s);
     default: return eval_path(ev, n, s, hit);
     }
 }
@@ -399,6 +423,23 @@ RC match_eval(const struct match *m, struct qctx *q, struct bdoc doc, struct mat
     struct subject s = { .kind = SUBJECT_DOC, .doc = doc };
 
     return run(m, q, &s, hit, out, e);
+}
+
+RC match_distance(const struct match *m, struct qctx *q, struct bdoc doc, double *out, bool *has,
+                  struct bval *where, struct err *e)
+{
+    struct match__eval ev = { .q = q, .e = e, .distance = INFINITY };
+    struct subject s = { .kind = SUBJECT_DOC, .doc = doc };
+
+    *has = false;
+    (void)eval_path(&ev, m->near, &s, NULL);
+    if (ev.failed)
+        return RC_FAILED;
+    *has = isfinite(ev.distance);
+    *out = ev.distance;
+    if (where)
+        *where = ev.nearest;
+    return RC_OK;
 }
 
 RC match_eval_value(const struct match *m, struct qctx *q, struct bval v, bool *out, struct err *e)

@@ -32,6 +32,9 @@ struct match__parser {
     struct qctx *q;
     unsigned flags; /* enum match_flags */
     int depth;
+    /* below $or, $nor, $not or $elemMatch: no $near */
+    bool below;
+    struct match_node *near;
     bool nested; /* inside $elemMatch: no $expr, $text, $where, $jsonSchema */
 };
 
@@ -74,6 +77,9 @@ struct match__eval {
     struct err *e;
     bool failed; /* e is set; every result is void */
     uint32_t steps;
+    /* the nearest value that the walk of a $near met */
+    double distance;
+    struct bval nearest;
 };
 
 /* match__test(): the node's predicate on one value, no path and no array crossed. */

@@ -141,6 +141,9 @@ static RC parse_logical(struct match__parser *p, enum match_op op, struct slice 
              (int)name.len, name.p, btype_name(v.type));
     if (bdoc_is_empty(bval_doc(v)))
         FAIL(e, ERR_BAD_VALUE, "%.*s argument must be a non-empty array", (int)name.len, name.p);
+    bool was_below = p->below;
+
+    p->below |= op != MATCH_AND;
     biter_init(&it, bval_doc(v));
     while (biter_next(&it)) {
         struct match_node *n;
@@ -153,6 +156,7 @@ static RC parse_logical(struct match__parser *p, enum match_op op, struct slice 
             match__list_push(a, op == MATCH_AND ? out : &l, n);
         }
     }
+    p->below = was_below;
     if (op != MATCH_AND) {
         struct match_node *n = op == MATCH_OR ? equalities_to_in(p->q, &l) : NULL;
 
@@ -425,6 +429,7 @@ RC match_parse(struct qctx *q, struct bdoc filter, unsigned flags, struct match 
     sort_conjuncts(l.v, ARENA_ARRAY(q->arena, struct match_node *, (size_t)l.n + 1), l.n);
     if (flags & MATCH_PARTIAL_INDEX)
         TRY(check_partial(m->root, e));
+    m->near = p.near;
     m->uses_positional = walks_paths(m->root);
     *out = m;
     return RC_OK;

@@ -499,7 +499,11 @@ static RC op_not(const struct op_ctx *c, struct bval v, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "$not needs a regex or a document");
     if (bdoc_is_empty(bval_doc(v)))
         FAIL(e, ERR_BAD_VALUE, "$not cannot be empty");
+    bool was_below = c->p->below;
+
+    c->p->below = true;
     TRY(match__parse_ops(c->p, c->path, bval_doc(v), &l, e));
+    c->p->below = was_below;
     push_not(c, match__combine(c->p->q->arena, MATCH_AND, &l));
     return RC_OK;
 }
@@ -531,13 +535,26 @@ static RC op_geo_intersects(const struct op_ctx *c, struct bval v, struct err *e
     return geo(c, MATCH_GEO_INTERSECTS, GEO_INTERSECTS, v, e);
 }
 
+/* op_near(): takes the whole document of the field, because a legacy $near has its limits beside it. */
 static RC op_near(const struct op_ctx *c, struct bval v, struct err *e)
 {
+    struct match__parser *p = c->p;
+    struct geo_near *near;
+
     (void)v;
-    if (c->p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR))
+    if (p->flags & (MATCH_IN_AGG | MATCH_NO_EXPR | MATCH_PARTIAL_INDEX))
         FAIL(e, ERR_LOC(5626500), "%.*s is not allowed in this context", (int)c->name.len,
              c->name.p);
-    FAIL(e, ERR_NO_QUERY_EXECUTION_PLANS, "unable to find index for $geoNear query");
+    TRY(geo_parse_near(p->q, c->ops, &near, e));
+    if (p->nested || p->below || p->near)
+        FAIL(e, ERR_BAD_VALUE, "geo $near must be a single top-level expression");
+    struct match_node *n = node(c, MATCH_GEO_NEAR);
+
+    n->operand = bval_of_doc(c->ops, BT_DOCUMENT);
+    n->impl = near;
+    p->near = n;
+    push(c, n);
+    return RC_OK;
 }
 
 static const struct {
@@ -573,6 +590,12 @@ static const struct {
     { "$geoNear", op_near },
 };
 
+static bool is_near(const struct op_ctx *c, struct bval v)
+{
+    return (v.type == BT_DOCUMENT || v.type == BT_ARRAY) &&
+           (slice_has_prefix(c->name, SLICE_LIT("$near")) || slice_eq_str(c->name, "$geoNear"));
+}
+
 static RC parse_op(const struct op_ctx *c, struct bval v, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
@@ -589,10 +612,12 @@ RC match__parse_ops(struct match__parser *p, struct slice path, struct bdoc ops,
 
     TRY(match__enter(p, e));
     biter_init(&it, ops);
-    while (biter_next(&it)) {
+    for (bool first = true; biter_next(&it); first = false) {
         struct op_ctx c = { .p = p, .path = path, .name = it.name, .ops = ops, .out = out };
 
         TRY(parse_op(&c, it.val, e));
+        if (first && is_near(&c, it.val))
+            break; /* it took the others along */
     }
     p->depth--;
     return RC_OK;

@@ -21,6 +21,7 @@ struct index_field {
     struct slice *parts;
     int n_parts;
     bool desc;
+    uint8_t geo; /* 0: the value itself is the key; enum geo_index: the cells of the place are */
 };
 
 struct index_def {
@@ -31,6 +32,8 @@ struct index_def {
     struct index_field *fields;
     int n_fields;
     bool is_id, unique, sparse, hidden;
+    bool geo;                  /* some field is of places: documents without any are not in it */
+    double grid_min, grid_max; /* of a 2d index */
     bool ttl;
     int64_t ttl_s;
     const struct match *partial; /* NULL: every document */
@@ -73,7 +76,10 @@ struct index_keys {
     int n;
     uint32_t multikey; /* fields along which this document has arrays */
 };
-/* index_extract(): sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS. */
+struct geo_grid;
+/* index_grid(): over what a field of places has its cells. */
+void index_grid(const struct index_def *d, int field, struct geo_grid *out);
+/* index_extract(): sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS; what geo_cells() says. */
 RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
                  struct index_keys *out, struct err *e);
 

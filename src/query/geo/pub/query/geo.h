@@ -26,4 +26,49 @@ RC geo_parse_predicate(struct qctx *q, enum geo_relation relation, struct bval o
 RC geo_test(struct qctx *q, const struct geo_shape *shape, enum geo_relation relation,
             struct bval v, bool *out, struct err *e);
 
+/* ---- $near ---- */
+
+struct geo_near;
+
+enum geo_index { GEO_INDEX_SPHERE = 1, GEO_INDEX_PLANE = 2 }; /* "2dsphere", "2d" */
+
+/* geo_parse_near(): ops is the whole document of the field, {$near: ..., $maxDistance: ...}. Codes 2, 16893 to 16896, 18522, 34413. */
+RC geo_parse_near(struct qctx *q, struct bdoc ops, struct geo_near **out, struct err *e);
+/* geo_near_new(): the same from $geoNear's arguments: a GeoJSON point asks for the sphere and metres; a pair for the plane, or with spherical for the sphere
+ * and radians. max: INFINITY for none. */
+RC geo_near_new(struct qctx *q, struct bval near, bool spherical, double min, double max,
+                struct geo_near **out, struct err *e);
+/* geo_near_indexes(): a set of enum geo_index: by which of them the distances can be asked for. */
+unsigned geo_near_indexes(const struct geo_near *n);
+bool geo_near_accepts(const struct geo_near *n, double distance);
+/* geo_distance(): from the point to the value v, in the unit of the query; false in *has when v is no geometry. */
+RC geo_distance(struct qctx *q, const struct geo_near *n, struct bval v, double *out, bool *has,
+                struct err *e);
+
+/* ---- cells: what an index holds of a place ----
+ *
+ * A square of 2^30 by 2^30 leaves lies over longitude and latitude, or over the plane between an index's bounds. A cell of level L is one of 2^L by 2^L
+ * parts of it; its number is the interleaved bits of its place, a one, and zeros. So the cells within a cell make one range of numbers, and those around
+ * it can be computed.
+ */
+enum { GEO_CELLS_MAX = 16 };
+
+struct geo_grid {
+    bool plane;
+    double min, max; /* of both axes; plane only */
+};
+
+struct geo_range {
+    int64_t lo, hi; /* both within */
+};
+
+/* geo_cells(): cells that together cover the stored value. None for null and missing. ERR_LOC(16755), (13027), (13068). */
+RC geo_cells(struct qctx *q, const struct geo_grid *g, struct bval v, int64_t **out, int *n,
+             struct err *e);
+/* geo_shape_ranges(), geo_near_ranges(): ranges of the numbers of all cells that may hold what matches, ascending, apart. False when the grid cannot tell. */
+bool geo_shape_ranges(struct qctx *q, const struct geo_grid *g, const struct geo_shape *s,
+                      struct geo_range **out, int *n);
+bool geo_near_ranges(struct qctx *q, const struct geo_grid *g, const struct geo_near *near,
+                     struct geo_range **out, int *n);
+
 #endif

@@ -30,6 +30,7 @@ enum match_op {
     MATCH_BITS, /* the four $bits operators */
     MATCH_GEO_WITHIN,
     MATCH_GEO_INTERSECTS,
+    MATCH_GEO_NEAR, /* at most one, a conjunct of the whole filter */
     MATCH_EXPR,
     MATCH_JSON_SCHEMA,
     MATCH_COMMENT,
@@ -54,8 +55,9 @@ struct match_node {
 };
 
 struct match {
-    struct match_node *root; /* always a MATCH_AND, perhaps empty */
-    bool uses_positional;    /* some node walks an array: `$` may ask for the index */
+    struct match_node *root;       /* always a MATCH_AND, perhaps empty */
+    const struct match_node *near; /* the filter's $near; NULL: none */
+    bool uses_positional;          /* some node walks an array: `$` may ask for the index */
 };
 
 enum match_flags {
@@ -75,6 +77,9 @@ struct match_hit {
 /* match_eval(): hit may be NULL. */
 RC match_eval(const struct match *m, struct qctx *q, struct bdoc doc, struct match_hit *hit,
               bool *out, struct err *e);
+/* match_distance(): how far the document is by m->near, and (where is not NULL) which of its values is the nearest; false in *has when it has no geometry there. */
+RC match_distance(const struct match *m, struct qctx *q, struct bdoc doc, double *out, bool *has,
+                  struct bval *where, struct err *e);
 /* match_eval_value(): the filter of $pull, arrayFilters: v is what the path "" (or the filter's identifier) stands for. */
 RC match_eval_value(const struct match *m, struct qctx *q, struct bval v, bool *out, struct err *e);
 /* match_equalities(): calls fn for each path that the filter binds to one value (upsert seeds, IDHACK), compatibility 10. ERR_NOT_SINGLE_VALUE_FIELD on a contradiction. */
