@@ -8,6 +8,7 @@ static const struct {
 } stages[] = {
     { "collStats", cmd_stage_check_coll_stats, cmd_stage_open_coll_stats },
     { "currentOp", cmd_stage_check_current_op, cmd_stage_open_current_op },
+    { "geoNear", cmd_stage_check_geo_near, cmd_stage_open_geo_near },
     { "indexStats", cmd_stage_check_index_stats, cmd_stage_open_index_stats },
     { "listLocalSessions", cmd_stage_check_list_sessions, cmd_stage_open_list_sessions },
     { "listSessions", cmd_stage_check_list_sessions, cmd_stage_open_list_sessions },

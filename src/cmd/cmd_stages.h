@@ -34,6 +34,7 @@ typedef RC (*cmd_stage_open_fn)(struct cmd_stages *s, struct qctx *q, struct bva
 CMD_STAGE(coll_stats)
 CMD_STAGE(index_stats)
 CMD_STAGE(current_op)
+CMD_STAGE(geo_near)
 CMD_STAGE(list_sessions)
 CMD_STAGE(merge)
 CMD_STAGE(out)

@@ -336,15 +336,21 @@ static RC near_plan(struct planner *p, struct index_def *hinted, struct plan **o
 
     for (int i = 0; i < p->indexes->n; i++) {
         struct index_def *d = p->indexes->v[i];
-        bool serves = false;
+        int field = -1;
 
         if (hinted ? hinted != d : d->hidden)
             continue;
         for (int k = 0; k < d->n_fields; k++)
-            serves |= d->fields[k].geo && (d->fields[k].geo & geo_near_indexes(near->impl)) &&
-                      slice_eq(d->fields[k].path, near->path);
-        if (!serves || (d->partial && !match_implies(p->s->match, d->partial)))
+            if ((d->fields[k].geo & geo_near_indexes(near->impl)) &&
+                slice_eq(d->fields[k].path, near->path))
+                field = k;
+        if (field < 0 || (d->partial && !match_implies(p->s->match, d->partial)))
             continue;
+        struct geo_grid grid;
+
+        index_grid(d, field, &grid);
+        if (!geo_near_fits(near->impl, &grid))
+            FAIL(e, ERR_LOC(16433), "point not in interval of [ %g, %g ]", grid.min, grid.max);
         TRY(index_plan(p, d, p->s->match->root, out, e));
         (*out)->multikey = true;
         (*out)->gives_sort = false;

@@ -141,21 +141,6 @@ RC geo_parse_near(struct qctx *q, struct bdoc ops, struct geo_near **out, struct
     return RC_OK;
 }
 
-RC geo_near_new(struct qctx *q, struct bval near, bool spherical, double min, double max,
-                struct geo_near **out, struct err *e)
-{
-    struct geo_near *n = ARENA_NEW(q->arena, struct geo_near);
-
-    *out = NULL;
-    TRY(parse_point(near, n, e));
-    n->sphere |= spherical;
-    n->min = min;
-    n->max = max;
-    TRY(check_sphere(n, e));
-    *out = n;
-    return RC_OK;
-}
-
 unsigned geo_near_indexes(const struct geo_near *n)
 {
     if (!n->sphere)
@@ -163,9 +148,22 @@ unsigned geo_near_indexes(const struct geo_near *n)
     return n->pair ? GEO_INDEX_SPHERE | GEO_INDEX_PLANE : GEO_INDEX_SPHERE;
 }
 
+bool geo_near_fits(const struct geo_near *n, const struct geo_grid *g)
+{
+    return !g->plane || (n->point.x >= g->min && n->point.x <= g->max && n->point.y >= g->min &&
+                         n->point.y <= g->max);
+}
+
 bool geo_near_accepts(const struct geo_near *n, double distance)
 {
-    return distance >= n->min && distance <= n->max;
+    double unit = n->sphere && !n->metres ? GEO_EARTH_M : 1;
+
+    return distance >= n->min * unit && distance <= n->max * unit;
+}
+
+double geo_near_shown(const struct geo_near *n, double distance)
+{
+    return n->sphere && !n->metres ? distance / GEO_EARTH_M : distance;
 }
 
 /* ---- distances ---- */
@@ -204,7 +202,7 @@ static RC on_sphere(struct qctx *q, const struct geo_near *n, const struct geo_s
         TRY(qctx_check(q, e));
         best = fmin(best, to_polygon(p, &s->polygons[i]));
     }
-    *out = n->metres ? best * GEO_EARTH_M : best;
+    *out = best * GEO_EARTH_M;
     return RC_OK;
 }
 

@@ -223,17 +223,20 @@ double geo__turn(struct geo__vec a, struct geo__vec b, struct geo__vec c)
     return geo__ccw(a, b, c) > 0 ? angle : -angle;
 }
 
+/* closest(): the point of the arc ab that is nearest to p. */
+static struct geo__vec closest(struct geo__vec p, struct geo__vec a, struct geo__vec b)
+{
+    struct geo__vec n = normal(a, b), to_a = plus(p, scaled(a, -1)), to_b = plus(p, scaled(b, -1));
+    struct geo__vec foot = plus(p, scaled(n, -(dot(p, n) / dot(n, n))));
+
+    if (dot(cross(foot, n), a) > 0 && dot(cross(n, foot), b) > 0) /* between the ends */
+        return unit(foot);
+    return dot(to_a, to_a) <= dot(to_b, to_b) ? a : b;
+}
+
 double geo__edge_distance(struct geo__vec p, struct geo__vec a, struct geo__vec b)
 {
-    struct geo__vec n = normal(a, b);
-    double to_a = geo__angle(p, a), to_b = geo__angle(p, b), len = sqrt(dot(n, n));
-
-    /* above the arc: the angle to its plane; else the nearer end */
-    if (len > 0 && dot(cross(n, a), p) > 0 && dot(cross(b, n), p) > 0) {
-        double sine = fabs(dot(p, n)) / len;
-        return asin(sine < 1 ? sine : 1);
-    }
-    return to_a < to_b ? to_a : to_b;
+    return geo__angle(p, closest(p, a, b));
 }
 
 void geo__extremes(struct geo__vec a, struct geo__vec b, double *lo, double *hi)

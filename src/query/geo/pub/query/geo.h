@@ -30,18 +30,23 @@ RC geo_test(struct qctx *q, const struct geo_shape *shape, enum geo_relation rel
 
 struct geo_near;
 
+struct geo_grid {
+    bool plane;
+    double min, max; /* of both axes; plane only */
+};
+
 enum geo_index { GEO_INDEX_SPHERE = 1, GEO_INDEX_PLANE = 2 }; /* "2dsphere", "2d" */
 
 /* geo_parse_near(): ops is the whole document of the field, {$near: ..., $maxDistance: ...}. Codes 2, 16893 to 16896, 18522, 34413. */
 RC geo_parse_near(struct qctx *q, struct bdoc ops, struct geo_near **out, struct err *e);
-/* geo_near_new(): the same from $geoNear's arguments: a GeoJSON point asks for the sphere and metres; a pair for the plane, or with spherical for the sphere
- * and radians. max: INFINITY for none. */
-RC geo_near_new(struct qctx *q, struct bval near, bool spherical, double min, double max,
-                struct geo_near **out, struct err *e);
 /* geo_near_indexes(): a set of enum geo_index: by which of them the distances can be asked for. */
 unsigned geo_near_indexes(const struct geo_near *n);
+/* geo_near_fits(): the point lies on the grid of a 2d index; true for others. */
+bool geo_near_fits(const struct geo_near *n, const struct geo_grid *g);
 bool geo_near_accepts(const struct geo_near *n, double distance);
-/* geo_distance(): from the point to the value v, in the unit of the query; false in *has when v is no geometry. */
+/* geo_near_shown(): a distance in the unit of the query. */
+double geo_near_shown(const struct geo_near *n, double distance);
+/* geo_distance(): from the point to the value v, in metres on the sphere; false in *has when v is no geometry. */
 RC geo_distance(struct qctx *q, const struct geo_near *n, struct bval v, double *out, bool *has,
                 struct err *e);
 
@@ -52,11 +57,6 @@ RC geo_distance(struct qctx *q, const struct geo_near *n, struct bval v, double 
  * it can be computed.
  */
 enum { GEO_CELLS_MAX = 16 };
-
-struct geo_grid {
-    bool plane;
-    double min, max; /* of both axes; plane only */
-};
 
 struct geo_range {
     int64_t lo, hi; /* both within */
