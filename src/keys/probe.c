@@ -94,6 +94,8 @@ static RC probe(struct key_provider *p, const struct probe_target *t, const stru
     if (strcmp(info.version, t->canary.version) != 0)
         FAIL(e, ERR_KEY_BAD_ANSWER, "%s described another version than asked for", p->name);
     out->expires_s = info.expires_s;
+    out->clock_known = true;
+    out->clock_ahead_s = info.server_date_s - clock_real_s();
     out->grace_ms = info.grace_ms;
     out->grace_malformed = info.grace_malformed;
     if (!key_info_valid(&info, false, &invalid).failed) {

@@ -229,6 +229,23 @@ def test_what_is_no_verdict_seals_nothing(scripted, make_node):
     assert bad <= alarms <= 2 * bad, "an alarm each, not one a probe"
 
 
+@pytest.mark.parametrize("years", [10, -10])
+def test_clocks_that_disagree_are_told_and_seal_nothing(years, scripted, make_node):
+    node = make_node({**FAST_KEYS, **scripted.node_settings()})
+    fill(node, N)
+    wait_class(node, "ok")
+    assert not node.events("keyClockDisagrees") and "vaultClockAheadSeconds" not in node.admin("status"), "the control: they agree"
+    off = years * 365 * 86400
+    scripted.clock_ahead = off
+    wait_until(lambda: abs(node.admin("status").get("vaultClockAheadSeconds", 0) - off) < 60, "it is told in the status")
+    time.sleep(0.5)
+    events = node.events("keyClockDisagrees")
+    assert len(events) == 1 and abs(events[0]["vaultAheadSeconds"] - off) < 60, "once, not at every probe"
+    scripted.clock_ahead = 0
+    wait_until(lambda: "vaultClockAheadSeconds" not in node.admin("status"), "they agree again")
+    assert node.state() == "Ready" and serves(node, N) and not node.events("keySealing")
+
+
 def test_a_storm_of_429_is_answered_by_patience(scripted, make_node):
     node = make_node({**FAST_KEYS, **scripted.node_settings()})
     fill(node, N)

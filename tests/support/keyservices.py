@@ -18,6 +18,7 @@ import os
 import secrets
 import ssl
 import threading
+import time
 import urllib.parse
 
 from cryptography import x509
@@ -116,6 +117,7 @@ class Service:
 
     tls = True
     name = "localhost"
+    clock_ahead = 0  # seconds
 
     def __init__(self, authority):
         self.authority = authority
@@ -142,6 +144,9 @@ class Service:
 
             def log_message(self, *args):
                 pass
+
+            def date_time_string(self, timestamp=None):
+                return super().date_time_string(time.time() + service.clock_ahead)
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "keys/probe.h"
 #include "scene.h"
 
@@ -82,6 +83,8 @@ static void lies_are_bad(void **state)
 static void dates(void **state)
 {
     (void)state;
+    int64_t ahead = s.vault.now_s - clock_real_s();
+    assert_in_range(look(false).clock_ahead_s - ahead + 2, 0, 4); /* the fake vault lives in 2023 */
     s.vault.v[0].expires_s = s.vault.now_s + 10;
     assert_int_equal(look(false).cls, PROBE_OK);
     assert_int_equal(look(false).expires_s, s.vault.now_s + 10);

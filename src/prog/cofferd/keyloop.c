@@ -22,6 +22,8 @@
 #include "making.h"
 #include "provider.h"
 
+enum { CLOCK_OFF_S = 300 };
+
 struct keyloop {
     struct keyloop_config c;
     struct key_provider *prober; /* the thread's alone */
@@ -42,8 +44,10 @@ struct keyloop {
     bool reload;
     uint64_t follow_due_boot_us; /* guarded by lock */
     bool tag_malformed;          /* guarded by lock: and told */
-    struct err last_err;         /* guarded by lock: of the last probe that was not OK */
-    int64_t expires_s;           /* guarded by lock: of the version in use */
+    /* guarded by lock: of the vault's clock, when it is told; else 0 */
+    int64_t clock_ahead_s;
+    struct err last_err; /* guarded by lock: of the last probe that was not OK */
+    int64_t expires_s;   /* guarded by lock: of the version in use */
 };
 
 static void save_machine(struct keyloop *k)
@@ -161,6 +165,18 @@ static void report_tag(struct keyloop *k, bool malformed)
                   KV_U64("graceMillis", settings_us(k->c.process->set, SET_GRACE_PERIOD) / 1000));
 }
 
+/* Dates of keys are judged by the vault's clock. Whoever runs either of the two machines is told, once, when one of them must be wrong. */
+static void report_clock(struct keyloop *k, int64_t ahead_s)
+{
+    bool off = ahead_s > CLOCK_OFF_S || ahead_s < -CLOCK_OFF_S;
+    mutex_lock(&k->lock);
+    bool news = off && !k->clock_ahead_s;
+    k->clock_ahead_s = off ? ahead_s : 0;
+    mutex_unlock(&k->lock);
+    if (news)
+        log_event(EV_KEY_CLOCK, KV_I64("vaultAheadSeconds", ahead_s));
+}
+
 static void handoff_of(struct keyloop *k, const struct probe_result *r, struct handoff *out)
 {
     *out = (struct handoff){ .mode = HANDOFF_SEALED,
@@ -203,6 +219,8 @@ static bool round_of(struct keyloop *k, bool fresh)
     note_grace(k);
     mutex_unlock(&k->lock);
     report_probe(&r, actions);
+    if (r.clock_known)
+        report_clock(k, r.clock_ahead_s);
     if (r.cls == PROBE_OK)
         report_tag(k, r.grace_malformed);
     if (actions & KS_SAVE)
@@ -429,6 +447,8 @@ void keyloop_status(struct keyloop *k, struct bw *w)
     bw_date(w, "nextProbe", real_of_boot(ks_next(&k->m).due_boot_us));
     if (k->c.custody && k->follow_due_boot_us)
         bw_date(w, "nextFollow", real_of_boot(k->follow_due_boot_us));
+    if (k->clock_ahead_s)
+        bw_i64(w, "vaultClockAheadSeconds", k->clock_ahead_s);
     bw_doc_begin(w, "gracePeriod");
     bw_i64(w, "totalMillis", (int64_t)(ks_grace_us(&k->m) / 1000));
     bw_i64(w, "leftMillis", (int64_t)(ks_grace_left_us(&k->m, now) / 1000));

@@ -37,6 +37,8 @@ struct probe_result {
     int64_t expires_s;    /* of the version in use, 0 = never */
     int64_t grace_ms;     /* tag on the customer's key, or an enum grace_tag */
     bool grace_malformed; /* there is one, but it is no duration */
+    bool clock_known;
+    int64_t clock_ahead_s; /* clock_known: the vault's, before this machine's */
     uint64_t took_us;
 };
 /* probe_run(): the provider here never sees an SMK, so it may work inside the server. The dates of the version in use are judged by
