@@ -21,7 +21,7 @@ def canary(where):
 
 def plant(node):
     """One canary in each kind of place; the set of them, as bytes."""
-    c = {where: canary(where) for where in ("value", "field", "key", "coll", "db", "index", "query", "password", "error", "sort")}
+    c = {where: canary(where) for where in ("value", "field", "key", "coll", "db", "index", "query", "password", "error", "sort", "variable", "comment", "ddl")}
     with node.client() as client:
         coll = client[c["db"]][c["coll"]]
         coll.create_index([(c["field"], 1)], name=c["index"])
@@ -35,6 +35,14 @@ def plant(node):
             raise AssertionError("an unknown operator was accepted")
         except pymongo.errors.OperationFailure:
             pass
+        list(coll.aggregate([{"$limit": 3}, {"$project": {"x": {"$let": {"vars": {"v": c["variable"]}, "in": {"$concat": ["$$v", "!"]}}}}}], comment=c["comment"]))
+        for failing in (lambda: coll.create_index([("pad", c["ddl"])]), lambda: client[c["db"]].create_collection(c["coll"]),
+                        lambda: client[c["db"]].command("collMod", c["ddl"])):
+            try:
+                failing()
+                raise AssertionError("it was to fail")
+            except pymongo.errors.PyMongoError:
+                pass
         client.admin.command("createUser", "somebody", pwd=c["password"], roles=[])
     return {name.encode() for where, name in c.items()}, c
 
@@ -50,6 +58,15 @@ def test_canaries_reach_no_disk(make_node):
     expected = {n.encode() for where, n in names.items() if where in ("value", "field", "key", "coll", "db", "index")}
     assert expected <= memory_holds(node.pid, needles), "the search does not find what is there: it proves nothing"
     assert files_hold(places(node), needles) == {}
+    for name in ("cmdline", "environ"):
+        with open(f"/proc/{node.pid}/{name}", "rb") as f:
+            text = f.read()
+        assert text and not [n for n in needles if n in text]
+    assert node.admin("backup", dir=node.path("backup"))["ok"]
+    assert files_hold(places(node), needles) == {}
+    node.kill()
+    assert files_hold(places(node), needles) == {}
+    node.start()
     node.stop()
     assert files_hold(places(node), needles) == {}
     node.start()
