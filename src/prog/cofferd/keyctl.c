@@ -16,20 +16,35 @@ void keyctl_init(struct keyctl *k, struct process *p)
 {
     *k = (struct keyctl){ .process = p };
     mutex_init(&k->lock);
+    cond_init(&k->free);
 }
 
 void keyctl_fini(struct keyctl *k)
 {
+    cond_fini(&k->free);
     mutex_fini(&k->lock);
 }
 
 /* ---- one at a time ----------------------------------------------------------------------------------------------- */
 
-static RC begin(struct keyctl *k, struct err *e)
+static uint64_t call_timeout_us(const struct keyctl *k)
 {
+    return settings_us(k->process->set, SET_PROBE_TIMEOUT) * 2;
+}
+
+static RC begin(struct keyctl *k, enum keyctl_who who, struct err *e)
+{
+    uint64_t until = clock_mono_us() + call_timeout_us(k);
+
     mutex_lock(&k->lock);
+    while (who == KEYCTL_ASKED && k->busy && k->itself &&
+           cond_wait_until(&k->free, &k->lock, until)) {
+    }
     bool busy = k->busy;
-    k->busy = true;
+    if (!busy) {
+        k->busy = true;
+        k->itself = who == KEYCTL_ITSELF;
+    }
     mutex_unlock(&k->lock);
     if (busy)
         FAIL(e, ERR_CONFLICT, "another change of this cluster's keys is under way");
@@ -40,6 +55,7 @@ static void end(struct keyctl *k)
 {
     mutex_lock(&k->lock);
     k->busy = false;
+    cond_broadcast(&k->free);
     mutex_unlock(&k->lock);
 }
 
@@ -49,11 +65,6 @@ static RC need_ready(const struct keyctl *k, struct err *e)
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "the cluster is Inaccessible: what wraps the SMK anew needs it to be Ready");
     return RC_OK;
-}
-
-static uint64_t call_timeout_us(const struct keyctl *k)
-{
-    return settings_us(k->process->set, SET_PROBE_TIMEOUT) * 2;
 }
 
 /* The envelope moved on: an older one is refused from now on. A failure is made good by the next change, or the next start. */
@@ -81,12 +92,13 @@ static RC with_provider(struct keyctl *k, keyctl_fn fn, void *arg, struct err *e
     return rc;
 }
 
-RC keyctl_with_provider(struct keyctl *k, keyctl_fn fn, void *arg, struct err *e)
+RC keyctl_with_provider(struct keyctl *k, enum keyctl_who who, keyctl_fn fn, void *arg,
+                        struct err *e)
 {
     struct custody_status *st;
 
     TRY(need_ready(k, e));
-    TRY(begin(k, e));
+    TRY(begin(k, who, e));
     rc_t rc = with_provider(k, fn, arg, e);
     st = NEW(struct custody_status);
     pin_envelope(k, st);
@@ -148,14 +160,15 @@ static RC follow_alone(struct keyctl *k, const struct follow *f, struct err *e)
     return RC_OK;
 }
 
-RC keyctl_follow(struct keyctl *k, const char *version, bool compromised, struct err *e)
+RC keyctl_follow(struct keyctl *k, enum keyctl_who who, const char *version, bool compromised,
+                 struct err *e)
 {
     struct follow f = { .version = version, .compromised = compromised };
 
     TRY(need_ready(k, e));
     if (process_mode(k->process) != KEY_MODE_CMK)
         FAIL(e, ERR_ILLEGAL_OPERATION, "this cluster is in smk mode: there is no customer's key");
-    TRY(begin(k, e));
+    TRY(begin(k, who, e));
     rc_t rc = follow_alone(k, &f, e);
     end(k);
     return rc;
@@ -418,7 +431,7 @@ static RC set_alone(struct keyctl *k, const struct keyconf *to, bool new_generat
 
 RC keyctl_set(struct keyctl *k, const struct keyconf *to, bool new_generation, struct err *e)
 {
-    TRY(begin(k, e));
+    TRY(begin(k, KEYCTL_ASKED, e));
     rc_t rc = set_alone(k, to, new_generation, e);
     end(k);
     if (rc.failed && e)

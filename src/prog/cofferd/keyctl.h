@@ -23,8 +23,12 @@ struct keyctl {
     struct store *store;     /* NULL while sealed */
     struct keyloop *loop;
     struct mutex lock;
-    bool busy; /* guarded by lock */
+    struct cond free;
+    bool busy, itself; /* guarded by lock; itself: what is under way was not asked for by anybody */
 };
+
+/* Who wants something: what the node does by itself gives way; somebody who asks waits for that, and is refused only when somebody else's change is under way. */
+enum keyctl_who { KEYCTL_ASKED, KEYCTL_ITSELF };
 
 void keyctl_init(struct keyctl *k, struct process *p);
 void keyctl_fini(struct keyctl *k);
@@ -33,13 +37,15 @@ void keyctl_fini(struct keyctl *k);
 RC keyctl_check(struct keyctl *k, const struct keyconf *to, struct preflight *out, struct err *e);
 /* keyctl_set(): to is in force, or nothing changed. [net]
  *   new_generation  also make a new SMK (one that somebody may have got hold of is used no more)
- * Errors: ERR_CONFLICT (another change is under way), ERR_ILLEGAL_OPERATION (it needs the cluster to be Ready), the preflight's, the custody's. */
+ * Errors: ERR_CONFLICT (another change that was asked for is under way), ERR_ILLEGAL_OPERATION (it needs the cluster to be Ready), the preflight's, the custody's. */
 RC keyctl_set(struct keyctl *k, const struct keyconf *to, bool new_generation, struct err *e);
 /* keyctl_follow(): wrap the SMKs with that version (NULL: the newest) of the same key; compromised: and make a new generation. Ready only. [net] */
-RC keyctl_follow(struct keyctl *k, const char *version, bool compromised, struct err *e);
+RC keyctl_follow(struct keyctl *k, enum keyctl_who who, const char *version, bool compromised,
+                 struct err *e);
 /* keyctl_with_provider(): for other operations on the custody that wrap or unwrap: fn runs with the provider in force set, alone. Afterwards the store
  * knows the envelope's sequence. Ready only. [net] */
 typedef RC (*keyctl_fn)(struct custody *custody, void *arg, struct err *e);
-RC keyctl_with_provider(struct keyctl *k, keyctl_fn fn, void *arg, struct err *e);
+RC keyctl_with_provider(struct keyctl *k, enum keyctl_who who, keyctl_fn fn, void *arg,
+                        struct err *e);
 
 #endif

@@ -200,7 +200,7 @@ static RC change(void *arg, struct err *e)
     const struct wanted *c = arg;
 
     if (!c->to)
-        return keyctl_follow(c->o->keys, NULL, c->compromised, e);
+        return keyctl_follow(c->o->keys, KEYCTL_ASKED, NULL, c->compromised, e);
     return keyctl_set(c->o->keys, c->to, c->compromised, e);
 }
 

@@ -176,7 +176,7 @@ static void on_newer(void *arg, const char *version)
 {
     struct ready *r = arg;
     struct err e = { 0 };
-    if (keyctl_follow(&r->keys, version, /* compromised= */ false, &e).failed &&
+    if (keyctl_follow(&r->keys, KEYCTL_ITSELF, version, /* compromised= */ false, &e).failed &&
         e.code != ERR_CONFLICT)
         log_err(EV_KEY_REWRAP_FAILED, &e, NULL, 0);
     err_reset(&e);
@@ -370,7 +370,7 @@ static RC make_generation(struct custody *custody, void *arg, struct err *e)
 static RC new_generation(void *arg, struct err *e)
 {
     struct ready *r = arg;
-    return keyctl_with_provider(&r->keys, make_generation, NULL, e);
+    return keyctl_with_provider(&r->keys, KEYCTL_ASKED, make_generation, NULL, e);
 }
 
 static RC finish_rotation(struct custody *custody, void *arg, struct err *e)
@@ -383,7 +383,7 @@ static RC finish_rotation(struct custody *custody, void *arg, struct err *e)
 static RC resume(void *arg, struct err *e)
 {
     struct ready *r = arg;
-    return keyctl_with_provider(&r->keys, finish_rotation, NULL, e);
+    return keyctl_with_provider(&r->keys, KEYCTL_ITSELF, finish_rotation, NULL, e);
 }
 
 struct wanted {
