@@ -195,7 +195,8 @@ RC acc_add(const struct acc *a, struct acc_state *st, struct arena *mem, struct 
 {
     switch (a->kind) {
     case ACC_SUM:
-    case ACC_AVG: num_avg_add(&st->u.sum, v); return RC_OK;
+    /* longs exactly, here for averages too */
+    case ACC_AVG: num_sum_add(&st->u.sum, v); return RC_OK;
     case ACC_COUNT: st->u.count++; return RC_OK;
     case ACC_DEV_POP:
     case ACC_DEV_SAMP:

@@ -191,6 +191,19 @@ static void queue_parts(struct group_iter *gi)
     }
 }
 
+/* eval_arg(): MongoDB runs $group in an engine where division by zero has codes of its own. */
+static RC eval_arg(const struct acc *a, struct qctx *q, struct bdoc d, struct bval *out,
+                   struct err *e)
+{
+    rc_t rc = acc_eval(a, q, d, out, e);
+
+    if (rc.failed && e && e->code == ERR_BAD_VALUE && strcmp(e->msg, "can't $divide by zero") == 0)
+        e->code = ERR_LOC(4848401);
+    else if (rc.failed && e && e->code == ERR_LOC(16610))
+        e->code = ERR_LOC(4848403);
+    return rc;
+}
+
 static RC load_input(struct group_iter *gi, struct err *e)
 {
     const struct group *g = gi->it.s->data;
@@ -209,7 +222,7 @@ static RC load_input(struct group_iter *gi, struct err *e)
         if (bval_is_missing(id))
             id = bval_new_null();
         for (int i = 0; i < g->n_accs; i++)
-            TRY(acc_eval(&g->accs[i], q, d, &args[i], e));
+            TRY(eval_arg(&g->accs[i], q, d, &args[i], e));
         TRY(add_row(gi, id, args, e));
         arena_rewind(q->scratch, mark);
         TRY(qctx_check(q, e));
