@@ -60,6 +60,11 @@ bool log_enabled(enum log_level level)
     return (int)level >= atomic_load_explicit(&config.min_level, memory_order_relaxed);
 }
 
+enum log_level log_set_level(enum log_level level)
+{
+    return (enum log_level)atomic_exchange(&config.min_level, (int)level);
+}
+
 /* A JSON string; also used for text values that hold a space, a quote or a control character. */
 static void put_json_str(struct buf *b, const char *s)
 {

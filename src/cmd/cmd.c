@@ -186,16 +186,20 @@ void cmd_run(struct cmd_req *r, struct buf *out)
     if (!r->start_us)
         r->start_us = clock_mono_us();
     bw_init(&w, out);
+    struct bdoc reply;
     if (!run(r, &w, &e).failed) {
         bw_double(&w, "ok", 1.0);
-        bw_finish(&w);
+        reply = bw_finish(&w);
     } else {
         out->len = start;
         bw_init(&w, out);
         cmd_write_error(&e, &w);
-        bw_finish(&w);
+        reply = bw_finish(&w);
         atomic_fetch_add_explicit(&r->node->n_errors, 1, memory_order_relaxed);
     }
+    if (atomic_load_explicit(&r->node->n_profiled, memory_order_relaxed) > 0 &&
+        !(r->client && r->client->parked))
+        profiler_note(r, reply);
     cmd__op_end(r);
     err_reset(&e);
 }

@@ -31,7 +31,7 @@ RC cmd_aggregate_parse(struct cmd_req *r, bool explaining, struct aggregate_args
 {
     struct cursor_args c = { .batch_size = -1 };
 
-    *a = (struct aggregate_args){ .allow_disk_use = true };
+    *a = (struct aggregate_args){ .allow_disk_use = !atomic_load(&r->node->p.no_disk_use) };
     TRY(cmd_args(r, args, ARRAY_LEN(args), a, e));
     if (bval_is_missing(a->cursor) && !a->explain && !explaining)
         FAIL(e, ERR_FAILED_TO_PARSE,
@@ -103,7 +103,10 @@ RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
                              .bypass = a.bypass };
     c->ns = arena_strdup(c->arena, ns.ns);
     TRY(cmd_agg_open(r, &ns, &g, c, NULL, NULL, e));
-    cmd_note_use(r, c->coll, USE_READ);
+    AUTO(catalog_coll_unrefp) struct catalog_coll *used =
+        c->coll ? catalog_coll_ref(c->coll) : NULL;
     struct cmd_batch b = { .batch_size = a.batch_size };
-    return cmd_cursor_reply(r, w, TAKE(c), &b, e);
+    rc_t rc = cmd_cursor_reply(r, w, TAKE(c), &b, e);
+    cmd_note_use(r, used, USE_READ);
+    return rc;
 }

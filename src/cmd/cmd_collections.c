@@ -317,8 +317,11 @@ RC cmd__drop(struct cmd_req *r, struct bw *w, struct err *e)
 
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, drop_table, ARRAY_LEN(drop_table), &a, e));
+    if (slice_eq_str(ns.coll, "system.profile") && profiler_writes(r->node, r->db))
+        FAIL(e, ERR_ILLEGAL_OPERATION,
+             "turn off profiling before dropping system.profile collection");
     if (slice_has_prefix(ns.coll, SLICE_LIT("system.")) && !slice_eq_str(ns.coll, "system.js") &&
-        !slice_eq_str(ns.coll, "system.views"))
+        !slice_eq_str(ns.coll, "system.views") && !slice_eq_str(ns.coll, "system.profile"))
         FAIL(e, ERR_ILLEGAL_OPERATION, "can't drop system collection %s", ns.ns);
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     x = cmd_coll(r, &ns);

@@ -95,10 +95,8 @@ RC cmd__count(struct cmd_req *r, struct bw *w, struct err *e)
         TRY(open_filtered(r, &ns, a.query, a.hint, a.collation, a.skip, limit, c, e));
         TRY(count_source(c, &n, e));
     }
-    if (n <= INT32_MAX)
-        bw_i32(w, "n", (int32_t)n);
-    else
-        bw_i64(w, "n", n);
+    cmd_note_use(r, coll, USE_READ);
+    bw_count(w, "n", n);
     return RC_OK;
 }
 

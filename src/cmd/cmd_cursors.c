@@ -77,6 +77,8 @@ RC cmd__getMore(struct cmd_req *r, struct bw *w, struct err *e)
     bool mine = strcmp(c->ns, ns) == 0;
     size_t before = bw_size(w);
     rc_t rc = more(r, c, a.batch_size, ns, w, e);
+    if (mine)
+        cmd_note_use(r, c->coll, USE_READ);
     bool untouched = rc.failed && (!mine || bw_size(w) == before);
     if (untouched || (!rc.failed && !(c->exhausted && !c->has_pending)))
         cursors_checkin(r->node->cursors, c);

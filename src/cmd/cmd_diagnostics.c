@@ -1,4 +1,4 @@
-/* cmd_diagnostics.c - what the server says about itself: buildInfo, hostInfo, getCmdLineOpts, getLog, getParameter, listCommands (compatibility 20). */
+/* cmd_diagnostics.c - what the server says about itself: buildInfo, hostInfo, getCmdLineOpts, getLog, listCommands (compatibility 20). */
 #include "cmd_priv.h"
 
 #include <stdio.h>
@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "cmd_version.h"
 #include "crypto/aead.h"
-#include "identity/scram.h"
 
 RC cmd__buildInfo(struct cmd_req *r, struct bw *w, struct err *e)
 {
@@ -144,85 +143,6 @@ RC cmd__getLog(struct cmd_req *r, struct bw *w, struct err *e)
         log_recent(put_line, &l);
     bw_array_end(w);
     bw_i32(w, "totalLinesWritten", l.n);
-    return RC_OK;
-}
-
-/* ---- getParameter ---- */
-
-static void put_fcv(struct cmd_req *r, const char *name, struct bw *w)
-{
-    (void)r;
-    bw_doc_begin(w, name);
-    bw_str(w, "version", CMD_FEATURE_VERSION);
-    bw_doc_end(w);
-}
-
-static void put_mechanisms(struct cmd_req *r, const char *name, struct bw *w)
-{
-    (void)r;
-    bw_array_begin(w, name);
-    bw_str(w, NULL, "SCRAM-SHA-256");
-    bw_array_end(w);
-}
-
-static void put_test_commands(struct cmd_req *r, const char *name, struct bw *w)
-{
-    bw_bool(w, name, r->node->test_commands);
-}
-
-static void put_iterations(struct cmd_req *r, const char *name, struct bw *w)
-{
-    (void)r;
-    bw_i32(w, name, SCRAM_ITERATIONS);
-}
-
-static void put_session_minutes(struct cmd_req *r, const char *name, struct bw *w)
-{
-    bw_i32(w, name, (int32_t)(r->node->limits.session_timeout_ms / 60000));
-}
-
-static void put_cursor_timeout(struct cmd_req *r, const char *name, struct bw *w)
-{
-    bw_i64(w, name, r->node->limits.cursor_timeout_ms);
-}
-
-static void put_ttl_sleep(struct cmd_req *r, const char *name, struct bw *w)
-{
-    bw_i32(w, name, (int32_t)(r->node->limits.ttl_sleep_ms / 1000));
-}
-
-static const struct parameter {
-    const char *name;
-    void (*put)(struct cmd_req *r, const char *name, struct bw *w);
-} parameters[] = {
-    { "authenticationMechanisms", put_mechanisms },
-    { "cursorTimeoutMillis", put_cursor_timeout },
-    { "enableTestCommands", put_test_commands },
-    { "featureCompatibilityVersion", put_fcv },
-    { "localLogicalSessionTimeoutMinutes", put_session_minutes },
-    { "scramSHA256IterationCount", put_iterations },
-    { "ttlMonitorSleepSecs", put_ttl_sleep },
-};
-
-static bool wants_all(struct bval first)
-{
-    if (first.type == BT_STRING)
-        return slice_eq_str(bval_str(first), "*");
-    return first.type == BT_DOCUMENT && bval_truthy(bdoc_get(bval_doc(first), "allParameters"));
-}
-
-RC cmd__getParameter(struct cmd_req *r, struct bw *w, struct err *e)
-{
-    bool all = wants_all(cmd_first(r)), any = false;
-
-    for (size_t i = 0; i < ARRAY_LEN(parameters); i++) {
-        if (!all && bdoc_get(r->body, parameters[i].name).type == BT_MISSING)
-            continue;
-        parameters[i].put(r, parameters[i].name, w);
-        any = true;
-    }
-    if (!any)
-        FAIL(e, ERR_INVALID_OPTIONS, "no option found to get");
     return RC_OK;
 }
 

@@ -35,7 +35,8 @@ RC cmd_find_parse(struct cmd_req *r, struct find_args *a, struct err *e)
     struct bval partial = bdoc_get(r->body, "allowPartialResults"),
                 replay = bdoc_get(r->body, "oplogReplay");
 
-    *a = (struct find_args){ .batch_size = -1, .allow_disk_use = true };
+    *a = (struct find_args){ .batch_size = -1,
+                             .allow_disk_use = !atomic_load(&r->node->p.no_disk_use) };
     TRY(cmd_args(r, args, ARRAY_LEN(args), a, e));
     if (!bval_is_missing(partial) && partial.type != BT_NULL && partial.type != BT_BOOL)
         return cmd_wrong_type("find", "allowPartialResults", partial, "bool", e);
@@ -131,6 +132,9 @@ RC cmd__find(struct cmd_req *r, struct bw *w, struct err *e)
     c->source = exec_source(x);
     if (a.limit && b.batch_size < 0)
         b.batch_size = MIN(a.limit, (int64_t)CURSOR_FIRST_BATCH);
-    cmd_note_use(r, c->coll, USE_READ);
-    return cmd_cursor_reply(r, w, TAKE(c), &b, e);
+    AUTO(catalog_coll_unrefp) struct catalog_coll *used =
+        c->coll ? catalog_coll_ref(c->coll) : NULL;
+    rc_t rc = cmd_cursor_reply(r, w, TAKE(c), &b, e);
+    cmd_note_use(r, used, USE_READ);
+    return rc;
 }

@@ -210,6 +210,8 @@ static bool called_hello(const struct cmd_req *r)
 
 static void write_limits(struct cmd_req *r, const struct hello_args *a, struct bw *w)
 {
+    char descriptor[NODE_DESCRIPTOR_MAX + 1];
+
     if (a->hello_ok)
         bw_bool(w, "helloOk", true);
     bw_bool(w, called_hello(r) ? "isWritablePrimary" : "ismaster", true);
@@ -226,6 +228,9 @@ static void write_limits(struct cmd_req *r, const struct hello_args *a, struct b
     bw_i32(w, "minWireVersion", 0);
     bw_i32(w, "maxWireVersion", MAX_WIRE_VERSION);
     bw_bool(w, "readOnly", false);
+    node_descriptor(r->node, descriptor);
+    if (descriptor[0])
+        bw_str(w, "automationServiceDescriptor", descriptor);
 }
 
 RC cmd__hello(struct cmd_req *r, struct bw *w, struct err *e)

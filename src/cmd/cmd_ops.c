@@ -168,6 +168,23 @@ void cmd_ops_kill_session(struct cmd_req *r, const uint8_t *lsid, const char *us
     visit_all(r, of_session, &s, ERR_INTERRUPTED);
 }
 
+static bool count_op(void *arg, const struct cmd_client *c, const struct cmd_op *op)
+{
+    struct cmd_ops_count *n = arg;
+
+    (void)c;
+    n->running++;
+    n->writing += cmd_writes(op->def, op->body);
+    n->waiting += op->waits;
+    return false; /* looked at only */
+}
+
+void cmd_ops_count(struct cmd_req *r, struct cmd_ops_count *out)
+{
+    *out = (struct cmd_ops_count){ 0 };
+    visit_all(r, count_op, out, ERR_INTERRUPTED);
+}
+
 /* ---- currentOp ---- */
 
 struct listing {
@@ -176,36 +193,63 @@ struct listing {
     const char *user; /* NULL: everybody's */
 };
 
-static void write_command(const struct cmd_op *op, struct bw *w)
+static void write_command(const struct cmd_def *def, struct bdoc body, struct bw *w)
 {
-    bool secret = op->def->flags & CMD_NO_LOG;
+    bool secret = def->flags & CMD_NO_LOG;
 
-    if (secret || op->body.len > COMMAND_SHOWN_MAX) {
-        struct bval comment = secret ? BVAL_MISSING : bdoc_get(op->body, "comment");
+    if (secret || body.len > COMMAND_SHOWN_MAX) {
+        struct bval comment = secret ? BVAL_MISSING : bdoc_get(body, "comment");
 
         bw_doc_begin(w, "command");
-        bw_str(w, "$truncated", op->def->name);
+        bw_str(w, "$truncated", def->name);
         /* by which its sender knows it */
         if (comment.type == BT_STRING && bval_str(comment).len <= COMMAND_SHOWN_MAX)
             bw_val(w, "comment", comment);
         bw_doc_end(w);
     } else {
-        bw_doc(w, "command", op->body);
+        bw_doc(w, "command", body);
     }
 }
 
-static void write_ns(const struct cmd_op *op, struct bw *w)
+static void write_ns(const struct cmd_def *def, struct bdoc body, struct slice db, struct bw *w)
 {
     char ns[512];
+    struct bval coll = BVAL_MISSING;
     struct biter it;
 
-    biter_init(&it, op->body);
-    if (!biter_next(&it) || it.val.type != BT_STRING)
-        snprintf(ns, sizeof(ns), "%.*s.$cmd", (int)MIN(op->db.len, 64u), op->db.p);
+    biter_init(&it, body);
+    if (strcmp(def->name, "getMore") == 0)
+        coll = bdoc_get(body, "collection");
+    else if (biter_next(&it))
+        coll = it.val;
+    if (coll.type != BT_STRING)
+        snprintf(ns, sizeof(ns), "%.*s.$cmd", (int)MIN(db.len, 64u), db.p);
     else
-        snprintf(ns, sizeof(ns), "%.*s.%.*s", (int)MIN(op->db.len, 64u), op->db.p,
-                 (int)MIN(bval_str(it.val).len, 400u), bval_str(it.val).p);
+        snprintf(ns, sizeof(ns), "%.*s.%.*s", (int)MIN(db.len, 64u), db.p,
+                 (int)MIN(bval_str(coll).len, 400u), bval_str(coll).p);
     bw_str(w, "ns", ns);
+}
+
+/* The kinds that clients know; every other command is a command. */
+static const char *kind_of(const struct cmd_def *def)
+{
+    static const char *const kinds[][2] = { { "find", "query" },
+                                            { "getMore", "getmore" },
+                                            { "insert", "insert" },
+                                            { "update", "update" },
+                                            { "delete", "remove" } };
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcmp(def->name, kinds[i][0]) == 0)
+            return kinds[i][1];
+    return "command";
+}
+
+void cmd__op_describe(const struct cmd_def *def, struct bdoc body, struct slice db, struct bw *w)
+{
+    bw_str(w, "op", kind_of(def));
+    write_ns(def, body, db, w);
+    write_command(def, body, w);
 }
 
 static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op *op)
@@ -235,9 +279,7 @@ static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op 
     }
     bw_i64(w, "secs_running", (int64_t)(us / 1000000));
     bw_i64(w, "microsecs_running", (int64_t)us);
-    bw_str(w, "op", "command");
-    write_ns(op, w);
-    write_command(op, w);
+    cmd__op_describe(op->def, op->body, op->db, w);
     bw_bool(w, "killPending", atomic_load(&c->interrupt) != 0);
     bw_i64(w, "numYields", 0);
     bw_bool(w, "waitingForLock", op->waits);

@@ -30,6 +30,7 @@ RC cmd__find_and_modify_auth(struct cmd_req *r, struct err *e);
 RC cmd__rename_auth(struct cmd_req *r, struct err *e);
 RC cmd__explain_auth(struct cmd_req *r, struct err *e);
 RC cmd__clone_capped_auth(struct cmd_req *r, struct err *e);
+RC cmd__auto_compact_auth(struct cmd_req *r, struct err *e);
 RC cmd__validate_metadata_auth(struct cmd_req *r, struct err *e);
 RC cmd__data_size_auth(struct cmd_req *r, struct err *e);
 RC cmd__validate_auth(struct cmd_req *r, struct err *e);
@@ -161,6 +162,16 @@ void cmd_write_error_fields(const struct err *e, struct bw *w);
 RC cmd__gate(struct cmd_req *r, bool *in, struct err *e);
 bool node__write_enter(struct node *n);
 void node__write_leave(struct node *n);
+
+/* cmd_profile.c. profiler_writes(): whether operations of the database are written. profiler_note(): r is over. */
+struct profiler *profiler_new(void);
+void profiler_free(struct profiler *p);
+bool profiler_writes(struct node *n, struct slice db);
+void profiler_note(struct cmd_req *r, struct bdoc reply);
+
+/* cmd_auto_compact.c; free: ends it and waits. */
+struct auto_compact *auto_compact_new(struct node *n);
+void auto_compact_free(struct auto_compact *c);
 
 /* node_ttl.c: remove expired documents when a pass is due. */
 void node__ttl_pass(struct node *n, uint64_t now_us);

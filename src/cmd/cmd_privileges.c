@@ -235,6 +235,11 @@ RC cmd__clone_capped_auth(struct cmd_req *r, struct err *e)
     return need(r, to, ACT_CONVERT_TO_CAPPED, e);
 }
 
+RC cmd__auto_compact_auth(struct cmd_req *r, struct err *e)
+{
+    return need(r, RES_ANY_DB, ACT_COMPACT, e);
+}
+
 RC cmd__validate_metadata_auth(struct cmd_req *r, struct err *e)
 {
     struct bval db = bdoc_get(r->body, "db"), coll = bdoc_get(r->body, "collection");

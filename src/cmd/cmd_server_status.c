@@ -1,7 +1,8 @@
 /* cmd_server_status.c - serverStatus: a table of sections; {name: 0} in the request leaves one out. The `coffer` section is ours: key state and census. */
-#include "cmd_priv.h"
+#include "cmd_ops.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/metrics.h"
@@ -32,9 +33,115 @@ static void put_connections(struct cmd_req *r, struct bw *w)
 {
     struct node_net_stats st = net_stats(r->node);
 
+    struct cmd_ops_count ops;
+
+    cmd_ops_count(r, &ops);
     bw_i64(w, "current", st.current);
     bw_i64(w, "available", st.available);
     bw_i64(w, "totalCreated", st.total_created);
+    bw_i64(w, "active", ops.running);
+}
+
+static void put_readers_writers(struct bw *w, const char *name, int all, int writers)
+{
+    bw_doc_begin(w, name);
+    bw_i32(w, "total", all);
+    bw_i32(w, "readers", all - writers);
+    bw_i32(w, "writers", writers);
+    bw_doc_end(w);
+}
+
+static void put_global_lock(struct cmd_req *r, struct bw *w)
+{
+    struct cmd_ops_count ops;
+
+    cmd_ops_count(r, &ops);
+    bw_i64(w, "totalTime", (int64_t)(clock_mono_us() - r->node->start_us));
+    put_readers_writers(w, "currentQueue", ops.waiting, ops.waiting);
+    put_readers_writers(w, "activeClients", ops.running - ops.waiting, ops.writing - ops.waiting);
+}
+
+/* No statistics of locks are kept: documents have none that readers wait for. */
+static void put_locks(struct cmd_req *r, struct bw *w)
+{
+    (void)r;
+    (void)w;
+}
+
+static void put_catalog(struct cmd_req *r, struct bw *w)
+{
+    int64_t collections = 0, capped = 0, views = 0, own = 0, own_views = 0, profiles = 0;
+    struct catalog_list l;
+
+    catalog_list(r->node->catalog, SLICE_EMPTY, &l);
+    for (int i = 0; i < l.n; i++) {
+        const struct catalog_named *c = &l.v[i];
+        bool internal = slice_eq_str(c->db, "admin") || slice_eq_str(c->db, "config") ||
+                        slice_eq_str(c->db, "local") ||
+                        slice_has_prefix(c->name, SLICE_LIT("system."));
+        profiles += slice_eq_str(c->name, "system.profile");
+        if (internal) {
+            own += !c->x->is_view;
+            own_views += c->x->is_view;
+            continue;
+        }
+        views += c->x->is_view;
+        collections += !c->x->is_view;
+        capped += !c->x->is_view && catalog_is_capped(c->x);
+    }
+    catalog_list_free(&l);
+    bw_count(w, "collections", collections);
+    bw_count(w, "capped", capped);
+    bw_i32(w, "clustered", 0);
+    bw_i32(w, "timeseries", 0);
+    bw_count(w, "views", views);
+    bw_count(w, "internalCollections", own);
+    bw_count(w, "internalViews", own_views);
+    bw_count(w, "systemProfile", profiles);
+}
+
+/* What the system counts of this process. */
+static void put_extra(struct cmd_req *r, struct bw *w)
+{
+    struct rusage u;
+
+    (void)r;
+    bw_str(w, "note", "fields vary by platform");
+    if (getrusage(RUSAGE_SELF, &u) != 0)
+        return;
+    bw_i64(w, "user_time_us", (int64_t)u.ru_utime.tv_sec * 1000000 + u.ru_utime.tv_usec);
+    bw_i64(w, "system_time_us", (int64_t)u.ru_stime.tv_sec * 1000000 + u.ru_stime.tv_usec);
+    bw_i64(w, "maximum_resident_set_kb", u.ru_maxrss);
+    bw_i64(w, "input_blocks", u.ru_inblock);
+    bw_i64(w, "output_blocks", u.ru_oublock);
+    bw_i64(w, "page_reclaims", u.ru_minflt);
+    bw_i64(w, "page_faults", u.ru_majflt);
+    bw_i64(w, "voluntary_context_switches", u.ru_nvcsw);
+    bw_i64(w, "involuntary_context_switches", u.ru_nivcsw);
+}
+
+/* Nothing is replicated to a standalone node, and it has no transactions of several statements. */
+static void put_replicated(struct cmd_req *r, struct bw *w)
+{
+    static const char *const names[] = {
+        "insert", "query", "update", "delete", "getmore", "command"
+    };
+
+    (void)r;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        bw_i64(w, names[i], 0);
+}
+
+static void put_transactions(struct cmd_req *r, struct bw *w)
+{
+    static const char *const names[] = { "retriedCommandsCount", "retriedStatementsCount",
+                                         "currentActive",        "currentInactive",
+                                         "currentOpen",          "totalStarted",
+                                         "totalCommitted",       "totalAborted" };
+
+    (void)r;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        bw_i64(w, names[i], 0);
 }
 
 static void put_network(struct cmd_req *r, struct bw *w)
@@ -142,8 +249,14 @@ static const struct section {
 } sections[] = {
     { "asserts", put_asserts },
     { "connections", put_connections },
+    { "catalogStats", put_catalog },
+    { "extra_info", put_extra },
+    { "globalLock", put_global_lock },
+    { "locks", put_locks },
     { "network", put_network },
     { "opcounters", put_opcounters },
+    { "opcountersRepl", put_replicated },
+    { "transactions", put_transactions },
     { "mem", put_mem },
     { "storageEngine", put_engine },
     { "logicalSessionRecordCache", put_sessions },

@@ -244,11 +244,30 @@ RC cmd_check(void *req, struct err *e)
     return RC_OK;
 }
 
+static enum catalog_top top_of(const struct cmd_req *r)
+{
+    static const struct {
+        const char *name;
+        enum catalog_top top;
+    } rows[] = {
+        { "find", TOP_QUERIES },  { "getMore", TOP_GETMORE }, { "insert", TOP_INSERT },
+        { "update", TOP_UPDATE }, { "delete", TOP_REMOVE },
+    };
+
+    for (size_t i = 0; r->def && i < ARRAY_LEN(rows); i++)
+        if (strcmp(r->def->name, rows[i].name) == 0)
+            return rows[i].top;
+    return TOP_COMMANDS;
+}
+
 void cmd_note_use(const struct cmd_req *r, struct catalog_coll *x, enum catalog_use use)
 {
     if (!x)
         return;
     uint64_t us = clock_mono_us() - r->start_us;
+    enum catalog_top top = top_of(r);
+    atomic_fetch_add_explicit(&x->usage.top[top].n, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&x->usage.top[top].us, (int64_t)us, memory_order_relaxed);
     int log = us ? 63 - __builtin_clzll(us) : 0;
     atomic_fetch_add_explicit(&x->usage.latency[use].n, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&x->usage.latency[use].us, (int64_t)us, memory_order_relaxed);

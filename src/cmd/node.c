@@ -13,6 +13,7 @@ void node_init(struct node *n)
         .request_memory_bytes = 256 << 20,
         .ttl_sleep_ms = 60 * 1000,
     };
+    mutex_init(&n->p.lock);
     n->start_us = clock_mono_us();
     n->start_ms = clock_real_ms();
     oid_new(n->process_oid);
@@ -37,8 +38,11 @@ RC node_open(struct node *n, struct err *e)
     struct cursors_config c = { .max = n->limits.max_cursors,
                                 .timeout_us = n->limits.cursor_timeout_ms * 1000 };
 
+    atomic_store(&n->p.ttl_sleep_ms, n->limits.ttl_sleep_ms);
     TRY(catalog_open(n->store, &n->catalog, e));
     TRY(drop_temporary(n->catalog, e));
+    n->profiler = profiler_new();
+    n->auto_compact = auto_compact_new(n);
     n->cursors = cursors_new(&c);
     n->sessions = sessions_new(n->limits.max_sessions, n->limits.session_timeout_ms);
     return RC_OK;
@@ -46,9 +50,29 @@ RC node_open(struct node *n, struct err *e)
 
 void node_close(struct node *n)
 {
+    auto_compact_free(TAKE(n->auto_compact));
+    profiler_free(TAKE(n->profiler));
     cursors_free(TAKE(n->cursors));
     sessions_free(TAKE(n->sessions));
     catalog_close(TAKE(n->catalog));
+}
+
+void node_descriptor(struct node *n, char out[NODE_DESCRIPTOR_MAX + 1])
+{
+    mutex_lock(&n->p.lock);
+    memcpy(out, n->p.descriptor, sizeof(n->p.descriptor));
+    mutex_unlock(&n->p.lock);
+}
+
+void node_set_descriptor(struct node *n, struct slice text)
+{
+    size_t len = MIN(text.len, (size_t)NODE_DESCRIPTOR_MAX);
+
+    mutex_lock(&n->p.lock);
+    memset(n->p.descriptor, 0, sizeof(n->p.descriptor));
+    if (len)
+        memcpy(n->p.descriptor, text.p, len);
+    mutex_unlock(&n->p.lock);
 }
 
 static void end_session(void *arg, const uint8_t lsid[16], const char *user)

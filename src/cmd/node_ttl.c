@@ -74,7 +74,8 @@ void node__ttl_pass(struct node *n, uint64_t now_us)
     uint64_t last = atomic_load(&last_pass_us);
     int64_t removed = 0;
 
-    if (last && last + (uint64_t)n->limits.ttl_sleep_ms * 1000 > now_us)
+    if (atomic_load(&n->p.no_ttl) ||
+        (last && last + (uint64_t)atomic_load(&n->p.ttl_sleep_ms) * 1000 > now_us))
         return;
     if (!node__write_enter(n)) /* locked: later */
         return;

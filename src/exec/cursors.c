@@ -7,7 +7,7 @@
 #include "exec/cursors.h"
 
 struct cursors {
-    struct cursors_config config;
+    struct cursors_config config; /* timeout_us guarded by lock */
     struct mutex lock;
     struct map *by_id; /* guarded by lock */
     int64_t n_pinned, n_timed_out, n_total;
@@ -282,9 +282,24 @@ static bool is_idle(const struct cursor *c, const void *arg)
     return !c->busy && !c->no_timeout && c->last_used_us + i->timeout_us <= i->now_us;
 }
 
+void cursors_set_timeout(struct cursors *r, int64_t timeout_us)
+{
+    mutex_lock(&r->lock);
+    r->config.timeout_us = timeout_us;
+    mutex_unlock(&r->lock);
+}
+
+int64_t cursors_timeout_us(struct cursors *r)
+{
+    mutex_lock(&r->lock);
+    int64_t us = r->config.timeout_us;
+    mutex_unlock(&r->lock);
+    return us;
+}
+
 void cursors_reap(struct cursors *r, uint64_t now_us)
 {
-    struct idle i = { .now_us = now_us, .timeout_us = (uint64_t)r->config.timeout_us };
+    struct idle i = { .now_us = now_us, .timeout_us = (uint64_t)cursors_timeout_us(r) };
 
     sweep(r, is_idle, &i, &r->n_timed_out);
 }

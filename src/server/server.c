@@ -64,8 +64,9 @@ static RC on_opened(void *arg, struct net_conn *nc, void **user, struct err *e)
     metric_add(M_CONNECTIONS_CURRENT, 1);
     metric_add(M_CONNECTIONS_AVAILABLE, -1);
     metric_add(M_CONNECTIONS_TOTAL, 1);
-    log_event(EV_CLIENT_CONNECTED, KV_STR("peer", c->client->peer),
-              KV_I64("connection", c->client->id));
+    if (!atomic_load_explicit(&s->cfg.node->p.quiet, memory_order_relaxed))
+        log_event(EV_CLIENT_CONNECTED, KV_STR("peer", c->client->peer),
+                  KV_I64("connection", c->client->id));
     *user = c;
     return RC_OK;
 }

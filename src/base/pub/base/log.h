@@ -62,6 +62,8 @@ struct log_config {
 /* log_init(): call once before threads start; may be called again to change the settings. */
 void log_init(const struct log_config *c);
 bool log_enabled(enum log_level level);
+/* log_set_level(): from now on; the one before. */
+enum log_level log_set_level(enum log_level level);
 void log_write(enum event ev, const struct kv *kvs, size_t n);
 #define log_event(ev, ...)                                                                         \
     log_write((ev), (const struct kv[]){ __VA_ARGS__ },                                            \

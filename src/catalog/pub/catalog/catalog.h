@@ -42,6 +42,16 @@ struct catalog_index {
 /* What was done with a collection since it was opened, for $collStats and $indexStats. [any] */
 enum catalog_use { USE_READ, USE_WRITE, USE_COMMAND, USE_NR };
 enum { CATALOG_HISTOGRAM = 32 };
+/* And for top, which tells commands apart. */
+enum catalog_top {
+    TOP_QUERIES,
+    TOP_GETMORE,
+    TOP_INSERT,
+    TOP_UPDATE,
+    TOP_REMOVE,
+    TOP_COMMANDS,
+    CATALOG_TOP_NR
+};
 struct catalog_usage {
     atomic_int_least64_t n_scans, n_tailable_scans; /* of the whole collection */
     struct {
@@ -49,6 +59,9 @@ struct catalog_usage {
         /* by the logarithm of the microseconds */
         atomic_int_least64_t histogram[CATALOG_HISTOGRAM];
     } latency[USE_NR];
+    struct {
+        atomic_int_least64_t n, us;
+    } top[CATALOG_TOP_NR];
 };
 
 struct catalog_coll {

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "base/thread.h"
 
 struct admin_ops;
 struct bw;
@@ -71,11 +72,29 @@ struct node_limits {
     int64_t ttl_sleep_ms;         /* between two passes of the TTL monitor */
 };
 
+/* What setParameter changes while the node runs (cmd_parameters.c). */
+enum { NODE_DESCRIPTOR_MAX = 64 };
+struct node_params {
+    atomic_bool no_disk_use; /* of commands that do not say; they spill otherwise */
+    atomic_bool no_ttl;      /* documents do not expire */
+    atomic_bool quiet;       /* connections are not logged */
+    atomic_int verbosity, usual_level;
+    atomic_int_least64_t ttl_sleep_ms;
+    struct mutex lock;                        /* a leaf */
+    char descriptor[NODE_DESCRIPTOR_MAX + 1]; /* shown in hello; guarded by lock */
+};
+
+struct auto_compact; /* cmd_auto_compact.c */
+struct profiler;     /* cmd_profile.c */
+
 struct node {
     struct store *store;
     struct catalog *catalog;
     struct cursors *cursors;
     struct sessions *sessions;
+    struct profiler *profiler;
+    struct auto_compact *auto_compact;
+    atomic_int n_profiled; /* databases with a profiling level above 0 */
     /* users, roles, SCRAM; NULL in unit tests without authentication */
     struct identity *identity;
     struct settings *settings; /* the program's; may be NULL in unit tests */
@@ -90,6 +109,7 @@ struct node {
     bool auth_enabled;  /* requests need a user (default true in the program) */
     bool test_commands; /* configureFailPoint and friends; off by default */
     struct node_limits limits;
+    struct node_params p;
     char host[256]; /* "host:port" as shown by serverStatus */
     int port;
     /* of the program, for getCmdLineOpts; secrets are never on a command line */
@@ -113,6 +133,10 @@ void node_init(struct node *n);
 RC node_open(struct node *n, struct err *e);
 /* node_close(): close cursors, then sessions and catalogue; before store_close(). NULL members are fine. */
 void node_close(struct node *n);
+
+/* node_descriptor(): what the automation that runs this node calls it, "" if it gave no name. */
+void node_descriptor(struct node *n, char out[NODE_DESCRIPTOR_MAX + 1]);
+void node_set_descriptor(struct node *n, struct slice text);
 
 /* node_tick(): background work that is due: idle cursors and sessions, expired documents (TTL). The program's background
  * thread calls it about once a second; it returns early when n->stopping. [long] */

@@ -70,6 +70,9 @@ enum cursor_kill cursors_kill(struct cursors *r, int64_t id, struct slice ns, co
 void cursors_kill_session(struct cursors *r, const uint8_t lsid[CURSOR_LSID_LEN], const char *user);
 /* cursors_kill_user(): those of the user's (NULL: anybody's) sessions. */
 void cursors_kill_user(struct cursors *r, const char *user);
+/* cursors_set_timeout(): of idle ones, from now on. [any] */
+void cursors_set_timeout(struct cursors *r, int64_t timeout_us);
+int64_t cursors_timeout_us(struct cursors *r);
 void cursors_reap(struct cursors *r, uint64_t now_us);
 struct cursors_stats {
     int64_t open, pinned, timed_out, total_opened;
