@@ -24,6 +24,7 @@ EVERYBODY = {"nothing", "read", "readWrite", "dbAdmin", "dbOwner", "userAdmin", 
              "clusterAdmin", "backup", "restore", "readAnyDatabase", "readWriteAnyDatabase", "userAdminAnyDatabase",
              "dbAdminAnyDatabase", "root"}
 OWNERS = {"readWrite", "dbAdmin", "dbOwner", "readWriteAnyDatabase", "dbAdminAnyDatabase", "restore", "root"}
+HOST_MANAGERS = {"hostManager", "clusterAdmin", "root"}
 BYPASSERS = {"dbOwner", "restore", "root"}
 ON_DATABASE = {"read", "readWrite", "dbAdmin", "dbOwner", "userAdmin"}
 
@@ -97,6 +98,11 @@ IN_SHOP = [
     ({"aggregate": "things", "pipeline": [{"$collStats": {"count": {}}}], "cursor": {}}, READERS | KEEPERS | MONITORS),
     ({"compact": "nowhere"}, KEEPERS),
     ({"planCacheClear": "things"}, KEEPERS),
+    ({"planCacheSetFilter": "things", "query": {"a": 1}, "indexes": [{"a": 1}]}, KEEPERS),
+    ({"planCacheListFilters": "things"}, KEEPERS),
+    ({"planCacheClearFilters": "things"}, KEEPERS),
+    ({"profile": -1}, KEEPERS),
+    ({"dbHash": 1}, READERS - {"backup"}),
     ({"convertToCapped": "nowhere", "size": 4096}, OWNERS),
     ({"cloneCollectionAsCapped": "nowhere", "toCollection": "elsewhere", "size": 4096}, READ_AND_WRITE),
     ({"validateDBMetadata": 1, "apiParameters": {"version": "1"}}, {"dbAdminAnyDatabase", "root"}),
@@ -115,7 +121,12 @@ ON_ADMIN = [
     ({"currentOp": 1}, MONITORS | {"clusterManager"}),
     ({"currentOp": 1, "$ownOps": True}, EVERYBODY),
     ({"killOp": 1, "op": 2147483647}, EVERYBODY),  # of one's own; tests/compat/test_interruption.py
-    ({"killAllSessions": []}, {"hostManager", "clusterAdmin", "root"}),
+    ({"killAllSessions": []}, HOST_MANAGERS),
+    ({"fsync": 1}, HOST_MANAGERS),
+    ({"fsyncUnlock": 1}, HOST_MANAGERS),
+    ({"setParameter": 1, "quiet": False}, HOST_MANAGERS),
+    ({"top": 1}, MONITORS),
+    ({"autoCompact": False}, {"dbAdminAnyDatabase", "root"}),
     ({"aggregate": 1, "pipeline": [{"$currentOp": {"allUsers": True}}], "cursor": {}}, MONITORS | {"clusterManager"}),
     ({"listDatabases": 1}, EVERYBODY),
     ({"dataSize": "shop.things"}, READERS),
