@@ -199,7 +199,7 @@ void cmd_run(struct cmd_req *r, struct buf *out)
     }
     if (atomic_load_explicit(&r->node->n_profiled, memory_order_relaxed) > 0 &&
         !(r->client && r->client->parked))
-        profiler_note(r, reply);
+        cmd_profiler_note(r, reply);
     cmd__op_end(r);
     err_reset(&e);
 }

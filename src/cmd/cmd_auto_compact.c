@@ -24,7 +24,7 @@ struct auto_compact {
     bool once;
 };
 
-struct auto_compact *auto_compact_new(struct node *n)
+struct auto_compact *cmd_auto_compact_new(struct node *n)
 {
     struct auto_compact *c = NEW(struct auto_compact);
 
@@ -98,7 +98,7 @@ static void tell_to_stop(struct auto_compact *c)
     cond_broadcast(&c->changed);
 }
 
-void auto_compact_free(struct auto_compact *c)
+void cmd_auto_compact_free(struct auto_compact *c)
 {
     if (!c)
         return;

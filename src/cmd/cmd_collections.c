@@ -317,7 +317,7 @@ RC cmd__drop(struct cmd_req *r, struct bw *w, struct err *e)
 
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, drop_table, ARRAY_LEN(drop_table), &a, e));
-    if (slice_eq_str(ns.coll, "system.profile") && profiler_writes(r->node, r->db))
+    if (slice_eq_str(ns.coll, "system.profile") && cmd_profiler_writes(r->node, r->db))
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "turn off profiling before dropping system.profile collection");
     if (slice_has_prefix(ns.coll, SLICE_LIT("system.")) && !slice_eq_str(ns.coll, "system.js") &&

@@ -1,8 +1,7 @@
-/* cmd_diagnostics.c - what the server says about itself: buildInfo, hostInfo, getCmdLineOpts, getLog, listCommands (compatibility 20). */
+/* cmd_diagnostics.c - what the server says about itself: buildInfo, getCmdLineOpts, getLog, listCommands (compatibility 20). */
 #include "cmd_priv.h"
 
 #include <stdio.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -37,38 +36,6 @@ RC cmd__buildInfo(struct cmd_req *r, struct bw *w, struct err *e)
     bw_array_begin(w, "storageEngines");
     bw_str(w, NULL, "rocksdb");
     bw_array_end(w);
-    return RC_OK;
-}
-
-RC cmd__hostInfo(struct cmd_req *r, struct bw *w, struct err *e)
-{
-    struct utsname u;
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE),
-         cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t mem_mb = pages > 0 && page > 0 ? (int64_t)pages * page >> 20 : 0;
-
-    TRY(cmd_no_args(r, e));
-    if (uname(&u) != 0)
-        FAIL(e, ERR_INTERNAL, "could not ask for the system's name");
-    bw_doc_begin(w, "system");
-    bw_date(w, "currentTime", clock_real_ms());
-    bw_str(w, "hostname", u.nodename);
-    bw_i32(w, "cpuAddrSize", 64);
-    bw_i64(w, "memSizeMB", mem_mb);
-    bw_i64(w, "memLimitMB", mem_mb);
-    bw_i32(w, "numCores", (int32_t)cores);
-    bw_str(w, "cpuArch", u.machine);
-    bw_bool(w, "numaEnabled", false);
-    bw_doc_end(w);
-    bw_doc_begin(w, "os");
-    bw_str(w, "type", u.sysname);
-    bw_str(w, "name", u.sysname);
-    bw_str(w, "version", u.release);
-    bw_doc_end(w);
-    bw_doc_begin(w, "extra");
-    bw_str(w, "versionString", u.version);
-    bw_i64(w, "pageSize", page);
-    bw_doc_end(w);
     return RC_OK;
 }
 
@@ -124,6 +91,9 @@ RC cmd__getLog(struct cmd_req *r, struct bw *w, struct err *e)
     struct slice name;
 
     TRY(cmd_no_args(r, e));
+    if (which.type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
+             "BSON field 'getLog.getLog' is missing but a required field");
     if (which.type != BT_STRING)
         FAIL(e, ERR_TYPE_MISMATCH, "Argument to getLog must be of type String; found type %s",
              btype_name(which.type));
@@ -165,6 +135,8 @@ RC cmd__listCommands(struct cmd_req *r, struct bw *w, struct err *e)
         bw_array_begin(w, "apiVersions");
         if (d->flags & CMD_API_V1)
             bw_str(w, NULL, "1");
+        bw_array_end(w);
+        bw_array_begin(w, "deprecatedApiVersions");
         bw_array_end(w);
         bw_doc_end(w);
     }

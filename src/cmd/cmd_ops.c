@@ -5,6 +5,9 @@
  */
 #include "cmd_ops.h"
 
+#include <stdio.h>
+#include <time.h>
+
 #include "bsonx/dec.h"
 
 enum { COMMAND_SHOWN_MAX = 16 * 1024 };
@@ -252,6 +255,35 @@ void cmd__op_describe(const struct cmd_def *def, struct bdoc body, struct slice 
     write_command(def, body, w);
 }
 
+static void write_now(struct bw *w)
+{
+    char text[40];
+    int64_t ms = clock_real_ms();
+    time_t s = (time_t)(ms / 1000);
+    struct tm t;
+
+    if (!gmtime_r(&s, &t))
+        return;
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &t);
+    snprintf(text + len, sizeof(text) - len, ".%03d+00:00", (int)(ms % 1000));
+    bw_str(w, "currentOpTime", text);
+}
+
+/* user: "db.name"; "" is nobody. */
+static void write_user(const char *user, struct bw *w)
+{
+    const char *dot = strchr(user, '.');
+
+    if (!dot)
+        return;
+    bw_array_begin(w, "effectiveUsers");
+    bw_doc_begin(w, NULL);
+    bw_str(w, "user", dot + 1);
+    bw_str_slice(w, "db", SLICE(user, (size_t)(dot - user)));
+    bw_doc_end(w);
+    bw_array_end(w);
+}
+
 static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op *op)
 {
     struct listing *l = arg;
@@ -265,13 +297,16 @@ static bool write_op(void *arg, const struct cmd_client *c, const struct cmd_op 
     bw_doc_begin(w, NULL);
     bw_str(w, "type", "op");
     bw_str(w, "host", l->r->node->host);
+    write_now(w);
     bw_str(w, "desc", desc);
     bw_i32(w, "connectionId", c->id);
     bw_str(w, "client", c->peer);
     if (c->app_name[0])
         bw_str(w, "appName", c->app_name);
     bw_bool(w, "active", true);
+    bw_bool(w, "threaded", !op->waits);
     bw_i32(w, "opid", op->id);
+    write_user(op->user, w);
     if (op->has_lsid) {
         bw_doc_begin(w, "lsid");
         bw_bin(w, "id", 4, SLICE(op->lsid, sizeof(op->lsid)));

@@ -163,15 +163,15 @@ RC cmd__gate(struct cmd_req *r, bool *in, struct err *e);
 bool node__write_enter(struct node *n);
 void node__write_leave(struct node *n);
 
-/* cmd_profile.c. profiler_writes(): whether operations of the database are written. profiler_note(): r is over. */
-struct profiler *profiler_new(void);
-void profiler_free(struct profiler *p);
-bool profiler_writes(struct node *n, struct slice db);
-void profiler_note(struct cmd_req *r, struct bdoc reply);
+/* cmd_profile.c. cmd_profiler_writes(): whether operations of the database are written. cmd_profiler_note(): r is over. */
+struct profiler *cmd_profiler_new(void);
+void cmd_profiler_free(struct profiler *p);
+bool cmd_profiler_writes(struct node *n, struct slice db);
+void cmd_profiler_note(struct cmd_req *r, struct bdoc reply);
 
 /* cmd_auto_compact.c; free: ends it and waits. */
-struct auto_compact *auto_compact_new(struct node *n);
-void auto_compact_free(struct auto_compact *c);
+struct auto_compact *cmd_auto_compact_new(struct node *n);
+void cmd_auto_compact_free(struct auto_compact *c);
 
 /* node_ttl.c: remove expired documents when a pass is due. */
 void node__ttl_pass(struct node *n, uint64_t now_us);

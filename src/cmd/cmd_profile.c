@@ -31,7 +31,7 @@ struct profiler {
     double sample_rate;
 };
 
-struct profiler *profiler_new(void)
+struct profiler *cmd_profiler_new(void)
 {
     struct profiler *p = NEW(struct profiler);
 
@@ -41,7 +41,7 @@ struct profiler *profiler_new(void)
     return p;
 }
 
-void profiler_free(struct profiler *p)
+void cmd_profiler_free(struct profiler *p)
 {
     if (!p)
         return;
@@ -191,7 +191,7 @@ RC cmd__profile(struct cmd_req *r, struct bw *w, struct err *e)
     return rc;
 }
 
-bool profiler_writes(struct node *n, struct slice db)
+bool cmd_profiler_writes(struct node *n, struct slice db)
 {
     if (!n->profiler || atomic_load_explicit(&n->n_profiled, memory_order_relaxed) == 0)
         return false;
@@ -366,13 +366,13 @@ static RC write_doc(struct cmd_req *r, struct bdoc doc, struct err *e)
     return RC_OK;
 }
 
-void profiler_note(struct cmd_req *r, struct bdoc reply)
+void cmd_profiler_note(struct cmd_req *r, struct bdoc reply)
 {
     uint64_t us = clock_mono_us() - r->start_us;
     struct err e = { 0 };
     bool yes;
 
-    if (!r->def || (r->def->flags & CMD_NO_LOG) || !profiler_writes(r->node, r->db))
+    if (!r->def || (r->def->flags & CMD_NO_LOG) || !cmd_profiler_writes(r->node, r->db))
         return;
     struct bdoc doc = operation(r, reply, us);
     if (!wanted(r, doc, us, &yes, &e).failed && yes && node__write_enter(r->node)) {

@@ -214,7 +214,7 @@ struct status_args {
 };
 
 static const struct arg status_table[] = {
-    ARG(struct status_args, show_privileges, "showPrivileges", ARG_BOOL, 0),
+    ARG(struct status_args, show_privileges, "showPrivileges", ARG_SAFE_BOOL, 0),
 };
 
 RC cmd__connectionStatus(struct cmd_req *r, struct bw *w, struct err *e)

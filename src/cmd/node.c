@@ -41,8 +41,8 @@ RC node_open(struct node *n, struct err *e)
     atomic_store(&n->p.ttl_sleep_ms, n->limits.ttl_sleep_ms);
     TRY(catalog_open(n->store, &n->catalog, e));
     TRY(drop_temporary(n->catalog, e));
-    n->profiler = profiler_new();
-    n->auto_compact = auto_compact_new(n);
+    n->profiler = cmd_profiler_new();
+    n->auto_compact = cmd_auto_compact_new(n);
     n->cursors = cursors_new(&c);
     n->sessions = sessions_new(n->limits.max_sessions, n->limits.session_timeout_ms);
     return RC_OK;
@@ -50,8 +50,8 @@ RC node_open(struct node *n, struct err *e)
 
 void node_close(struct node *n)
 {
-    auto_compact_free(TAKE(n->auto_compact));
-    profiler_free(TAKE(n->profiler));
+    cmd_auto_compact_free(TAKE(n->auto_compact));
+    cmd_profiler_free(TAKE(n->profiler));
     cursors_free(TAKE(n->cursors));
     sessions_free(TAKE(n->sessions));
     catalog_close(TAKE(n->catalog));
