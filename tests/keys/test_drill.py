@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import keyservices
 from processes import FAST_KEYS, binary, wait_until
 from sealing import fill, sealed_error, serves
 
@@ -136,3 +137,46 @@ def test_a_cluster_without_a_customers_key_has_none_to_take(make_node, tmp_path)
     done = subprocess.run([binary("coffer"), "cluster", "drill", "node1", f"--home={tmp_path}", "--yes"], capture_output=True, text=True,
                           timeout=60, check=False)
     assert done.returncode == 1 and "no customer's key" in done.stderr
+
+
+def start_with_tls(node):
+    """Its own client speaks none: what the node says over its socket has to do."""
+    node.spawn()
+    node.port = node.wait_port()
+    node.wait_state("Ready")
+
+
+def test_a_cluster_that_speaks_tls_alone(drill, vault, tmp_path):
+    authority = keyservices.Authority(tmp_path / "pki")
+    (_, server), (_, client) = authority.issue("localhost"), authority.issue("auditor")
+    _, strangers = keyservices.Authority(tmp_path / "other pki").issue("auditor")
+    node = drill.node
+    node.stop()
+    node.settings.update({"tls-cert-file": server, "tls-ca-file": authority.ca_file, "tls-client-certificates": "required"})
+    start_with_tls(node)
+    trusted, ours = f"--tls-ca-file={authority.ca_file}", f"--tls-cert-file={client}"
+    other_ca = f"--tls-ca-file={tmp_path / 'other pki' / 'ca.pem'}"
+    # nothing is taken away before the way to the cluster is known to be good
+    for flags in ((), (trusted,), (other_ca, ours), (trusted, f"--tls-cert-file={strangers}"), (trusted, f"--tls-cert-file={tmp_path / 'none'}"),
+                  ("--tls", ours), (trusted, ours, "--host=localhost:1"), (trusted, ours, "--host=no-such-host.invalid"),
+                  (trusted, ours, "--host=[::1"), (trusted, ours, "--host=localhost:http")):
+        done = drill("--yes", *flags)
+        assert done.returncode == 1 and done.stderr.startswith("coffer: "), (flags, done)
+    assert "does not hold" in drill("--yes", other_ca, ours).stderr
+    assert not node.events("keySealing")
+    done = drill("--yes", trusted, ours, f"--host=localhost:{node.port}", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    measured, = json.loads(done.stdout)["rounds"]
+    assert measured["reads"] > 0 and measured["detect_s"] > 0 and enabled(vault)
+    assert len(node.events("keySealed")) == 1
+    assert drill("--yes", trusted, ours).returncode == 0, "by its address, at the port that it wrote down"
+
+
+def test_a_certificate_for_another_host_is_refused(drill, tmp_path):
+    authority = keyservices.Authority(tmp_path / "pki")
+    _, server = authority.issue("localhost")
+    drill.node.stop()
+    drill.node.settings.update({"tls-cert-file": server})
+    start_with_tls(drill.node)
+    done = drill("--yes", f"--tls-ca-file={authority.ca_file}", f"--host=127.0.0.2:{drill.node.port}")
+    assert done.returncode == 1 and not drill.node.events("keySealing"), done

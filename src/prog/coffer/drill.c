@@ -47,7 +47,8 @@ struct drill {
     const struct coffer *c;
     const char *cluster, *user;
     char *password;
-    int port;
+    char *host;                    /* owned; NULL: not known yet */
+    struct mongo_place at;         /* where a driver finds the cluster */
     char word[2 * WORD_BYTES + 1]; /* what the document that is read holds */
     struct drill_key key;
     struct mongo watch; /* logged in, open while the key is taken */
@@ -114,7 +115,7 @@ static RC read_word(const struct drill *d, struct mongo *m, struct err *e)
 static RC connect_as_user(const struct drill *d, uint64_t timeout_ms, struct mongo *out,
                           struct err *e)
 {
-    TRY(mongo_open(out, d->port, timeout_ms, e));
+    TRY(mongo_open(out, &d->at, timeout_ms, e));
     return mongo_login(out, d->user, d->password, e);
 }
 
@@ -322,16 +323,55 @@ static RC read_password(struct drill *d, struct err *e)
     return coffer_read_text(path, &d->password, e);
 }
 
-static RC read_port(struct drill *d, struct err *e)
+static bool is_port(const char *text, int *out)
 {
-    AUTO(mem_freep) char *path = coffer_path(d->c, d->cluster, "port");
-    AUTO(mem_freep) char *text = NULL;
     int64_t n;
 
-    TRY(coffer_read_text(path, &text, e));
     if (!text_i64(slice_str(text), &n) || n < 1 || n > 65535)
+        return false;
+    *out = (int)n;
+    return true;
+}
+
+/* "HOST", "HOST:PORT", "[IPV6]:PORT", "IPV6": the port is "" when there is none. */
+static RC split_host(const char *text, char **host, const char **port, struct err *e)
+{
+    const char *colon = strrchr(text, ':');
+    bool bracket = text[0] == '[', bare6 = !bracket && colon && strchr(text, ':') != colon;
+    size_t len = bracket           ? strcspn(text, "]") - 1
+                 : colon && !bare6 ? (size_t)(colon - text)
+                                   : strlen(text);
+    const char *rest = text + len + (bracket ? 2 : 0);
+
+    if (len == 0 || (bracket && !strchr(text, ']')) || (*rest && *rest != ':'))
+        FAIL(e, ERR_CONFIG,
+             "setting \"host\" takes HOST, HOST:PORT or [ADDRESS]:PORT, not \"%.60s\"", text);
+    *host = mem_strndup(text + bracket, len);
+    *port = *rest ? rest + 1 : rest;
+    return RC_OK;
+}
+
+/* Where the settings say; else on this machine, at the port that the node wrote down. */
+static RC find_place(struct drill *d, struct err *e)
+{
+    const struct settings *set = d->c->settings;
+    const char *given = settings_str(set, CS_HOST), *port = "";
+    AUTO(mem_freep) char *path = coffer_path(d->c, d->cluster, "port"), *text = NULL;
+
+    TRY(split_host(*given ? given : "127.0.0.1", &d->host, &port, e));
+    d->at = (struct mongo_place){ .host = d->host,
+                                  .tls = settings_bool(set, CS_TLS) ||
+                                         *settings_str(set, CS_TLS_CA_FILE) ||
+                                         *settings_str(set, CS_TLS_CERT_FILE),
+                                  .ca_file = settings_str(set, CS_TLS_CA_FILE),
+                                  .cert_file = settings_str(set, CS_TLS_CERT_FILE) };
+    if (*port && !is_port(port, &d->at.port))
+        FAIL(e, ERR_CONFIG, "\"%.20s\" in the setting \"host\" is no port", port);
+    if (*port)
+        return RC_OK;
+    TRY(coffer_read_text(path, &text, e));
+    if (!is_port(text, &d->at.port))
         FAIL(e, ERR_OPERATION_FAILED, "%s holds no port", path);
-    d->port = (int)n;
     return RC_OK;
 }
 
@@ -361,7 +401,7 @@ static RC prepare(struct drill *d, struct err *e)
     hex_encode(SLICE(word, sizeof(word)), &hex);
     memcpy(d->word, buf_cstr(&hex), sizeof(d->word));
     TRY(open_key(d, e));
-    TRY(read_port(d, e));
+    TRY(find_place(d, e));
     TRY(read_password(d, e));
     TRY(confirm(d, e));
     return change_word(d, /* drop= */ false, e);
@@ -450,6 +490,7 @@ RC coffer_drill(struct coffer *c, int argc, char **argv, struct err *e)
         rc = run_and_report(&d, e);
     drill_key_close(&d.key);
     mem_free(d.rounds);
+    mem_free(d.host);
     if (d.password)
         mem_wipe(d.password, strlen(d.password));
     mem_free(d.password);

@@ -219,11 +219,12 @@ static RC wait_hello(const struct coffer *c, const char *program, const struct r
         struct bw w;
         struct bdoc reply;
         struct err why = { 0 };
+        const struct mongo_place at = { .host = "127.0.0.1", .port = r->port };
 
         bw_init(&w, &buf);
         bw_i32(&w, "hello", 1);
         bw_str(&w, "$db", "admin");
-        bool ok = !mongo_open(&m, r->port, HELLO_TIMEOUT_MS, &why).failed &&
+        bool ok = !mongo_open(&m, &at, HELLO_TIMEOUT_MS, &why).failed &&
                   !mongo_run(&m, bw_finish(&w), a, &reply, &why).failed;
         buf_fini(&buf);
         if (ok)
@@ -334,7 +335,8 @@ static RC ensure_admin(const char *program, int port, const char *password, bool
     bw_str(&w, NULL, "root");
     bw_array_end(&w);
     bw_str(&w, "$db", "admin");
-    TRY(mongo_open(&m, port, HELLO_TIMEOUT_MS, e));
+    const struct mongo_place at = { .host = "127.0.0.1", .port = port };
+    TRY(mongo_open(&m, &at, HELLO_TIMEOUT_MS, e));
     if (!mongo_run(&m, bw_finish(&w), a, &reply, &why).failed)
         return RC_OK;
     enum err_code code = why.code;
