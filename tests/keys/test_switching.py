@@ -10,6 +10,7 @@ import keyservices
 import kmipservice
 from processes import FAST_KEYS, binary
 from sealing import fill, serves
+from tokens import Token
 
 
 @pytest.fixture
@@ -87,6 +88,14 @@ def test_a_service_without_the_verb_says_what_its_owner_does(run_service, make_n
     fill(node, 10)
     row = key_row(node)
     assert row["outcome"] == "kept" and "revokes or destroys" in row["why"], row
+
+
+def test_a_token_has_no_such_verb_either(make_node, tmp_path):
+    token = Token(tmp_path / "token", "aes")
+    node = make_node({**FAST_KEYS, "probe-timeout": "4s", **token.node_settings()})
+    fill(node, 10)
+    row = key_row(node)
+    assert row["outcome"] == "kept" and "deletes the object with the token's tools" in row["why"], row
 
 
 @pytest.fixture
