@@ -7,6 +7,7 @@
 #include "agg_priv.h"
 
 #include "base/mem.h"
+#include "bsonx/dec.h"
 
 enum { SORT_KEYS_LIMIT = 32 };
 
@@ -37,7 +38,10 @@ static RC parse_direction(struct sort_key_spec *k, struct bval v, struct err *e)
     if (!bval_is_number(v))
         FAIL(e, ERR_LOC(15974), "Illegal key in $sort specification: a direction must be a number");
     double d = bval_to_double(v);
-    n = d >= 1 && d < 2 ? 1 : d <= -1 && d > -2 ? -1 : 0;
+    if (v.type == BT_DECIMAL128) /* a decimal rounds half to even, a double is cut */
+        n = dec_to_i64(bval_dec(v), DEC_HALF_EVEN, &n, NULL) && (n == 1 || n == -1) ? n : 0;
+    else
+        n = d >= 1 && d < 2 ? 1 : d <= -1 && d > -2 ? -1 : 0;
     if (n == 0)
         FAIL(e, ERR_LOC(15975),
              "$sort key ordering must be 1 (for ascending) or -1 (for descending)");

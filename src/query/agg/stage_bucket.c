@@ -554,7 +554,7 @@ STAGE_PARSE(stage__parse_bucket_auto)
     }
     if (!ba->by || !ba->n_buckets)
         FAIL(e, ERR_LOC(40246), "$bucketAuto requires 'groupBy' and 'buckets' to be specified");
-    if (!ba->accs) {
+    if (ba->n_accs == 0) {
         TRY(default_output(sp->q->arena, &output, e));
         TRY(parse_auto_output(sp->q, output, ba, e));
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "bsonx/dec.h"
 
 struct facet {
     struct slice *names;
@@ -280,6 +281,9 @@ STAGE_PARSE(stage__parse_sample)
     if (bval_is_missing(size))
         FAIL(e, ERR_LOC(28749), "$sample stage must specify a size");
     double d = trunc(bval_to_double(size));
+    int64_t whole;
+    if (size.type == BT_DECIMAL128 && dec_to_i64(bval_dec(size), DEC_HALF_EVEN, &whole, NULL))
+        d = (double)whole; /* a decimal rounds half to even, a double is cut */
     *n = d >= 9.2e18 ? INT64_MAX : d <= -9.2e18 || isnan(d) ? 0 : (int64_t)d;
     if (*n <= 0)
         FAIL(e, ERR_LOC(28747), "size argument to $sample must be a positive integer");

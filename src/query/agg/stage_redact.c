@@ -2,10 +2,10 @@
 #include "agg_priv.h"
 
 #include "base/mem.h"
+#include "bsonx/bw.h"
 
 struct redact {
     struct expr *x;
-    struct bdoc let; /* the command's let with DESCEND, PRUNE and KEEP */
 };
 
 struct redact_run {
@@ -82,12 +82,39 @@ static RC redact_doc(struct redact_run *rr, struct bdoc d, bool *keep, struct bd
     return RC_OK;
 }
 
+struct redact_iter {
+    struct iter it; /* must be first */
+    /* the run's variables, which those of the parser only stood in for, and the three of the stage */
+    struct buf let;
+};
+
+/* variables(): made once a run, because a pipeline below another has other values in each. */
+static struct bdoc variables(struct redact_iter *ri)
+{
+    struct bw w;
+
+    if (!ri->let.len) {
+        bw_init(&w, &ri->let);
+        bw_fields(&w, ri->it.r.q->let);
+        bw_str(&w, "DESCEND", "descend");
+        bw_str(&w, "PRUNE", "prune");
+        bw_str(&w, "KEEP", "keep");
+        bw_finish(&w);
+    }
+    return (struct bdoc){ .p = ri->let.p, .len = (uint32_t)ri->let.len };
+}
+
+static void redact_fini(struct iter *it)
+{
+    buf_fini(&CONTAINER_OF(it, struct redact_iter, it)->let);
+}
+
 static RC redact_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e)
 {
     struct iter *it = (struct iter *)s;
     struct redact_run rr = { .q = *it->r.q, .rd = it->s->data };
 
-    rr.q.let = rr.rd->let;
+    rr.q.let = variables(CONTAINER_OF(it, struct redact_iter, it));
     for (;;) {
         struct arena_mark mark = arena_mark(it->r.q->scratch);
         struct bdoc in;
@@ -107,7 +134,7 @@ static RC redact_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
 static STAGE_OPEN(open_redact)
 {
     (void)e;
-    *out = iter_new(sizeof(struct iter), s, r, in, redact_next, NULL);
+    *out = iter_new(sizeof(struct redact_iter), s, r, in, redact_next, redact_fini);
     return RC_OK;
 }
 
@@ -123,7 +150,7 @@ STAGE_PARSE(stage__parse_redact)
     fields_set(&f, SLICE_LIT("PRUNE"), bval_new_str(f.arena, SLICE_LIT("prune")));
     fields_set(&f, SLICE_LIT("KEEP"), bval_new_str(f.arena, SLICE_LIT("keep")));
     TRY(fields_object(&f, &let, e));
-    rd->let = sp->q->let = bval_doc(let);
+    sp->q->let = bval_doc(let);
     rc_t rc = expr_parse(sp->q, spec, &rd->x, e);
     sp->q->let = outer;
     TRY(rc);
