@@ -33,6 +33,20 @@ class Pipe:
         self.stopping.set()
         self.thread.join()
 
+    def fill(self, path):
+        """Whoever logs waits from now on."""
+        self.stop_reading()
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            for size in (1024, 1):
+                try:
+                    while os.write(fd, b"." * size):
+                        pass
+                except BlockingIOError:
+                    pass
+        finally:
+            os.close(fd)
+
 
 @pytest.mark.timeout(120)
 def test_a_prober_that_hangs_does_not_keep_the_data_open(programs, vault, tmp_path):
@@ -43,10 +57,12 @@ def test_a_prober_that_hangs_does_not_keep_the_data_open(programs, vault, tmp_pa
         node.start().add_admin()
         fill(node, 50)
         assert node.state() == "Ready"
-        pipe.stop_reading()
-        vault.kill()
-        wait_until(lambda: node.admin("status")["lastProbe"]["class"] != "ok", "the prober has something to tell")
-        assert serves(node, 50), "the control: the data is there while the prober hangs"
+        with node.client() as client:
+            assert client.t.c.count_documents({}) == 50
+            pipe.fill(str(tmp_path / "log"))
+            vault.kill()
+            wait_until(lambda: node.admin("status")["lastProbe"]["class"] != "ok", "the prober has something to tell")
+            assert client.t.c.count_documents({}) == 50, "the control: the data is there while the prober hangs"
         assert node.process.wait(60) == -signal.SIGKILL, "it cannot replace itself either, and ends"
     finally:
         pipe.stop_reading()
