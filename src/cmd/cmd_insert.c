@@ -84,6 +84,13 @@ RC cmd_inserter_commit(struct inserter *x, enum store_durability d, struct err *
     return coll_commit(&x->w, d, e);
 }
 
+static void set_up(struct inserter *x)
+{
+    cmd_qctx(x->r, x->r->arena, x->r->scratch, &x->run);
+    coll_set_bypass(x->w, x->bypass);
+    coll_set_run(x->w, &x->run);
+}
+
 /* One document: again after a write conflict, or when the collection was dropped meanwhile. */
 RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e)
 {
@@ -99,7 +106,7 @@ RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e)
         if (!x->w) {
             rc = coll_begin(x->coll, &x->w, &why);
             if (!rc.failed)
-                coll_set_bypass(x->w, x->bypass);
+                set_up(x);
         }
         if (!rc.failed) {
             coll_savepoint(x->w);

@@ -84,6 +84,7 @@ static RC one_document(struct run *x, const struct exec_row *row, bool *matched,
         if (!x->w) {
             TRY(coll_begin(s->coll, &x->w, e));
             coll_set_bypass(x->w, s->bypass);
+            coll_set_run(x->w, &s->q);
         }
         coll_savepoint(x->w);
         struct arena_mark m = arena_mark(s->q.scratch);
@@ -188,6 +189,7 @@ RC stmt_insert(struct stmt *s, struct bdoc doc, struct err *e)
         rc_t rc = coll_begin(coll, &w, &why);
         if (!rc.failed) {
             coll_set_bypass(w, s->bypass);
+            coll_set_run(w, &s->q);
             struct arena_mark m = arena_mark(s->q.scratch);
             rc = coll_insert(w, doc, s->q.scratch, &why);
             arena_rewind(s->q.scratch, m);

@@ -69,6 +69,7 @@ struct inserter {
     struct cmd_req *r;
     const struct cmd_ns *ns;
     bool bypass;
+    struct qctx run;
     struct catalog_coll *coll; /* a reference, or NULL: found or made when it is needed */
     struct coll_txn *w;
     int in_txn;    /* documents in the open transaction */

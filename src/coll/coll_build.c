@@ -142,7 +142,7 @@ static RC index_document(struct coll_txn *w, uint64_t rid, struct bdoc doc, stru
 {
     for (int i = w->rt->indexes->n; i < w->indexes->n; i++) {
         struct index_keys keys;
-        TRY(index_extract(w->indexes->v[i], doc, a, &keys, e));
+        TRY(index_extract(w->indexes->v[i], doc, w->run, a, &keys, e));
         TRY(coll__put_keys(w, i, rid, &keys, e));
         for (int k = 0; k < keys.n; k++)
             *bytes += keys.v[k].key.len + 32;
@@ -208,7 +208,8 @@ static RC settle_some(struct build *b, struct coll_txn *w, int max, struct err *
 
 static RC step_locked(struct build *b, step_fn step, int max, struct err *e)
 {
-    struct coll_txn w = { .x = b->x, .rt = b->rt, .indexes = b->rt->kept };
+    const struct qctx run = { .check = b->req->check, .check_arg = b->req->check_arg };
+    struct coll_txn w = { .x = b->x, .rt = b->rt, .indexes = b->rt->kept, .run = &run };
 
     if (b->given_up || atomic_load(&b->x->dropped))
         FAIL(e, ERR_INDEX_BUILD_ABORTED, "Index build aborted: the %s was dropped",

@@ -73,6 +73,7 @@ struct coll_txn {
     int64_t d_docs, d_bytes, written;
     int64_t save_docs, save_bytes;
     bool bypass;
+    const struct qctx *run; /* who may end it; NULL: nobody */
     struct store_pin pin;
     struct buf key;
     /* bits written by this transaction, by position in indexes */

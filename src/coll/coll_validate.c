@@ -15,8 +15,7 @@ struct validation {
     struct store_snapshot *snap;
     struct coll_indexes *indexes;
     struct coll_validation *out;
-    RC (*check)(void *arg, struct err *e);
-    void *check_arg;
+    struct qctx run;
     struct bw errors;
     struct buf errors_buf;
     int n_texts;
@@ -27,12 +26,15 @@ struct validation {
     struct buf key, value;
 };
 
+static RC go_on(struct validation *v, struct err *e)
+{
+    return v->run.check ? v->run.check(v->run.check_arg, e) : RC_OK;
+}
+
 static RC step(struct validation *v, struct err *e)
 {
     arena_reset(v->scratch);
-    if (v->check && ++v->n_steps % VALIDATE_CHECK_EVERY == 0)
-        TRY(v->check(v->check_arg, e));
-    return RC_OK;
+    return ++v->n_steps % VALIDATE_CHECK_EVERY == 0 ? go_on(v, e) : RC_OK;
 }
 
 static void complain(struct validation *v, const char *what, const char *index, uint64_t rid)
@@ -76,7 +78,11 @@ static RC check_entries(struct validation *v, int at, uint64_t rid, struct bdoc 
     struct index_keys keys;
     struct err why = { 0 };
 
-    if (index_extract(d, doc, v->scratch, &keys, &why).failed) {
+    if (index_extract(d, doc, &v->run, v->scratch, &keys, &why).failed) {
+        if (go_on(v, e).failed) {
+            err_reset(&why);
+            return RC_FAILED;
+        }
         complain(v, "the document's keys cannot be computed", d->name, rid);
         v->out->index[at].valid = false;
         err_reset(&why);
@@ -164,7 +170,7 @@ static RC trace_entry(struct validation *v, int at, struct slice key, struct sli
     bool owned = false;
     struct index_keys keys = { 0 };
     if (found && !index_extract(d, (struct bdoc){ .p = record.p, .len = (uint32_t)record.len },
-                                v->scratch, &keys, &why)
+                                &v->run, v->scratch, &keys, &why)
                       .failed)
         for (int i = 0; i < keys.n; i++)
             owned |= slice_eq(keys.v[i].key, fields);
@@ -227,9 +233,10 @@ static RC run(struct validation *v, struct err *e)
 RC coll_validate(struct catalog_coll *x, struct arena *a, RC (*check)(void *arg, struct err *e),
                  void *check_arg, struct coll_validation *out, struct err *e)
 {
-    struct validation v = {
-        .x = x, .s = catalog_store(x->cat), .out = out, .check = check, .check_arg = check_arg
-    };
+    struct validation v = { .x = x,
+                            .s = catalog_store(x->cat),
+                            .out = out,
+                            .run = { .check = check, .check_arg = check_arg } };
 
     *out = (struct coll_validation){ .valid = true, .errors = BDOC_EMPTY, .warnings = BDOC_EMPTY };
     TRY(coll_view(x, &v.indexes, &v.snap, e));

@@ -154,6 +154,11 @@ void coll_set_bypass(struct coll_txn *w, bool bypass)
     w->bypass = bypass;
 }
 
+void coll_set_run(struct coll_txn *w, const struct qctx *run)
+{
+    w->run = run;
+}
+
 int64_t coll_txn_bytes(const struct coll_txn *w)
 {
     return w->written;
@@ -280,7 +285,7 @@ RC coll_insert(struct coll_txn *w, struct bdoc doc, struct arena *a, struct err 
     uint64_t rid = atomic_fetch_add(&w->rt->next_rid, 1);
     for (int i = 0; i < w->indexes->n; i++) {
         struct index_keys keys;
-        TRY(index_extract(w->indexes->v[i], doc, a, &keys, e));
+        TRY(index_extract(w->indexes->v[i], doc, w->run, a, &keys, e));
         TRY(coll__put_keys(w, i, rid, &keys, e));
     }
     coll_record_key(key, w->x->ident, rid);
@@ -317,14 +322,27 @@ static bool untouched(const struct index_def *d, struct bdoc old, struct bdoc do
     return true;
 }
 
+static RC go_on(const struct coll_txn *w, struct arena *a, struct err *e)
+{
+    if (!w->run)
+        return RC_OK;
+    struct qctx q = *w->run;
+    q.arena = q.scratch = a;
+    return qctx_check(&q, e);
+}
+
 /* What is in the index of a document that is there: nothing, if an index that is being built cannot take it. */
-static RC present_keys(const struct index_def *d, struct bdoc doc, struct arena *a,
-                       struct index_keys *out, struct err *e)
+static RC present_keys(const struct coll_txn *w, const struct index_def *d, struct bdoc doc,
+                       struct arena *a, struct index_keys *out, struct err *e)
 {
     struct err why = { 0 };
 
-    if (!index_extract(d, doc, a, out, &why).failed)
+    if (!index_extract(d, doc, w->run, a, out, &why).failed)
         return RC_OK;
+    if (go_on(w, a, e).failed) {
+        err_reset(&why);
+        return RC_FAILED;
+    }
     if (why.code != ERR_CANNOT_INDEX_PARALLEL_ARRAYS && !d->geo) {
         *e = why;
         return RC_FAILED;
@@ -344,8 +362,8 @@ RC coll_update(struct coll_txn *w, uint64_t rid, struct bdoc old, struct bdoc do
         struct index_keys before, after;
         if (untouched(w->indexes->v[i], old, doc))
             continue;
-        TRY(present_keys(w->indexes->v[i], old, a, &before, e));
-        TRY(index_extract(w->indexes->v[i], doc, a, &after, e));
+        TRY(present_keys(w, w->indexes->v[i], old, a, &before, e));
+        TRY(index_extract(w->indexes->v[i], doc, w->run, a, &after, e));
         TRY(coll__diff_keys(w, i, rid, &before, &after, e));
     }
     coll_record_key(key, w->x->ident, rid);
@@ -361,7 +379,7 @@ RC coll_delete(struct coll_txn *w, uint64_t rid, struct bdoc old, struct arena *
 
     for (int i = 0; i < w->indexes->n; i++) {
         struct index_keys keys;
-        TRY(present_keys(w->indexes->v[i], old, a, &keys, e));
+        TRY(present_keys(w, w->indexes->v[i], old, a, &keys, e));
         TRY(coll__del_keys(w, i, rid, &keys, e));
     }
     coll_record_key(key, w->x->ident, rid);

@@ -20,12 +20,27 @@ struct walk {
 
 struct extract {
     const struct index_def *def;
+    const struct qctx *run;
     struct arena *a;
     struct index_keys *out;
     int cap;
     bool any_present, any_place;
     struct buf key, tags;
 };
+
+/* within(): a context of this document's own, which ends when run does. */
+static struct qctx within(const struct qctx *run, struct arena *a)
+{
+    struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
+
+    if (run) {
+        q.deadline_us = run->deadline_us;
+        q.interrupt = run->interrupt;
+        q.check = run->check;
+        q.check_arg = run->check_arg;
+    }
+    return q;
+}
 
 static bool array_index(struct slice name, uint32_t *out)
 {
@@ -132,7 +147,7 @@ static RC emit_places(struct extract *x, struct walk *walks, int field, struct e
         emit_key(x, walks);
         return arena_check(x->a, e);
     }
-    struct qctx q = { .arena = x->a, .scratch = x->a, .let = BDOC_EMPTY };
+    struct qctx q = within(x->run, x->a);
     struct geo_grid grid;
     struct walk *w = &walks[field], was = *w;
     int64_t *cells;
@@ -221,14 +236,14 @@ static int cmp_keys(const void *a, const void *b)
     return slice_cmp(((const struct index_key *)a)->key, ((const struct index_key *)b)->key);
 }
 
-RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
-                 struct index_keys *out, struct err *e)
+RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *run,
+                 struct arena *a, struct index_keys *out, struct err *e)
 {
     struct walk walks[INDEX_FIELDS_MAX];
 
     *out = (struct index_keys){ 0 };
     if (d->partial) {
-        struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
+        struct qctx q = within(run, a);
         bool matches;
         TRY(match_eval(d->partial, &q, doc, NULL, &matches, e));
         if (!matches)
@@ -236,7 +251,7 @@ RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
     }
     for (int i = 0; i < d->n_fields; i++)
         walks[i] = (struct walk){ .at = bval_of_doc(doc, BT_DOCUMENT) };
-    struct extract x = { .def = d, .a = a, .out = out };
+    struct extract x = { .def = d, .run = run, .a = a, .out = out };
     rc_t rc = expand(&x, walks, 0, e);
     buf_fini(&x.key);
     buf_fini(&x.tags);

@@ -1,6 +1,8 @@
 /* test_keys.c - the order of encoded keys is bval_cmp's, and every value comes back as it was. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -296,7 +298,7 @@ static int count_keys(const char *pattern, const char *doc, uint32_t *multikey)
     struct index_def *d = def_of(pattern);
     struct index_keys k;
 
-    OK(index_extract(d, json(a, doc), a, &k, &err));
+    OK(index_extract(d, json(a, doc), NULL, a, &k, &err));
     int n = k.n;
     *multikey = k.multikey;
     index_def_unref(d);
@@ -340,17 +342,43 @@ static void test_extract(void **state)
     struct index_def *d = def_of("{\"a\": 1, \"b\": 1}");
     struct index_keys k;
     FAILS(ERR_CANNOT_INDEX_PARALLEL_ARRAYS,
-          index_extract(d, json(a, "{\"a\": [1], \"b\": [2]}"), a, &k, &err));
+          index_extract(d, json(a, "{\"a\": [1], \"b\": [2]}"), NULL, a, &k, &err));
     index_def_unref(d);
     d = def_of("{\"a\": \"2dsphere\"}");
-    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": [200, 2]}"), a, &k, &err));
-    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": 5}"), a, &k, &err));
+    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": [200, 2]}"), NULL, a, &k, &err));
+    FAILS(ERR_LOC(16755), index_extract(d, json(a, "{\"a\": 5}"), NULL, a, &k, &err));
     index_def_unref(d);
     d = def_of("{\"a\": \"2d\"}");
-    FAILS(ERR_LOC(13027), index_extract(d, json(a, "{\"a\": [200, 2]}"), a, &k, &err));
-    FAILS(ERR_LOC(13068), index_extract(d, json(a, "{\"a\": \"x\"}"), a, &k, &err));
+    FAILS(ERR_LOC(13027), index_extract(d, json(a, "{\"a\": [200, 2]}"), NULL, a, &k, &err));
+    FAILS(ERR_LOC(13068), index_extract(d, json(a, "{\"a\": \"x\"}"), NULL, a, &k, &err));
     index_def_unref(d);
     arena_free(a);
+}
+
+/* A shape of many corners takes long to look through: whoever waits for it can end it. */
+static void test_a_long_extraction_can_be_ended(void **state)
+{
+    enum { CORNERS = 500 };
+    AUTO(buf_fini) struct buf text = BUF_INIT;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    atomic_int interrupt = 0;
+    struct qctx run = { .interrupt = &interrupt };
+    struct index_def *d = def_of("{\"a\": \"2dsphere\"}");
+    struct index_keys k;
+
+    (void)state;
+    buf_printf(&text, "{\"a\": {\"type\": \"Polygon\", \"coordinates\": [[");
+    for (int i = 0; i <= CORNERS; i++) {
+        double turn = 2 * M_PI * (i % CORNERS) / CORNERS;
+        buf_printf(&text, "%s[%.9f, %.9f]", i ? ", " : "", cos(turn), sin(turn));
+    }
+    buf_printf(&text, "]]}}");
+    struct bdoc doc = json(a, buf_cstr(&text));
+    OK(index_extract(d, doc, &run, a, &k, &err));
+    assert_true(k.n > 0);
+    atomic_store(&interrupt, ERR_INTERRUPTED);
+    FAILS(ERR_INTERRUPTED, index_extract(d, doc, &run, a, &k, &err));
+    index_def_unref(d);
 }
 
 static void test_spec(void **state)
@@ -404,9 +432,8 @@ static void test_spec(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ladder),
-        cmocka_unit_test(test_random_order),
-        cmocka_unit_test(test_extract),
+        cmocka_unit_test(test_ladder),  cmocka_unit_test(test_random_order),
+        cmocka_unit_test(test_extract), cmocka_unit_test(test_a_long_extraction_can_be_ended),
         cmocka_unit_test(test_spec),
     };
 

@@ -9,6 +9,8 @@ RC qctx_check(const struct qctx *q, struct err *e)
 
     if (code)
         FAIL(e, (enum err_code)code, "operation was interrupted");
+    if (q->check)
+        TRY(q->check(q->check_arg, e));
     if (q->deadline_us && clock_mono_us() >= q->deadline_us)
         FAIL(e, ERR_MAX_TIME_MS_EXPIRED, "operation exceeded time limit");
     if (arena_over(q->arena))

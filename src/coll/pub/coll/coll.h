@@ -83,6 +83,8 @@ RC coll_rollback(struct coll_txn *w, struct err *e);
 void coll_keep(struct coll_txn *w); /* forget the newest savepoint */
 /* coll_set_bypass(): the collection's validator is not asked. */
 void coll_set_bypass(struct coll_txn *w, bool bypass);
+/* coll_set_run(): who may end what takes long with a document, as qctx_check() says; run outlives w. NULL: nobody. */
+void coll_set_run(struct coll_txn *w, const struct qctx *run);
 int64_t coll_txn_bytes(const struct coll_txn *w); /* of documents written: to cut batches */
 
 /* coll_insert(): doc has its _id, first. a: scratch, may be rewound afterwards. Errors: ERR_DUPLICATE_KEY with info {keyPattern, keyValue},

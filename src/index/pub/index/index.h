@@ -24,6 +24,7 @@ struct index_field {
     uint8_t geo; /* 0: the value itself is the key; enum geo_index: the cells of the place are */
 };
 
+struct qctx;
 struct index_def {
     uint64_t ident;
     const char *name;
@@ -79,9 +80,9 @@ struct index_keys {
 struct geo_grid;
 /* index_grid(): over what a field of places has its cells. */
 void index_grid(const struct index_def *d, int field, struct geo_grid *out);
-/* index_extract(): sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS; what geo_cells() says. */
-RC index_extract(const struct index_def *d, struct bdoc doc, struct arena *a,
-                 struct index_keys *out, struct err *e);
+/* index_extract(): run: who may end it, as qctx_check() says; NULL: nobody. What it gives is sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS; what geo_cells() says. */
+RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *run,
+                 struct arena *a, struct index_keys *out, struct err *e);
 
 /* Encoding of one value. tags may be NULL (bounds). desc inverts. */
 void index_encode(struct buf *key, struct buf *tags, struct bval v, bool desc);

@@ -18,6 +18,9 @@ struct qctx {
     uint64_t deadline_us;            /* monotonic; 0 = none: long evaluations call qctx_check() */
     /* an enum err_code that ends the query, set by other threads (sealing, shutdown); 0: go on. May be NULL. */
     const atomic_int *interrupt;
+    /* or who is asked instead, where no request stands behind it; may be NULL */
+    RC (*check)(void *arg, struct err *e);
+    void *check_arg;
     int depth; /* parser's nesting guard */
 };
 
