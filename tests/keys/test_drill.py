@@ -1,6 +1,7 @@
 """`coffer cluster drill`: the key is taken away and given back, measured from outside, and given back whatever ends the drill."""
 import json
 import os
+import pty
 import signal
 import subprocess
 
@@ -19,12 +20,12 @@ def drill(make_node, vault, tmp_path):
     with open(tmp_path / "password", "w", encoding="ascii") as f:
         f.write(node.password + "\n")
 
-    def run(*args, wait=True):
+    def run(*args, wait=True, stdin=subprocess.DEVNULL):
         command = [binary("coffer"), "cluster", "drill", "node1", f"--home={tmp_path}", f"--password-file={tmp_path / 'password'}",
                    f"--token-endpoint={vault.facts()['imdsEndpoint']}", f"--client-id={vault.client_id('customer')}", "--drill-pause=100ms",
                    *args]
         if wait:
-            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+            return subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=180, check=False)
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     run.node = node
     run.history = tmp_path / "node1" / "drills.jsonl"
@@ -42,7 +43,7 @@ def enabled(vault):
 
 
 def test_rounds_are_measured_from_outside(drill, vault):
-    done = drill("--rounds=3", "--yes", "-o", "json")
+    done = drill("--rounds", "3", "-o", "json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert len(report["rounds"]) == 3
@@ -67,9 +68,16 @@ def test_rounds_are_measured_from_outside(drill, vault):
     assert os.stat(drill.history).st_mode & 0o077 == 0
 
 
-def test_it_asks_before_it_makes_a_cluster_inaccessible(drill):
-    done = drill()
-    assert done.returncode == 1 and "--yes" in done.stderr
+def test_it_asks_at_a_terminal_before_it_makes_a_cluster_inaccessible(drill):
+    """In a script, whoever names the cluster means it: the other tests."""
+    person, terminal = pty.openpty()
+    try:
+        os.write(person, b"another\n")
+        done = drill(stdin=terminal)
+    finally:
+        os.close(person)
+        os.close(terminal)
+    assert done.returncode == 1 and 'the cluster "node1" inaccessible' in done.stderr and "nothing was done" in done.stderr
     assert not drill.node.events("keySealing") and not drill.history.exists()
 
 
