@@ -1,7 +1,7 @@
 /* kms_p11.c - a key in a PKCS #11 token (HSM, smart card, SoftHSM) as a key provider. See kms/kms.h, kmsg/kmsg_p11.h.
  *
  * The vendor's module is code that we did not write: it is loaded in a helper process alone, never in the server (kms_needs_process(),
- * kms_allow_modules()). A call that hangs is ended by the parent, which ends the helper; one that crashes ends the helper by itself. Both are outages.
+ * kms_helper_main()). A call that hangs is ended by the parent, which ends the helper; one that crashes ends the helper by itself. Both are outages.
  *
  *   RSA private key    wraps outside with its public half, RSA-OAEP-256; RSA-OAEP with SHA-1 where the token does not do better (SoftHSM).
  *                      Unwraps by C_Decrypt.
@@ -125,7 +125,7 @@ static RC refused(struct err *e, const char *what, CK_RV rv)
 
 static bool modules_allowed;
 
-void kms_allow_modules(void)
+void kms__allow_modules(void)
 {
     modules_allowed = true;
 }

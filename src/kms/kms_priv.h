@@ -96,6 +96,8 @@ RC kms__exchange(struct kms_remote *r, const struct kms_exchange *x, struct http
 /* The makers of the table in kms.c. */
 RC kms__transit_new(const struct kms_config *c, const char *url, struct key_provider **out,
                     struct err *e);
+/* kms__allow_modules(): this process is a helper (kms_helper_main()): PKCS #11 modules may be loaded into it. */
+void kms__allow_modules(void);
 RC kms__p11_new(const struct kms_config *c, const char *url, struct key_provider **out,
                 struct err *e);
 RC kms__kmip_new(const struct kms_config *c, const char *url, struct key_provider **out,

@@ -15,14 +15,9 @@
 #include "base/mem.h"
 #include "bootstrap.h"
 #include "bsonx/bw.h"
-#include "crypto/aead.h"
-#include "crypto/secret.h"
-#include "crypto/wipe.h"
 #include "keys/helper.h"
 #include "keys/provider.h"
 #include "kms/kms.h"
-
-enum { HELPER_ARENA = 256 << 10 };
 
 static const char F_URI[] = "uri", F_PIN_FILE[] = "pinFile";
 
@@ -186,27 +181,7 @@ static RC make_from_config(struct slice config, void *arg, struct key_provider *
     return make(uri, pin_file, out, e);
 }
 
-static RC serve(struct arena *a, struct err *e)
-{
-    TRY(helper_harden(e));
-    kms_allow_modules();
-    TRY(wipe_install_openssl(e));
-    TRY(kms_init(/* wiping= */ true, e));
-    TRY(secret_arena_init(HELPER_ARENA, e));
-    TRY(crypto_init(e));
-    return helper_serve(HELPER_FD, make_from_config, a, e);
-}
-
 int root_token_helper(void)
 {
-    AUTO(arena_freep) struct arena *a = arena_new(0);
-    struct err e = { 0 };
-
-    log_init(&(struct log_config){
-        .fd = 2, .min_level = LOG_WARN, .program = "coffer-vault-key-helper" });
-    if (serve(a, &e).failed) {
-        log_err(EV_START_FAILED, &e, NULL, 0);
-        return 1;
-    }
-    return 0;
+    return kms_helper_main("coffer-vault-key-helper", make_from_config);
 }

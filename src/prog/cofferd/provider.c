@@ -12,14 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bsonx/bw.h"
-#include "crypto/aead.h"
-#include "crypto/secret.h"
-#include "crypto/wipe.h"
 #include "keys/helper.h"
 #include "keys/service_root.h"
 #include "kms/kms.h"
-
-enum { HELPER_ARENA = 256 << 10 };
 
 /* Where each value goes, in the order of enum keyconf_field. */
 static void put_field(struct kms_config *c, int f, const char *value)
@@ -119,26 +114,7 @@ static RC make_from_config(struct slice config, void *arg, struct key_provider *
     return kms_provider_new(&c, out, e);
 }
 
-static RC serve(struct arena *a, struct err *e)
-{
-    TRY(helper_harden(e));
-    kms_allow_modules();
-    TRY(wipe_install_openssl(e));
-    TRY(kms_init(/* wiping= */ true, e));
-    TRY(secret_arena_init(HELPER_ARENA, e));
-    TRY(crypto_init(e));
-    return helper_serve(HELPER_FD, make_from_config, a, e);
-}
-
 int key_helper_main(void)
 {
-    AUTO(arena_freep) struct arena *a = arena_new(0);
-    struct err e = { 0 };
-    log_init(
-        &(struct log_config){ .fd = 2, .min_level = LOG_WARN, .program = "cofferd-key-helper" });
-    if (serve(a, &e).failed) {
-        log_err(EV_START_FAILED, &e, NULL, 0);
-        return 1;
-    }
-    return 0;
+    return kms_helper_main("cofferd-key-helper", make_from_config);
 }

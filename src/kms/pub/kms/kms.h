@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "keys/helper.h"
 #include "keys/provider.h"
 
 /* kms_init(): once in a process, before threads and before the first provider. wiping: libcurl and jansson overwrite what they release;
@@ -45,10 +46,12 @@ struct kms_config {
 /* kms_provider_new(): by the scheme of key_url, or of each URL of the list. Strings are copied; nothing is sent yet. Errors: ERR_CONFIG. */
 RC kms_provider_new(const struct kms_config *c, struct key_provider **out, struct err *e);
 enum { KMS_LIST_MAX = 4 };
-/* kms_needs_process(): the provider of key_url loads code of somebody else's and works in a helper process alone, for every call. */
+/* kms_needs_process(): the provider of key_url loads code of somebody else's and works in a helper process alone, for every call. Elsewhere it can be
+ * made, and each of its calls fails. */
 bool kms_needs_process(const char *key_url);
-/* kms_allow_modules(): this process is such a helper. Elsewhere such a provider can be made, and each of its calls fails. */
-void kms_allow_modules(void);
+/* kms_helper_main(): main() of such a helper, which was found to be one by HELPER_ARG; program: its name in the log. make() gets a struct arena that lasts
+ * as long as the helper. Returns the exit code. */
+int kms_helper_main(const char *program, helper_make_fn make);
 /* kms_is_refused_pin(): whether e says that a token did not take the PIN. Tokens lock themselves after a few tries: do not try that PIN again. */
 bool kms_is_refused_pin(const struct err *e);
 /* kms_list_new(): takes the providers over, in order, also when it fails; n from 1 to KMS_LIST_MAX. */
