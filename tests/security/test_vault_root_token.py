@@ -2,6 +2,7 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import subprocess
 
@@ -37,13 +38,18 @@ def write(path, content):
         f.write(content)
 
 
-def refusal(vault, **changed):
-    """What a start says that must fail."""
+def refused_output(vault, **changed):
+    """All that a start says that must fail."""
     settings = {**vault.settings, "port": "0", "token-port": "0", **{name.replace("_", "-"): value for name, value in changed.items()}}
     done = subprocess.run([binary("coffer-vault"), *(f"--{n}={v}" for n, v in settings.items() if v is not None)], env={**os.environ, **vault.env},
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
-    return done.stderr.splitlines()[-1]
+    return done.stdout + done.stderr
+
+
+def refusal(vault, **changed):
+    """Its verdict."""
+    return refused_output(vault, **changed).splitlines()[-1]
 
 
 def opens(vault, wrapped):
@@ -90,9 +96,10 @@ def test_the_vault_opens_with_its_token(kind, make_token, programs, tmp_path):
     assert read(wrapped_file(vault)) == before
     vault.start()
     assert opens(vault, wrapped)
-    with open(f"/proc/{vault.pid}/cmdline", "rb") as f:
-        assert token.pin.encode() not in f.read()
+    for what in ("cmdline", "environ"):
+        assert token.pin.encode() not in read(f"/proc/{vault.pid}/{what}"), what
     assert token.pin not in vault.log_text()
+    assert not files_hold(all_files(tmp_path / "vault"), {token.pin.encode()}), "the PIN is on the disk"
 
 
 @pytest.mark.timeout(180)
@@ -121,23 +128,33 @@ def test_a_changed_file_is_refused(make_token, programs, tmp_path):
 def test_a_wrong_pin_locks_no_token(make_token, programs, tmp_path):
     token = make_token("rsa")
     shim = Shim(token)
-    vault = make_vault(programs, tmp_path, token.vault_settings(shim.so, shim.env))
+    vault = make_vault(programs, tmp_path, {**token.vault_settings(shim.so, shim.env), "log-level": "debug"}, start=False)
+    note = os.path.join(vault.settings["state-dir"], "root.pin-refused")
+    right, wrong = token.pin, "xmarkerx" + secrets.token_hex(8)
+    # a vault that is not made yet
+    token.put_pin(wrong)
+    assert "the PIN is wrong" in refusal(vault) and "not tried again" in refusal(vault) and shim.n_logins() == 1
+    token.put_pin(right)
+    vault.start()
     vault.stop()
-    right = token.pin
-    token.put_pin("xmarkerx" + secrets.token_hex(8))
+    # one that is
+    token.put_pin(wrong)
     before = shim.n_logins()
-    said = refusal(vault)
-    assert "the PIN is wrong" in said and right not in said and shim.n_logins() == before + 1
+    said = refused_output(vault)
+    assert "the PIN is wrong" in said and wrong not in said and shim.n_logins() == before + 1
     for _ in range(3):  # as a service manager would, until it gives up
-        said = refusal(vault)
-        assert "not tried again" in said and token.path("pin") in said
+        said = refused_output(vault)
+        assert "not tried again" in said and token.path("pin") in said and wrong not in said
     assert shim.n_logins() == before + 1, "a PIN that was refused is tried again"
+    # which file it was, and nothing that a guess at the PIN could be held against
+    assert re.fullmatch(rb"dev \d+ ino \d+ changed \d+\.\d{9}\n", read(note)) and os.stat(note).st_mode & 0o777 == 0o600
+    assert not files_hold(all_files(tmp_path / "vault"), {wrong.encode(), right.encode()}), "a PIN is on the disk"
     token.put_pin("xmarkerx" + secrets.token_hex(8))
     assert "the PIN is wrong" in refusal(vault) and "not tried again" in refusal(vault)
     assert shim.n_logins() == before + 2
     token.put_pin(right)
     vault.start()
-    assert not os.path.exists(os.path.join(vault.settings["state-dir"], "root.pin-refused"))
+    assert not os.path.exists(note)
     vault.stop()
     # the last try is not ours; a PIN that is locked is not tried
     for mode, why in (("final try", "one more wrong PIN would lock the token"), ("locked by flag", "the PIN is locked")):
@@ -161,6 +178,10 @@ def test_settings_that_contradict(make_token, programs, tmp_path):
     vault.env["CREDENTIALS_DIRECTORY"] = str(tmp_path)
     assert "only one of them" in refusal(vault, **credentials)
     assert "no PKCS #11 URI" in refusal(vault, root_key_pkcs11="https://vault/keys/one")
+    for prefix in ("", " "):  # a PIN where none belongs is not shown to the log's readers, too
+        said = refused_output(vault, root_key_pkcs11=prefix + token.uri() + "&pin-value=xmarkerx1234")
+        assert "PIN of a PKCS #11 token" in said or "no PKCS #11 URI" in said
+        assert "xmarkerx" not in said
     assert "module-path" in refusal(vault, root_key_pkcs11="pkcs11:token=my%20token;object=cmk")
     assert "needs root-key-pkcs11-pin-file" in refusal(vault, root_key_pkcs11_pin_file="")
     assert "needs root-key-pkcs11" in refusal(vault, root_key_pkcs11="")
@@ -175,6 +196,7 @@ def test_a_root_key_moves_from_its_file(make_token, programs, tmp_path):
     vault.stop()
     root_file = vault.settings["root-key-file"]
     root = read(root_file)
+    assert files_hold(all_files(tmp_path), {root}), "the control: it is found where it is"
     vault.settings.update({**token.vault_settings(), "pin-file": root_file + ".pin"})
     assert "root-key-file too" in refusal(vault, root_key_file=None)
     vault.start()

@@ -40,15 +40,16 @@ static char *note_path(const struct settings *s)
     return mem_printf("%s/root.pin-refused", settings_str(s, VS_STATE_DIR));
 }
 
+/* Not the file's size: that is the PIN's length. Whatever is written to the file changes the time. */
 static RC identity_of(const char *path, char out[ROOT_TOKEN_ID_MAX], struct err *e)
 {
     struct stat st;
 
     if (stat(path, &st) != 0)
         return file_err(e, errno, "examine the file with the token's PIN", path);
-    (void)snprintf(out, ROOT_TOKEN_ID_MAX, "dev %llu ino %llu size %lld changed %lld.%09ld\n",
+    (void)snprintf(out, ROOT_TOKEN_ID_MAX, "dev %llu ino %llu changed %lld.%09ld\n",
                    (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
-                   (long long)st.st_size, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+                   (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     return RC_OK;
 }
 
@@ -97,7 +98,7 @@ static RC check(struct root_token *t, const struct settings *s, struct err *e)
     if (*settings_str(s, VS_ROOT_KEY_CREDENTIAL))
         FAIL(e, ERR_CONFIG, "root-key-pkcs11 and root-key-credential: only one of them can be set");
     if (strncasecmp(uri, "pkcs11:", 7) != 0)
-        FAIL(e, ERR_CONFIG, "root-key-pkcs11: \"%.100s\" is no PKCS #11 URI", uri);
+        FAIL(e, ERR_CONFIG, "root-key-pkcs11 is no PKCS #11 URI"); /* which may hold a PIN */
     if (!*pin)
         FAIL(e, ERR_CONFIG,
              "root-key-pkcs11 needs root-key-pkcs11-pin-file: the file with the token's PIN");
