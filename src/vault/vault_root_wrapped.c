@@ -200,7 +200,7 @@ RC vault__wrapped_open(struct vault_service *s, const struct vault_config *c, bo
                  path);
         if (!unwrap(s, c, path, out, e).failed)
             return RC_OK;
-        err_wrap(e, "the root key in \"%s\"", path);
+        err_wrap(e, "the root key in \"%.200s\"", path); /* what the token said has to fit behind */
         return RC_FAILED;
     }
     if (moves)

@@ -291,7 +291,6 @@ static void what_stands_alone_is_not_taken(void **state)
 static void a_key_moves_from_its_file(void **state)
 {
     struct fix *f = *state;
-    struct buf root = BUF_INIT;
     char *wrong = mem_printf("%s/wrong.key", f->v->dir);
     uint8_t zeroes[32] = { 0 };
 
@@ -325,7 +324,6 @@ static void a_key_moves_from_its_file(void **state)
     close_it(f);
     mem_free(tenant);
     mem_free(wrong);
-    buf_fini(&root);
 }
 
 static void a_newer_key_of_the_token_takes_over(void **state)
