@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "kmsg/kjson.h"
 #include "vault_audit_log_priv.h"
 #include "vault_priv.h"
@@ -160,8 +161,7 @@ static bool take(void *ctx, const struct audit_at *at, struct slice text)
     buf_push(r->out, r->damage.p, r->damage.len);
     buf_clear(&r->damage);
     buf_printf(r->out, "{\"seq\":%llu,\"chain\":\"", (unsigned long long)at->seq);
-    for (size_t i = 0; i < sizeof at->chain; i++)
-        buf_printf(r->out, "%02x", at->chain[i]);
+    hex_encode(SLICE(at->chain, sizeof at->chain), r->out);
     buf_printf(r->out, "\",%.*s\n", (int)text.len - 1, (const char *)text.p + 1);
     r->last = at->seq;
     return true;
