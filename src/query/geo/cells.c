@@ -69,13 +69,16 @@ static double degrees(double radians)
 
 static struct box sphere_box(double lng0, double lat0, double lng1, double lat1)
 {
-    static const double more = 1e-7; /* degrees, a centimetre: what rounding may cost */
+    /* degrees, a metre: what rounding may cost, most of all by the poles, where the sine hardly tells latitudes apart; and places millimetres apart are one */
+    static const double more = 1e-5;
+    double far = fmin(fmax(fabs(lat0), fabs(lat1)) + more, 90);
+    double aside = more / cos(far * (M_PI / 180)); /* as many metres, where meridians are closest */
 
     /* at the antimeridian and by a pole, one place has several longitudes */
-    if (lng0 - more <= -180 || lng1 + more >= 180 || lat0 - more <= -90 || lat1 + more >= 90)
+    if (lng0 - aside <= -180 || lng1 + aside >= 180)
         lng0 = -180, lng1 = 180;
-    return (struct box){ (lng0 - more + 180) / 360, (lat0 - more + 90) / 180,
-                         (lng1 + more + 180) / 360, (lat1 + more + 90) / 180 };
+    return (struct box){ (lng0 - aside + 180) / 360, (lat0 - more + 90) / 180,
+                         (lng1 + aside + 180) / 360, (lat1 + more + 90) / 180 };
 }
 
 struct bounds {
@@ -110,8 +113,8 @@ static struct box shape_box(const struct geo_shape *s)
     }
     for (int i = 0; i < s->n_polygons; i++) {
         const struct geo__loop *l = &s->polygons[i].loops[0];
-        bool n = geo__polygon_has(&s->polygons[i], north),
-             t = geo__polygon_has(&s->polygons[i], south);
+        /* a pole in a hole still has the polygon all around it */
+        bool n = geo__loop_has(l, north), t = geo__loop_has(l, south);
 
         for (int k = 0; k < l->n; k++)
             add_arc(&b, l->v[k], l->v[(k + 1) % l->n]);
