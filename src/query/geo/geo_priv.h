@@ -97,6 +97,9 @@ struct geo_shape {
 /* geo__parse(): a stored value or the operand of $geometry. strict_pair: a legacy pair has nothing behind its two numbers. ERR_BAD_VALUE. */
 RC geo__parse(struct qctx *q, struct arena *a, struct bval v, bool strict_pair,
               struct geo_shape *out, struct err *e);
+/* geo__parse_stored(): a stored value that a query comes to, and whether it is a shape at all. The errors are those of the query's limits. */
+RC geo__parse_stored(struct qctx *q, struct arena *a, struct bval v, struct geo_shape *out,
+                     bool *is_shape, struct err *e);
 RC geo__parse_pair(struct bval v, bool strict, struct geo__point *out, struct err *e);
 RC geo__parse_legacy_shape(struct qctx *q, struct slice name, struct bval v, struct geo_shape *out,
                            struct err *e);

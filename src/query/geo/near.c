@@ -206,22 +206,13 @@ static RC on_sphere(struct qctx *q, const struct geo_near *n, const struct geo_s
     return RC_OK;
 }
 
-static RC distance(struct qctx *q, struct arena *a, const struct geo_near *n, struct bval v,
-                   double *out, bool *has, struct err *e)
+static RC distance(struct qctx *q, const struct geo_near *n, const struct geo_shape *s, double *out,
+                   bool *has, struct err *e)
 {
-    struct err why = { 0 };
-    struct geo_shape s;
-
-    if (geo__parse(q, a, v, false, &s, &why).failed) {
-        if (why.code != ERR_BAD_VALUE)
-            return err_take(e, &why); /* the query's limits */
-        err_reset(&why);
-        return RC_OK;
-    }
     if (n->sphere) {
-        TRY(on_sphere(q, n, &s, out, e));
-    } else if (!s.multi && s.n_points == 1) {
-        *out = hypot(s.points[0].x - n->point.x, s.points[0].y - n->point.y);
+        TRY(on_sphere(q, n, s, out, e));
+    } else if (!s->multi && s->n_points == 1) {
+        *out = hypot(s->points[0].x - n->point.x, s->points[0].y - n->point.y);
     } else {
         return RC_OK;
     }
@@ -234,13 +225,14 @@ RC geo_distance(struct qctx *q, const struct geo_near *n, struct bval v, double 
 {
     struct arena *a = q->scratch ? q->scratch : q->arena;
     struct arena_mark mark = arena_mark(a);
+    struct geo_shape s;
+    bool is_shape;
 
     *has = false;
     *out = INFINITY;
-    if (v.type != BT_DOCUMENT && v.type != BT_ARRAY)
-        return RC_OK;
-    rc_t rc = distance(q, a, n, v, out, has, e);
-
+    rc_t rc = geo__parse_stored(q, a, v, &s, &is_shape, e);
+    if (is_shape)
+        rc = distance(q, n, &s, out, has, e);
     arena_rewind(a, mark);
     return rc;
 }

@@ -349,6 +349,18 @@ RC geo__parse(struct qctx *q, struct arena *a, struct bval v, bool strict_pair,
     return RC_OK;
 }
 
+RC geo__parse_stored(struct qctx *q, struct arena *a, struct bval v, struct geo_shape *out,
+                     bool *is_shape, struct err *e)
+{
+    struct err why = { 0 };
+
+    *is_shape = is_nested(v) && !geo__parse(q, a, v, false, out, &why).failed;
+    if (why.code != ERR_NONE && why.code != ERR_BAD_VALUE)
+        return err_take(e, &why); /* the query's limits */
+    err_reset(&why);
+    return RC_OK;
+}
+
 /* ---- the shapes that only queries have ---- */
 
 static RC parse_corners(struct qctx *q, struct bval v, struct geo_shape *s, struct err *e)

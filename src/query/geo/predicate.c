@@ -45,22 +45,13 @@ RC geo_parse_predicate(struct qctx *q, enum geo_relation relation, struct bval o
     return RC_OK;
 }
 
-static RC test(struct qctx *q, struct arena *a, const struct geo_shape *shape,
-               enum geo_relation relation, struct bval v, bool *out, struct err *e)
+static RC test(struct qctx *q, const struct geo_shape *shape, enum geo_relation relation,
+               const struct geo_shape *s, bool *out, struct err *e)
 {
-    struct err why = { 0 };
-    struct geo_shape s;
-
-    if (geo__parse(q, a, v, false, &s, &why).failed) {
-        if (why.code != ERR_BAD_VALUE)
-            return err_take(e, &why); /* the query's limits */
-        err_reset(&why);
-        return RC_OK;
-    }
-    if (s.n_polygons == 1 && s.polygons[0].strict)
+    if (s->n_polygons == 1 && s->polygons[0].strict)
         return RC_OK; /* only a query may be larger than half of the sphere */
-    return relation == GEO_WITHIN ? geo__within(q, shape, &s, out, e)
-                                  : geo__intersects(q, shape, &s, out, e);
+    return relation == GEO_WITHIN ? geo__within(q, shape, s, out, e)
+                                  : geo__intersects(q, shape, s, out, e);
 }
 
 RC geo_test(struct qctx *q, const struct geo_shape *shape, enum geo_relation relation,
@@ -68,12 +59,13 @@ RC geo_test(struct qctx *q, const struct geo_shape *shape, enum geo_relation rel
 {
     struct arena *a = q->scratch ? q->scratch : q->arena;
     struct arena_mark mark = arena_mark(a);
+    struct geo_shape s;
+    bool is_shape;
 
     *out = false;
-    if (v.type != BT_DOCUMENT && v.type != BT_ARRAY)
-        return RC_OK;
-    rc_t rc = test(q, a, shape, relation, v, out, e);
-
+    rc_t rc = geo__parse_stored(q, a, v, &s, &is_shape, e);
+    if (is_shape)
+        rc = test(q, shape, relation, &s, out, e);
     arena_rewind(a, mark);
     return rc;
 }

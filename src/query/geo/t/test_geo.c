@@ -75,6 +75,12 @@ static const struct {
     { GEO_INTERSECTS, POLYGON("[[0,0],[1,0],[2,0],[0,0]]"), { P("0", "0") }, { P("0", "1") } },
 };
 
+/* value(): what the text of an operand or a stored value stands for. */
+static struct bval value(struct qtest *t, const char *text)
+{
+    return bdoc_get(qtest_doc(t, arena_printf(t->q.arena, "{v:%s}", text)), "v");
+}
+
 static void relations(void **state)
 {
     (void)state;
@@ -84,9 +90,7 @@ static void relations(void **state)
         struct geo_shape *s;
 
         qtest_open(&t);
-        struct bval op =
-            bdoc_get(qtest_doc(&t, arena_printf(t.q.arena, "{v:%s}", rows[i].shape)), "v");
-        if (geo_parse_predicate(&t.q, rows[i].relation, op, &s, &e).failed)
+        if (geo_parse_predicate(&t.q, rows[i].relation, value(&t, rows[i].shape), &s, &e).failed)
             fail_msg("%s: %s", rows[i].shape, e.msg);
         for (int k = 0; k < 14; k++) {
             const char *text = k < 6 ? rows[i].yes[k] : rows[i].no[k - 6];
@@ -94,8 +98,7 @@ static void relations(void **state)
 
             if (!text)
                 continue;
-            struct bval v = bdoc_get(qtest_doc(&t, arena_printf(t.q.arena, "{v:%s}", text)), "v");
-            CHECK_RC_OK(geo_test(&t.q, s, rows[i].relation, v, &got, &e), &e);
+            CHECK_RC_OK(geo_test(&t.q, s, rows[i].relation, value(&t, text), &got, &e), &e);
             if (got != (k < 6))
                 fail_msg("%s on %s: %d", rows[i].shape, text, got);
         }
@@ -153,9 +156,8 @@ static void refusals(void **state)
         struct geo_shape *s;
 
         qtest_open(&t);
-        struct bval op =
-            bdoc_get(qtest_doc(&t, arena_printf(t.q.arena, "{v:%s}", refused[i].operand)), "v");
-        if (!geo_parse_predicate(&t.q, refused[i].relation, op, &s, &e).failed)
+        if (!geo_parse_predicate(&t.q, refused[i].relation, value(&t, refused[i].operand), &s, &e)
+                 .failed)
             fail_msg("%s was taken", refused[i].operand);
         assert_int_equal(e.code, ERR_BAD_VALUE);
         qtest_close(&t);
@@ -173,15 +175,13 @@ static void edges_belong_to_one(void **state)
         int n = 0;
 
         qtest_open(&t);
-        struct bval v = bdoc_get(qtest_doc(&t, arena_printf(t.q.arena, "{v:[0,%d]}", y)), "v");
+        struct bval v = value(&t, arena_printf(t.q.arena, "[0,%d]", y));
         for (int i = 0; i < 2; i++) {
             struct err e = { 0 };
             struct geo_shape *s;
             bool got;
-            struct bval op =
-                bdoc_get(qtest_doc(&t, arena_printf(t.q.arena, "{v:%s}", halves[i])), "v");
 
-            CHECK_RC_OK(geo_parse_predicate(&t.q, GEO_WITHIN, op, &s, &e), &e);
+            CHECK_RC_OK(geo_parse_predicate(&t.q, GEO_WITHIN, value(&t, halves[i]), &s, &e), &e);
             CHECK_RC_OK(geo_test(&t.q, s, GEO_WITHIN, v, &got, &e), &e);
             n += got;
         }
