@@ -29,6 +29,18 @@ static void push_not(const struct op_ctx *c, struct match_node *n)
     push(c, match__not(c->p->q->arena, n));
 }
 
+/* push_parsed(): a node that keeps its operand and what was made of it. */
+static struct match_node *push_parsed(const struct op_ctx *c, enum match_op op, struct bval operand,
+                                      void *impl)
+{
+    struct match_node *n = node(c, op);
+
+    n->operand = operand;
+    n->impl = impl;
+    push(c, n);
+    return n;
+}
+
 /* ---- comparison ---- */
 
 static RC comparison(const struct op_ctx *c, enum match_op op, struct bval v,
@@ -308,11 +320,7 @@ static RC op_mod(const struct op_ctx *c, struct bval v, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "malformed mod, not enough elements");
     if (pair[0] == 0)
         FAIL(e, ERR_BAD_VALUE, "divisor cannot be 0");
-    struct match_node *m = node(c, MATCH_MOD);
-
-    m->operand = v;
-    m->impl = arena_dup(c->p->q->arena, pair, sizeof(pair));
-    push(c, m);
+    push_parsed(c, MATCH_MOD, v, arena_dup(c->p->q->arena, pair, sizeof(pair)));
     return RC_OK;
 }
 
@@ -321,11 +329,7 @@ static RC bits(const struct op_ctx *c, enum match__bits_kind kind, struct bval v
     struct match__bits *b;
 
     TRY(match__bits_parse(c->p, kind, c->name, v, &b, e));
-    struct match_node *n = node(c, MATCH_BITS);
-
-    n->operand = v;
-    n->impl = b;
-    push(c, n);
+    push_parsed(c, MATCH_BITS, v, b);
     return RC_OK;
 }
 
@@ -517,11 +521,7 @@ static RC geo(const struct op_ctx *c, enum match_op op, enum geo_relation relati
         FAIL(e, ERR_BAD_VALUE, "%.*s cannot stand beside other operators of its field",
              (int)c->name.len, c->name.p);
     TRY(geo_parse_predicate(c->p->q, relation, v, &shape, e));
-    struct match_node *n = node(c, op);
-
-    n->operand = v;
-    n->impl = shape;
-    push(c, n);
+    push_parsed(c, op, v, shape);
     return RC_OK;
 }
 
@@ -548,12 +548,7 @@ static RC op_near(const struct op_ctx *c, struct bval v, struct err *e)
     TRY(geo_parse_near(p->q, c->ops, &near, e));
     if (p->nested || p->below || p->near)
         FAIL(e, ERR_BAD_VALUE, "geo $near must be a single top-level expression");
-    struct match_node *n = node(c, MATCH_GEO_NEAR);
-
-    n->operand = bval_of_doc(c->ops, BT_DOCUMENT);
-    n->impl = near;
-    p->near = n;
-    push(c, n);
+    p->near = push_parsed(c, MATCH_GEO_NEAR, bval_of_doc(c->ops, BT_DOCUMENT), near);
     return RC_OK;
 }
 
