@@ -26,15 +26,12 @@ struct validation {
     struct buf key, value;
 };
 
-static RC go_on(struct validation *v, struct err *e)
-{
-    return v->run.check ? v->run.check(v->run.check_arg, e) : RC_OK;
-}
-
 static RC step(struct validation *v, struct err *e)
 {
     arena_reset(v->scratch);
-    return ++v->n_steps % VALIDATE_CHECK_EVERY == 0 ? go_on(v, e) : RC_OK;
+    if (v->run.check && ++v->n_steps % VALIDATE_CHECK_EVERY == 0)
+        TRY(v->run.check(v->run.check_arg, e));
+    return RC_OK;
 }
 
 static void complain(struct validation *v, const char *what, const char *index, uint64_t rid)
@@ -79,10 +76,8 @@ static RC check_entries(struct validation *v, int at, uint64_t rid, struct bdoc 
     struct err why = { 0 };
 
     if (index_extract(d, doc, &v->run, v->scratch, &keys, &why).failed) {
-        if (go_on(v, e).failed) {
-            err_reset(&why);
-            return RC_FAILED;
-        }
+        if (!index_refuses(why.code))
+            return err_take(e, &why);
         complain(v, "the document's keys cannot be computed", d->name, rid);
         v->out->index[at].valid = false;
         err_reset(&why);
@@ -169,13 +164,15 @@ static RC trace_entry(struct validation *v, int at, struct slice key, struct sli
     TRY(get(v, STORE_RECORDS, SLICE(rkey, 16), &pin, &record, &found, e));
     bool owned = false;
     struct index_keys keys = { 0 };
-    if (found && !index_extract(d, (struct bdoc){ .p = record.p, .len = (uint32_t)record.len },
-                                &v->run, v->scratch, &keys, &why)
-                      .failed)
-        for (int i = 0; i < keys.n; i++)
-            owned |= slice_eq(keys.v[i].key, fields);
-    err_reset(&why);
+    rc_t rc = !found ? RC_OK
+                     : index_extract(d, (struct bdoc){ .p = record.p, .len = (uint32_t)record.len },
+                                     &v->run, v->scratch, &keys, &why);
     store_pin_release(&pin);
+    if (rc.failed && !index_refuses(why.code))
+        return err_take(e, &why);
+    for (int i = 0; !rc.failed && i < keys.n; i++)
+        owned |= slice_eq(keys.v[i].key, fields);
+    err_reset(&why);
     if (!owned)
         complain(v,
                  found ? "an index entry's document does not have that key"

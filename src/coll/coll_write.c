@@ -322,15 +322,6 @@ static bool untouched(const struct index_def *d, struct bdoc old, struct bdoc do
     return true;
 }
 
-static RC go_on(const struct coll_txn *w, struct arena *a, struct err *e)
-{
-    if (!w->run)
-        return RC_OK;
-    struct qctx q = *w->run;
-    q.arena = q.scratch = a;
-    return qctx_check(&q, e);
-}
-
 /* What is in the index of a document that is there: nothing, if an index that is being built cannot take it. */
 static RC present_keys(const struct coll_txn *w, const struct index_def *d, struct bdoc doc,
                        struct arena *a, struct index_keys *out, struct err *e)
@@ -339,14 +330,8 @@ static RC present_keys(const struct coll_txn *w, const struct index_def *d, stru
 
     if (!index_extract(d, doc, w->run, a, out, &why).failed)
         return RC_OK;
-    if (go_on(w, a, e).failed) {
-        err_reset(&why);
-        return RC_FAILED;
-    }
-    if (why.code != ERR_CANNOT_INDEX_PARALLEL_ARRAYS && !d->geo) {
-        *e = why;
-        return RC_FAILED;
-    }
+    if (!index_refuses(why.code))
+        return err_take(e, &why);
     err_reset(&why);
     *out = (struct index_keys){ 0 };
     return RC_OK;

@@ -271,3 +271,9 @@ RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *
     }
     return RC_OK;
 }
+
+bool index_refuses(enum err_code code)
+{
+    return code == ERR_CANNOT_INDEX_PARALLEL_ARRAYS || code == ERR_OVERFLOW ||
+           code == ERR_LOC(16755) || code == ERR_LOC(13027) || code == ERR_LOC(13068);
+}

@@ -372,6 +372,44 @@ static void test_rename(void **state)
     FAILS(ERR_DATABASE_DIFFERS_IN_CASE, coll_open(f->cat, SLICE_LIT("DB.x"), true, &x, &err));
 }
 
+static RC once(void *arg, struct err *e)
+{
+    bool *done = arg;
+
+    if (*done)
+        return RC_OK;
+    *done = true;
+    FAIL(e, ERR_INTERRUPTED, "interrupted");
+}
+
+/* Keys that were not found out are not keys that are not there. */
+static void test_an_interruption_leaves_no_entries(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.interrupted");
+    const char *text =
+        "{\"_id\": 1, \"p\": {\"type\": \"LineString\", \"coordinates\": [[1, 2], [3, 4]]}}";
+    bool deleted = false, updated = false, validated = false;
+    struct qctx run = { .check = once };
+    struct coll_validation v;
+    struct coll_txn *w;
+    struct bdoc old;
+
+    create_index(f, x, "{\"key\": {\"p\": \"2dsphere\"}, \"name\": \"p\"}", 0);
+    insert(f, x, text);
+    OK(coll_begin(x, &w, &err));
+    OK(coll_lock(w, 1, &old, &err));
+    coll_set_run(w, &run);
+    run.check_arg = &deleted;
+    FAILS(ERR_INTERRUPTED, coll_delete(w, 1, json(f, text), f->a, &err));
+    run.check_arg = &updated;
+    FAILS(ERR_INTERRUPTED, coll_update(w, 1, json(f, text), json(f, "{\"_id\": 1}"), f->a, &err));
+    coll_abort(&w);
+    FAILS(ERR_INTERRUPTED, coll_validate(x, f->a, once, &validated, &v, &err));
+    check_valid(f, x, 1);
+    catalog_coll_unref(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_concurrent),
         cmocka_unit_test(test_capped),
         cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_an_interruption_leaves_no_entries),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -83,6 +83,8 @@ void index_grid(const struct index_def *d, int field, struct geo_grid *out);
 /* index_extract(): run: who may end it, as qctx_check() says; NULL: nobody. What it gives is sorted, without duplicates; in a. ERR_CANNOT_INDEX_PARALLEL_ARRAYS; what geo_cells() says. */
 RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *run,
                  struct arena *a, struct index_keys *out, struct err *e);
+/* index_refuses(): the code of an error of index_extract() says that no index like it can hold the document; false: that it was not found out. */
+bool index_refuses(enum err_code code);
 
 /* Encoding of one value. tags may be NULL (bounds). desc inverts. */
 void index_encode(struct buf *key, struct buf *tags, struct bval v, bool desc);
