@@ -48,6 +48,8 @@ class Running(threading.Thread):
             self.answer = self.client.b.command({**self.command, "comment": "slow"})
         except pymongo.errors.OperationFailure as e:
             self.code = e.code
+        except pymongo.errors.ConnectionFailure:
+            pass  # the node was killed
 
     def op(self):
         ops = [o for o in self.client.admin.command("currentOp")["inprog"] if o["command"].get("comment") == "slow"]
@@ -160,6 +162,27 @@ def test_a_duplicate_fails_a_build_at_its_end_alone(node, filled):
     assert answer["valid"] and answer["keysPerIndex"]["u"] == answer["nrecords"] == DOCS - 1, answer
     with pytest.raises(pymongo.errors.DuplicateKeyError):
         filled.b.c.insert_one({"u": 6})
+
+
+def test_kill_while_duplicates_stand_aside(node, filled):
+    """A build that dies leaves no index and no entry that the next one meets, and loses none of what writers put in meanwhile."""
+    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    filled.b.c.insert_many([{"_id": f"again {i}", "u": i % 5} for i in range(50)])
+    assert running.op(), "they stand aside"
+    node.kill()
+    running.join(60)
+    node.start()
+    with node.client() as client:
+        c = client.b.c
+        assert list(c.index_information()) == ["_id_"]
+        assert c.count_documents({}) == DOCS + 50
+        with pytest.raises(pymongo.errors.OperationFailure) as e:
+            client.b.command("createIndexes", "c", indexes=[{"key": {"u": 1}, "name": "u", "unique": True}])
+        assert e.value.code == DUPLICATE
+        c.delete_many({"_id": {"$regex": "^again"}})
+        c.create_index("u", unique=True, name="u")
+        answer = client.b.command("validate", "c")
+        assert answer["valid"] and answer["keysPerIndex"]["u"] == answer["nrecords"] == DOCS, answer
 
 
 def test_compact_and_validate_are_ended(node, filled):
