@@ -102,12 +102,13 @@ def test_many_in_a_row_under_load(make_node):
                 memory = resident_kb(node)
     assert not load.errors, load.errors
     assert load.acked > 0 and whole(node)
-    # Under load each of them adds the tables of what came in; without it, nothing that stays: the engine removes in the background what is over.
+    # Under load each of them adds the tables of what came in; without it, nothing that stays. How many tables the engine makes of the same
+    # content, and when it removes in the background what is over, is its own affair: what a rotation left behind would be about as many again.
     for gen in (ROTATIONS, ROTATIONS + 1):
         assert rotate(node) == gen
         wait_alone(node, gen)
         files.append(len(node.files()))
-    wait_until(lambda: len(node.files()) <= files[0], f"as few files as before: {files[0]}")
+    wait_until(lambda: len(node.files()) < files[0] * 1.5, f"about as few files as before: {files[0]}")
     assert resident_kb(node) < memory * 2 + 65536, "memory is left behind"
     with node.client() as client:
         status = client.admin.command("serverStatus")["coffer"]
