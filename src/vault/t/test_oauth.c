@@ -92,10 +92,12 @@ static int ask(struct vaultfix *f, const char *tenant, const char *form, json_t 
 }
 
 /* A token for the application; the test fails when there is none. */
-static char *token_of(struct vaultfix *f, const char *tenant, const struct app *a)
+/* more: fields of the form; "" = none */
+static char *token_with(struct vaultfix *f, const char *tenant, const struct app *a,
+                        const char *more)
 {
-    char *form =
-        mem_printf(GRANT "&" SCOPE "&client_id=%s&client_secret=%s", a->client_id, a->secret);
+    char *form = mem_printf(GRANT "&" SCOPE "&client_id=%s&client_secret=%s%s", a->client_id,
+                            a->secret, more);
     json_t *j;
     int status = ask(f, tenant, form, &j);
 
@@ -105,6 +107,11 @@ static char *token_of(struct vaultfix *f, const char *tenant, const struct app *
     json_decref(j);
     mem_free(form);
     return token;
+}
+
+static char *token_of(struct vaultfix *f, const char *tenant, const struct app *a)
+{
+    return token_with(f, tenant, a, "");
 }
 
 static json_t *part_of(const char *token, int part)
@@ -525,6 +532,49 @@ static void the_older_form_is_served(void **state)
     app_fini(&a);
 }
 
+/* A client is told to come with a new token where that would do, and where it understands. */
+static void what_is_stale_is_told_apart(void **state)
+{
+    enum { ABLE, PLAIN, FORGED, NR };
+    static const char *const nowhere = "11111111-2222-3333-4444-555555555555";
+    struct vaultfix *f = *state;
+    const char *here = vault_tenant(f->vault);
+    int64_t now_s = clock_real_s(),
+            late_s = now_s + f->config.client_token_lifetime_s + TOKEN_SKEW_S + 60;
+    struct app a;
+
+    app_new(f, NULL, "tool", &a);
+    char *token[NR] = {
+        [ABLE] = token_with(
+            f, here, &a,
+            "&claims=%7B%22access_token%22%3A%7B%22xms_cc%22%3A%7B%22values%22%3A%5B%22cp1%22%5D%7D%7D%7D"),
+        [PLAIN] = token_of(f, here, &a),
+    };
+    token[FORGED] = mem_strdup(token[ABLE]);
+    memset(token[FORGED] + strlen(token[FORGED]) - 8, 'A', 7);
+    static const struct {
+        int which;
+        bool late, elsewhere, good, stale;
+    } want[] = {
+        { ABLE, false, false, true, false },   { ABLE, true, false, false, true },
+        { ABLE, false, true, false, false },   { PLAIN, false, false, true, false },
+        { PLAIN, true, false, false, false },  { FORGED, false, false, false, false },
+        { FORGED, true, false, false, false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        struct token_claims who;
+        char why[640];
+        bool good = vault__token_check(f->vault, slice_str(token[want[i].which]),
+                                       want[i].elsewhere ? nowhere : here,
+                                       want[i].late ? late_s : now_s + 1, &who, why, sizeof why);
+        if (good != want[i].good || who.stale != want[i].stale)
+            fail_msg("case %zu: good %d, stale %d", i, good, who.stale);
+    }
+    for (int i = 0; i < NR; i++)
+        mem_free(token[i]);
+    app_fini(&a);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
     struct vaultfix *f = *state;
@@ -580,6 +630,7 @@ int main(void)
         T(a_key_without_a_successor_signs_on),
         T(discovery_says_where),
         T(the_older_form_is_served),
+        T(what_is_stale_is_told_apart),
         T(what_makes_no_sense_is_refused),
     };
 

@@ -98,6 +98,20 @@ static void a_subscription_has_a_limit(void **state)
     }
     assert_int_equal(get_at(f, "vault7", NULL), 200);
     assert_int_equal(get_at(f, "main", NULL), 200);
+    /* keys that are made have a limit of their own */
+    int made = 0;
+    mutex_lock(&f->vault->lock);
+    for (int i = 0; i < VAULTS * 5; i++) {
+        AUTO(mem_freep) char *name = mem_printf("vault%d", i % VAULTS);
+        bool by_subscription;
+        struct keyvault *kv = vault__find_vault(f->vault, name);
+        uint32_t wait_s =
+            vault__rate_take_both(f->vault, kv, /* creates= */ true, 1, 1000, &by_subscription);
+        assert_true(by_subscription == (wait_s > 0));
+        made += wait_s == 0;
+    }
+    mutex_unlock(&f->vault->lock);
+    assert_int_equal(made, 5 * 5);
 }
 
 static int ask(struct vaultfix *f, const char *method, const char *path, const char *body,

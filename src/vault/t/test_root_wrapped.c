@@ -11,7 +11,7 @@ struct token {
     struct key_provider table, *inner;
     const char *newest;  /* the version that it says; "" = the inner one's own */
     enum err_code fails; /* each call; ERR_NONE: none */
-    bool lies;           /* unwraps to something else */
+    bool lies, cuts;     /* unwraps to something else, or to less */
     int n_wraps, n_unwraps;
 };
 
@@ -74,7 +74,10 @@ static RC token_unwrap(struct key_provider *p, const struct wrapped_key *w, bool
     TRY(t->inner->unwrap(t->inner, &theirs, fresh, deadline_us, out, e));
     if (t->lies)
         secret_bytes(*out)[0] ^= 1;
-    return RC_OK;
+    if (!t->cuts)
+        return RC_OK;
+    AUTO(secret_freep) struct secret *whole = TAKE(*out);
+    return secret_from(secret_view(whole), secret_len(whole) - 1, out, e);
 }
 
 static void token_init(struct fix *f, const char *name)
@@ -186,10 +189,25 @@ static void it_opens_with_its_token_alone(void **state)
     f->token.lies = true;
     assert_int_equal(open_it(f), ERR_CORRUPT);
     f->token.lies = false;
+    f->token.cuts = true;
+    assert_int_equal(open_it(f), ERR_KEY_BAD_ANSWER);
+    f->token.cuts = false;
     assert_int_equal(open_it(f), ERR_NONE);
     assert_string_equal(vault_tenant(f->v->vault), tenant);
     close_it(f);
     mem_free(tenant);
+}
+
+static void what_the_token_cannot_give_back_is_not_written(void **state)
+{
+    struct fix *f = *state;
+
+    f->token.lies = true;
+    assert_int_equal(open_it(f), ERR_KEY_BAD_ANSWER);
+    assert_false(path_exists(f->file));
+    f->token.lies = false;
+    assert_int_equal(open_it(f), ERR_NONE);
+    close_it(f);
 }
 
 /* Who writes the file can write a checksum that fits. */
@@ -359,6 +377,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_opens_with_its_token_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_token_cannot_give_back_is_not_written, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(every_flipped_byte_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_stands_alone_is_not_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_moves_from_its_file, setup, teardown),
