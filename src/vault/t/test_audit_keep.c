@@ -211,6 +211,40 @@ static void only_the_vault_takes_away(void **state)
     mem_free(third);
 }
 
+/* Records without what they are known by: they are shown, and that something is wrong. */
+static void what_lost_its_pin_or_its_files_is_still_read(void **state)
+{
+    struct vaultfix *f = *state;
+    char *pin = mem_printf("%s.pin.audit", f->root_key);
+
+    three_segments(f);
+    keep(f, 2 * HOUR);
+    assert_true(!is_there(f, 3) && is_there(f, 4));
+    vaultfix_down(f);
+    assert_int_equal(unlink(pin), 0);
+    struct err e = { 0 };
+    CHECK_RC_OK(vault_open(&f->config, &f->vault, &e), &e);
+    check_damaged(f);
+    json_t *all = records(f);
+    assert_int_equal(seq_of(all, 0), 10); /* and no line says that the first segments are missing */
+    assert_int_equal(n_of(all, "AuditRetired"), 3);
+    assert_int_equal(n_of(all, "AuditDamaged"), 1);
+    json_decref(all);
+    vault_close(f->vault);
+    for (unsigned n = 4; n < 8; n++) {
+        AUTO(mem_freep) char *path = segment(f, n);
+        (void)unlink(path);
+    }
+    CHECK_RC_OK(vault_open(&f->config, &f->vault, &e), &e);
+    check_damaged(f);
+    all = records(f);
+    assert_int_equal(json_array_size(all), 1);
+    assert_true(is_there(f, 4) && !is_there(f, 1)); /* numbers are not given twice */
+    assert_int_equal(n_of(all, "AuditDamaged"), 1);
+    json_decref(all);
+    mem_free(pin);
+}
+
 static void nothing_goes_unrecorded(void **state)
 {
     static const char *const points[] = { "audit.write", "audit.sync", "file.rename",
@@ -248,6 +282,17 @@ static void a_segment_that_does_not_hold_stays(void **state)
     keep(f, 2 * HOUR);
     assert_true(is_there(f, 1) && is_there(f, 2));
     check_damaged(f);
+    /* nor does one that lacks its end */
+    b.p[200] ^= 1;
+    CHECK_RC_OK(file_write_atomic(first, 0600, SLICE(b.p, b.len - 5), &e), &e);
+    keep(f, 2 * HOUR);
+    assert_true(is_there(f, 1) && is_there(f, 2));
+    check_damaged(f);
+    /* the control */
+    CHECK_RC_OK(file_write_atomic(first, 0600, buf_view(&b), &e), &e);
+    keep(f, 2 * HOUR);
+    assert_false(is_there(f, 1) || is_there(f, 2));
+    verified(f);
     buf_fini(&b);
     mem_free(first);
 }
@@ -302,7 +347,7 @@ static json_int_t sum_of(const json_t *all)
 
 static void strangers_fill_no_disk(void **state)
 {
-    enum { TIMES = 230, BUCKET = 200 };
+    enum { TIMES = 230, BUCKET = 200, MORE = 20 };
     struct vaultfix *f = *state;
 
     for (int i = 0; i < TIMES; i++) {
@@ -334,6 +379,14 @@ static void strangers_fill_no_disk(void **state)
     verified(f);
     /* no promise of room is left over */
     assert_int_equal(f->vault->audit->coming, 0);
+    /* what is counted when the vault ends is on record */
+    for (int i = 0; i < MORE; i++)
+        assert_int_equal(vaultfix_call(f, "GET", "/keys/data/" V, NULL, NULL, NULL), 401);
+    reopen(f);
+    all = records(f);
+    assert_int_equal(n_of(all, "KeyGet") + n_of(all, "RequestRefused") + sum_of(all), TIMES + MORE);
+    assert_int_equal(n_of(all, "RequestsRefused"), 2);
+    json_decref(all);
 }
 
 static void what_reaches_no_operation_is_recorded(void **state)
@@ -374,6 +427,7 @@ int main(void)
         T(old_segments_go),
         T(too_many_bytes_go),
         T(only_the_vault_takes_away),
+        T(what_lost_its_pin_or_its_files_is_still_read),
         T(nothing_goes_unrecorded),
         T(a_segment_that_does_not_hold_stays),
         T(earlier_pins_are_read),
