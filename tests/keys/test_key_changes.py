@@ -296,6 +296,29 @@ def test_of_two_changes_at_once_one_is_refused(make_node, vault):
     assert op(node, "keyShow")["configuration"]["key-url"] == urls[0] and serves(node)
 
 
+def test_what_is_asked_for_waits_for_what_the_node_does_by_itself(make_node, vault):
+    """The node follows a newer version, and is kept between the two copies of the envelope: its owner's change is no conflict with that."""
+    node = make_node({**FAST_KEYS, "probe-timeout": "30s"}, vault=vault)
+    fill(node)
+    url = new_key(vault, "second")
+    node.stop()
+    node.env = {"COFFER_FAULTS": "envelope.after-copy-1=delay5000:0:1"}
+    node.start()
+
+    def copies():
+        return [open(os.path.join(node.data_dir, f"envelope.{i}"), "rb").read() for i in (1, 2)]
+    assert len(set(copies())) == 1
+    new_key(vault, vault.key)  # a newer version
+    wait_until(lambda: len(set(copies())) == 2, "the node follows by itself")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(op, node, "keySet", key_url=url)
+        assert len(set(copies())) == 2 and not node.events("keyRewrapped"), "the control: that is under way still"
+        answer = asked.result()
+    assert answer["ok"], answer
+    assert len(node.events("keyRewrapped")) == 1
+    assert op(node, "keyShow")["configuration"]["key-url"] == url and serves(node)
+
+
 class Operators:
     """Several people who do not know of each other, each with whatever comes to mind; and a client that writes all the while."""
 
