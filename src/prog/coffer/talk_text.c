@@ -35,14 +35,25 @@ static bool is_empty(struct bdoc d)
     return !biter_next(&it);
 }
 
+/* Control characters of ASCII, and those of Latin-1 (c2 80 to c2 9f in UTF-8), which terminals obey as well: U+009B begins what ESC [ begins. */
+static bool is_control(struct slice s, size_t i)
+{
+    if (s.p[i] < ' ' || s.p[i] == 0x7f)
+        return true;
+    return s.p[i] == 0xc2 && i + 1 < s.len && s.p[i + 1] >= 0x80 && s.p[i + 1] < 0xa0;
+}
+
 /* Text that somebody else may have written: nothing in it moves a terminal's cursor or looks like another line. */
 static void put_string(struct slice s, struct buf *out)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if (s.p[i] < ' ' || s.p[i] == 0x7f)
-            buf_printf(out, "\\x%02x", s.p[i]);
-        else
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_control(s, i)) {
             buf_push_u8(out, s.p[i]);
+            continue;
+        }
+        i += s.p[i] == 0xc2;
+        buf_printf(out, "\\x%02x", s.p[i]);
+    }
 }
 
 /* The vault's answers are JSON, which has no dates: members of these names are Unix seconds. */
