@@ -25,9 +25,11 @@ class LimitedVault(keyservices.AzureVault):
         with self.hold:
             now = time.monotonic()
             if self.limit is not None:
-                if now - self.window >= WINDOW:
+                if self.refused and now - self.window >= WINDOW:
                     self.window, self.taken = now, 0
                 if self.taken >= self.limit:
+                    if not self.refused:  # the first window is as long as that takes, however slowly nodes start
+                        self.window = now
                     self.refused += 1
                     raise keyservices.Refused(429, {"error": {"code": "Throttled", "message": "slow down"}}, {"Retry-After": str(WINDOW)})
                 self.taken += 1
