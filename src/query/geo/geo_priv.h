@@ -103,7 +103,6 @@ RC geo__parse_stored(struct qctx *q, struct arena *a, struct bval v, struct geo_
 RC geo__parse_pair(struct bval v, bool strict, struct geo__point *out, struct err *e);
 RC geo__parse_legacy_shape(struct qctx *q, struct slice name, struct bval v, struct geo_shape *out,
                            struct err *e);
-bool geo__valid_lng_lat(double lng, double lat);
 
 RC geo__within(struct qctx *q, const struct geo_shape *query, const struct geo_shape *s, bool *out,
                struct err *e);

@@ -16,7 +16,7 @@ static bool is_nested(struct bval v)
     return v.type == BT_DOCUMENT || v.type == BT_ARRAY;
 }
 
-bool geo__valid_lng_lat(double lng, double lat)
+static bool is_lng_lat(double lng, double lat)
 {
     return fabs(lng) <= 180 && fabs(lat) <= 90;
 }
@@ -42,7 +42,7 @@ RC geo__parse_pair(struct bval v, bool strict, struct geo__point *out, struct er
         FAIL(e, ERR_BAD_VALUE, "Point coordinates must be finite numbers");
     out->x = xy[0];
     out->y = xy[1];
-    out->on_sphere = geo__valid_lng_lat(xy[0], xy[1]);
+    out->on_sphere = is_lng_lat(xy[0], xy[1]);
     if (out->on_sphere)
         out->v = geo__vec_of(xy[0], xy[1]);
     return RC_OK;

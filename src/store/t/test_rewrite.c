@@ -93,7 +93,6 @@ static struct keyring *ring_of(uint32_t lo, uint32_t hi)
     return k;
 }
 
-/* A store under generation 1 with every kind of file: tables on several levels, archived journals, a second manifest. */
 /* Two tables in each space: too few for the engine to compact by itself, which it does at its own pace. */
 static void make_small_old(const char *dir)
 {
@@ -107,6 +106,7 @@ static void make_small_old(const char *dir)
     keyring_unref(k);
 }
 
+/* A store under generation 1 with every kind of file: tables on several levels, archived journals, a second manifest. */
 static void make_old(const char *dir)
 {
     struct keyring *k = ring_of(1, 1);
