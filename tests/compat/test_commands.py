@@ -12,14 +12,7 @@ import pytest
 from bson.decimal128 import Decimal128 as Dec
 
 from processes import wait_until
-
-
-def code_of(run):
-    try:
-        run()
-    except pymongo.errors.OperationFailure as e:
-        return e.code
-    return 0
+from running import code_of
 
 
 def refused(db, **command):

@@ -6,20 +6,13 @@ import datetime
 import re
 
 import bson
-import pymongo.errors
 import pytest
 from bson.decimal128 import Decimal128 as Dec
 
+from running import code_of
+
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 15, 250000)
 OID = bson.ObjectId("65e07a37c0ffee0000c0ffee")
-
-
-def code_of(run):
-    try:
-        run()
-    except pymongo.errors.OperationFailure as e:
-        return e.code
-    return 0
 
 
 # ---- Query operators: (filter, ids that match), (filter, code) ----

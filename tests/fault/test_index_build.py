@@ -8,10 +8,9 @@ import pymongo.errors
 import pytest
 
 from processes import Node, wait_until
+from running import INTERRUPTED, MAX_TIME_EXPIRED, Running, building
 
 DOCS = 12000
-INTERRUPTED = 11601
-MAX_TIME_EXPIRED = 50
 BUILD_ABORTED = 276
 DUPLICATE = 11000
 INDEX_NOT_FOUND = 27
@@ -32,40 +31,6 @@ def filled(node):
         for at in range(0, DOCS, 2000):
             client.b.c.insert_many([{"_id": i, "a": i % 100, "u": i, "tags": [i % 7, "x"]} for i in range(at, at + 2000)])
         yield client
-
-
-class Running(threading.Thread):
-    """A command on a client of its own, and its answer or the code of its error."""
-
-    def __init__(self, node, **command):
-        super().__init__(daemon=True)
-        self.command, self.answer, self.code = command, None, None
-        self.client = node.client()
-        self.start()
-
-    def run(self):
-        try:
-            self.answer = self.client.b.command({**self.command, "comment": "slow"})
-        except pymongo.errors.OperationFailure as e:
-            self.code = e.code
-        except pymongo.errors.ConnectionFailure:
-            pass  # the node was killed
-
-    def op(self):
-        ops = [o for o in self.client.admin.command("currentOp")["inprog"] if o["command"].get("comment") == "slow"]
-        return ops[0] if ops else None
-
-    def end(self):
-        self.join(60)
-        assert not self.is_alive()
-        self.client.close()
-        return self.code
-
-
-def build(node, *specs, **more):
-    running = Running(node, createIndexes="c", indexes=list(specs), **more)
-    wait_until(running.op, "the build runs", interval=0.01)
-    return running
 
 
 class User(threading.Thread):
@@ -100,7 +65,7 @@ USERS = {
 
 
 def test_everybody_goes_on_during_a_build(node, filled):
-    running = build(node, {"key": {"a": 1, "tags": 1}, "name": "at"}, {"key": {"u": -1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"a": 1, "tags": 1}, "name": "at"}, {"key": {"u": -1}, "name": "u", "unique": True})
     users = [User(node, n, what, running) for n, what in enumerate(list(USERS.values()) * 3)]
     for u in users:
         u.start()
@@ -123,23 +88,23 @@ def test_everybody_goes_on_during_a_build(node, filled):
 
 
 def test_a_build_is_ended(node, filled):
-    assert build(node, {"key": {"a": 1}, "name": "a"}, maxTimeMS=200).end() == MAX_TIME_EXPIRED
-    running = build(node, {"key": {"a": 1}, "name": "a"})
-    waiting = Running(node, createIndexes="c", indexes=[{"key": {"u": 1}, "name": "u"}], maxTimeMS=100)
+    assert building(node, "b", {"key": {"a": 1}, "name": "a"}, maxTimeMS=200).end() == MAX_TIME_EXPIRED
+    running = building(node, "b", {"key": {"a": 1}, "name": "a"})
+    waiting = Running(node, "b", {"createIndexes": "c", "indexes": [{"key": {"u": 1}, "name": "u"}], "maxTimeMS": 100})
     assert waiting.end() == MAX_TIME_EXPIRED  # for its turn
     filled.admin.command("killOp", op=running.op()["opid"])
     assert running.end() == INTERRUPTED
-    running = build(node, {"key": {"a": 1}, "name": "a"}, {"key": {"u": 1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"a": 1}, "name": "a"}, {"key": {"u": 1}, "name": "u", "unique": True})
     with pytest.raises(pymongo.errors.OperationFailure, match="unfinished") as e:
         filled.b.c.drop_index("u")  # a build ends as a whole
     assert e.value.code == INDEX_NOT_FOUND
     filled.b.command("dropIndexes", "c", index=["u", "a"])
     assert running.end() == BUILD_ABORTED
-    running = build(node, {"key": {"u": -1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"u": -1}, "name": "u", "unique": True})
     filled.b.command("dropIndexes", "c", index={"u": -1})
     assert running.end() == BUILD_ABORTED
     assert list(filled.b.c.index_information()) == ["_id_"]
-    running = build(node, {"key": {"a": 1}, "name": "a"})
+    running = building(node, "b", {"key": {"a": 1}, "name": "a"})
     filled.b.c.drop()
     assert running.end() == BUILD_ABORTED
     assert filled.b.list_collection_names() == []
@@ -147,13 +112,13 @@ def test_a_build_is_ended(node, filled):
 
 def test_a_duplicate_fails_a_build_at_its_end_alone(node, filled):
     """Writers are refused nothing, and what they took back is no duplicate."""
-    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"u": 1}, "name": "u", "unique": True})
     filled.b.c.insert_one({"_id": "again", "u": DOCS - 1})
     filled.b.c.insert_one({"_id": "once more", "u": 1})
     assert running.op(), "they came before its end"
     assert running.end() == DUPLICATE
     assert list(filled.b.c.index_information()) == ["_id_"]
-    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"u": 1}, "name": "u", "unique": True})
     filled.b.c.update_one({"_id": 5}, {"$set": {"u": 6}})
     filled.b.c.delete_many({"_id": {"$in": ["again", 1, 6]}})
     assert running.op(), "and so did these"
@@ -166,7 +131,7 @@ def test_a_duplicate_fails_a_build_at_its_end_alone(node, filled):
 
 def test_kill_while_duplicates_stand_aside(node, filled):
     """A build that dies leaves no index and no entry that the next one meets, and loses none of what writers put in meanwhile."""
-    running = build(node, {"key": {"u": 1}, "name": "u", "unique": True})
+    running = building(node, "b", {"key": {"u": 1}, "name": "u", "unique": True})
     filled.b.c.insert_many([{"_id": f"again {i}", "u": i % 5} for i in range(50)])
     assert running.op(), "they stand aside"
     node.kill()
@@ -186,11 +151,11 @@ def test_kill_while_duplicates_stand_aside(node, filled):
 
 
 def test_compact_and_validate_are_ended(node, filled):
-    assert Running(node, compact="c", maxTimeMS=100).end() == MAX_TIME_EXPIRED
-    running = Running(node, compact="c")
+    assert Running(node, "b", {"compact": "c", "maxTimeMS": 100}).end() == MAX_TIME_EXPIRED
+    running = Running(node, "b", {"compact": "c"})
     filled.admin.command("killOp", op=wait_until(running.op, "it runs", interval=0.01)["opid"])
     assert running.end() == INTERRUPTED
-    assert Running(node, validate="c", maxTimeMS=1).end() == MAX_TIME_EXPIRED
+    assert Running(node, "b", {"validate": "c", "maxTimeMS": 1}).end() == MAX_TIME_EXPIRED
     began = time.monotonic()
-    assert Running(node, compact="c").end() is None and time.monotonic() - began >= 1  # records and an index
+    assert Running(node, "b", {"compact": "c"}).end() is None and time.monotonic() - began >= 1  # records and an index
     assert filled.b.command("validate", "c")["valid"]
