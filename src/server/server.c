@@ -82,8 +82,9 @@ static void on_closed(struct net_conn *nc, const struct err *e)
     mutex_unlock(&s->conns_lock);
     metric_add(M_CONNECTIONS_CURRENT, -1);
     metric_add(M_CONNECTIONS_AVAILABLE, 1);
-    log_event(EV_CLIENT_GONE, KV_STR("peer", c->client->peer), KV_I64("connection", c->client->id),
-              KV_STR("reason", e ? e->msg : "closed"));
+    if (!atomic_load_explicit(&s->cfg.node->p.quiet, memory_order_relaxed))
+        log_event(EV_CLIENT_GONE, KV_STR("peer", c->client->peer),
+                  KV_I64("connection", c->client->id), KV_STR("reason", e ? e->msg : "closed"));
     node_client_gone(s->cfg.node, c->client);
     cmd_client_free(c->client);
     buf_fini(&c->request);

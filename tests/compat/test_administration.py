@@ -46,6 +46,28 @@ def test_parameters(client):
     assert "automationServiceDescriptor" not in admin.command("hello")
 
 
+def test_a_quiet_node_logs_no_connections(node, client):
+    def visit():
+        with node.client() as c:
+            return c.admin.command("hello")["connectionId"]
+
+    def connections():
+        return client.admin.command("serverStatus")["connections"]["current"]
+
+    def logged(connection):
+        return {e["event"] for e in node.events() if e["event"] in ("clientConnected", "clientGone") and e["connection"] == connection}
+
+    client.admin.command("setParameter", 1, logLevel=1)
+    loud = visit()
+    wait_until(lambda: len(logged(loud)) == 2, "it came and went")
+    before = connections()
+    client.admin.command("setParameter", 1, quiet=True)
+    quiet = visit()
+    wait_until(lambda: connections() <= before, "it has gone")
+    assert not logged(quiet)
+    client.admin.command("setParameter", 1, quiet=False, logLevel=0)
+
+
 def test_documents_expire_only_while_the_monitor_may(client):
     client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
     passes = client.admin.command("serverStatus")["metrics"]["ttl.passes"]
