@@ -93,6 +93,7 @@ static RC would_write(struct writing *x, struct qctx *q, const struct match *m, 
     struct bdoc after;
 
     x->n_matched++;
+    arena_reset(q->scratch); /* of the one before */
     if (x->update) {
         if (m)
             TRY(match_eval(m, q, doc, &hit, &ok, e));
