@@ -7,7 +7,7 @@
 #include "cmd_version.h"
 #include "identity/scram.h"
 
-enum { DESCRIPTOR_MAX = 64, VERBOSITY_MAX = 5, AUTH_SCHEMA = 5 };
+enum { VERBOSITY_MAX = 5, AUTH_SCHEMA = 5 };
 
 enum settable { FIXED = 0, AT_STARTUP = 1, AT_RUNTIME = 2 };
 
@@ -133,12 +133,15 @@ static void put_verbosity(struct cmd_req *r, const char *name, struct bw *w)
 /* Our log has one level below the usual one. */
 static void set_verbosity(struct cmd_req *r, struct bval v)
 {
-    int old = atomic_exchange(&r->node->p.verbosity, (int)int_of(v));
+    struct node_params *p = &r->node->p;
 
+    mutex_lock(&p->lock);
+    int old = atomic_exchange(&p->verbosity, (int)int_of(v));
     if (int_of(v) > 0 && old == 0)
-        atomic_store(&r->node->p.usual_level, (int)log_set_level(LOG_DEBUG));
+        p->usual_level = (int)log_set_level(LOG_DEBUG);
     if (int_of(v) == 0 && old > 0)
-        log_set_level((enum log_level)atomic_load(&r->node->p.usual_level));
+        log_set_level((enum log_level)p->usual_level);
+    mutex_unlock(&p->lock);
 }
 
 static void put_query_memory(struct cmd_req *r, const char *name, struct bw *w)

@@ -78,9 +78,10 @@ struct node_params {
     atomic_bool no_disk_use; /* of commands that do not say; they spill otherwise */
     atomic_bool no_ttl;      /* documents do not expire */
     atomic_bool quiet;       /* connections are not logged */
-    atomic_int verbosity, usual_level;
+    atomic_int verbosity;
     atomic_int_least64_t ttl_sleep_ms;
-    struct mutex lock;                        /* a leaf */
+    struct mutex lock;                        /* a leaf; around changes of verbosity too */
+    int usual_level;                          /* of the log, at verbosity 0; guarded by lock */
     char descriptor[NODE_DESCRIPTOR_MAX + 1]; /* shown in hello; guarded by lock */
 };
 
