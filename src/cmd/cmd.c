@@ -158,6 +158,7 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_check_privileges(r, e));
     if (r->g.has_lsid && r->node->sessions)
         TRY(sessions_touch(r, r->g.lsid, e));
+    r->admitted = true;
     cmd__op_begin(r);
     bool gated = !(r->def->flags & CMD_UNGATED) && cmd_writes(r->def, r->body), in = false;
     if (gated) {

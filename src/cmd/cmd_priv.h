@@ -163,7 +163,7 @@ RC cmd__gate(struct cmd_req *r, bool *in, struct err *e);
 bool node__write_enter(struct node *n);
 void node__write_leave(struct node *n);
 
-/* cmd_profile.c. cmd_profiler_writes(): whether operations of the database are written. cmd_profiler_note(): r is over. */
+/* cmd_profile.c. cmd_profiler_writes(): whether operations of the database are written. cmd_profiler_note(): r is over; noted if it was admitted. */
 struct profiler *cmd_profiler_new(void);
 void cmd_profiler_free(struct profiler *p);
 bool cmd_profiler_writes(struct node *n, struct slice db);

@@ -1,7 +1,8 @@
 /* cmd_profile.c - profile: which operations of a database are written to its system.profile, and writing them (compatibility 20).
  *
  * Level 1: those that took slowms or more, of them the share sampleRate, or, instead of both, those that the filter matches. Level 2: all. An operation is written after
- * its reply was made, by who ran it, without waiting for the disk; one that cannot be written is left out. What carries credentials is never written.
+ * its reply was made, by who ran it, without waiting for the disk; one that cannot be written is left out. What carries credentials is never written, and
+ * what was refused before it began is not either: strangers fill no collection.
  */
 #include "cmd_ops.h"
 #include "cmd_write.h"
@@ -287,34 +288,42 @@ static bool drawn(double rate)
     return r < rate * 4294967296.0;
 }
 
-/* wanted(): the settings are copied under the lock; what takes time is done outside of it. */
-static RC wanted(struct cmd_req *r, struct bdoc doc, uint64_t us, bool *out, struct err *e)
+/* What decides about one operation. */
+struct choice {
+    int level;
+    bool filtered;
+    struct bdoc filter;
+    int64_t slow_ms;
+    double sample_rate;
+};
+
+/* choice_of(): a copy, made under the lock; what takes time is done outside of it. */
+static struct choice choice_of(struct cmd_req *r)
 {
     struct profiler *p = r->node->profiler;
-    struct bdoc filter = BDOC_EMPTY;
-    bool filtered = false;
+    struct choice c = { 0 };
 
-    *out = false;
     mutex_lock(&p->lock);
     const struct profile_db *d = find_db(p, r->db);
-    int level = d ? d->level : 0;
-    int64_t slow_ms = p->slow_ms;
-    double rate = p->sample_rate;
-    if (d && d->filter.len) {
-        filtered = true;
-        filter = (struct bdoc){ .p = arena_dup(r->arena, d->filter.p, d->filter.len),
-                                .len = (uint32_t)d->filter.len };
+    if (d) {
+        c = (struct choice){ .level = d->level,
+                             .filtered = d->filter.len > 0,
+                             .slow_ms = p->slow_ms,
+                             .sample_rate = p->sample_rate };
+        if (c.level == 1 && c.filtered)
+            c.filter = (struct bdoc){ .p = arena_dup(r->arena, d->filter.p, d->filter.len),
+                                      .len = (uint32_t)d->filter.len };
     }
     mutex_unlock(&p->lock);
-    if (level == 0)
-        return RC_OK;
-    if (level == 2)
-        *out = true;
-    else if (filtered)
-        return matches(r, filter, doc, out, e);
-    else
-        *out = (int64_t)(us / 1000) >= slow_ms && drawn(rate);
-    return RC_OK;
+    return c;
+}
+
+/* may_be_wanted(): by what is known without the document that would be written. */
+static bool may_be_wanted(const struct choice *c, uint64_t us)
+{
+    if (c->level != 1 || c->filtered)
+        return c->level > 0;
+    return (int64_t)(us / 1000) >= c->slow_ms && drawn(c->sample_rate);
 }
 
 static RC open_profile(struct cmd_req *r, struct catalog_coll **out, struct err *e)
@@ -366,19 +375,30 @@ static RC write_doc(struct cmd_req *r, struct bdoc doc, struct err *e)
     return RC_OK;
 }
 
-void cmd_profiler_note(struct cmd_req *r, struct bdoc reply)
+static RC note(struct cmd_req *r, struct bdoc reply, struct err *e)
 {
     uint64_t us = clock_mono_us() - r->start_us;
-    struct err e = { 0 };
-    bool yes;
+    struct choice c = choice_of(r);
+    bool yes = true;
 
-    if (!r->def || (r->def->flags & CMD_NO_LOG) || !cmd_profiler_writes(r->node, r->db))
-        return;
+    if (!may_be_wanted(&c, us))
+        return RC_OK;
     struct bdoc doc = operation(r, reply, us);
-    if (!wanted(r, doc, us, &yes, &e).failed && yes && node__write_enter(r->node)) {
-        if (!write_doc(r, doc, &e).failed)
-            err_reset(&e);
-        node__write_leave(r->node);
-    }
-    err_reset(&e); /* the operation itself is not concerned */
+    if (c.level == 1 && c.filtered)
+        TRY(matches(r, c.filter, doc, &yes, e));
+    if (!yes || !node__write_enter(r->node))
+        return RC_OK;
+    rc_t rc = write_doc(r, doc, e);
+    node__write_leave(r->node);
+    return rc;
+}
+
+void cmd_profiler_note(struct cmd_req *r, struct bdoc reply)
+{
+    struct err e = { 0 };
+
+    if (!r->admitted || (r->def->flags & CMD_NO_LOG) || !r->node->profiler)
+        return;
+    if (note(r, reply, &e).failed)
+        err_reset(&e); /* the operation itself is not concerned */
 }

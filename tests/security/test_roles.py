@@ -211,6 +211,18 @@ def test_a_command_asks_for_its_privileges(users, database, command, allowed):
     assert {role for role in EVERYBODY if code_of(users(role), database, command) != 13} == allowed
 
 
+def test_what_was_refused_before_it_began_fills_no_profile(users):
+    db = users("admin").shop
+    db.command("profile", 2)
+    with pymongo.MongoClient(users.node.uri(False), directConnection=True) as stranger:
+        for client in (users("nothing"), stranger):
+            assert code_of(client, "shop", {"find": "things", "comment": "refused"}) == 13
+    list(db.things.find({}, comment="allowed"))
+    db.command("profile", 0)
+    assert [o["command"].get("comment") for o in db.system.profile.find({"op": "query"})] == ["allowed"]
+    db.drop_collection("system.profile")
+
+
 # Commands that change or end what the rows above need, or have a test of their own below or elsewhere.
 ELSEWHERE = {
     "authenticate", "saslStart", "saslContinue", "logout",  # of a connection: src/identity/t, tests/compat

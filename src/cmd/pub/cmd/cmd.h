@@ -50,6 +50,7 @@ struct cmd_req {
 
     /* Filled by cmd_run() before the handler runs. */
     const struct cmd_def *def;
+    bool admitted;        /* by the node's state and the user's privileges */
     uint64_t deadline_us; /* from maxTimeMS; 0 = none */
     bool w0;
     struct cmd_generic g;
