@@ -169,7 +169,9 @@ static RC run(struct cmd_req *r, struct bw *w, struct err *e)
     if (!(r->def->flags & CMD_COUNTED))
         atomic_fetch_add_explicit(&r->node->opcounters[NODE_OPCOUNTER_COMMAND], 1,
                                   memory_order_relaxed);
+    struct bdoc body = r->body; /* a handler may point it at a copy, which its cursor owns */
     rc_t rc = r->def->run(r, w, e);
+    r->body = body;
     if (in)
         node__write_leave(r->node);
     return rc;
