@@ -227,9 +227,9 @@ static RC pull(struct exec *x, struct exec_row *row, bool *valid, struct err *e)
         return filtered(x, row, valid, e);
     if (!x->sorted)
         TRY(open_sort(x, e));
+    arena_reset(x->scratch); /* before: what was spilled is read into it */
     TRY(x->sorted->next(x->sorted, &row->doc, valid, e));
     if (*valid) {
-        arena_reset(x->scratch);
         row->rid = 0;
         if (x->by_distance || carries_rid(x))
             uncarry(x, &x->row_buf, row);
