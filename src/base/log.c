@@ -5,12 +5,15 @@
  */
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -34,6 +37,7 @@ static struct {
     _Atomic int fd, min_level;
     _Atomic bool json;
     const char *_Atomic program;
+    const char *_Atomic path;
 } config = { .fd = STDERR_FILENO, .min_level = LOG_INFO, .program = "coffer" };
 
 static _Thread_local struct {
@@ -53,6 +57,58 @@ void log_init(const struct log_config *c)
     atomic_store(&config.min_level, (int)c->min_level);
     atomic_store(&config.json, c->json);
     atomic_store(&config.program, c->program);
+    atomic_store(&config.path, c->path);
+}
+
+static struct mutex rotation = MUTEX_INIT; /* one at a time; a leaf */
+
+/* The descriptor stays the same: whoever is writing a line writes it whole, to the file before or to the one after. */
+static RC begin_file(const char *path, int fd, struct err *e)
+{
+    int fresh = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+
+    if (fresh < 0)
+        return file_err(e, errno, "open the log", path);
+    rc_t rc = dup3(fresh, fd, O_CLOEXEC) < 0 ? file_err(e, errno, "replace the log", path) : RC_OK;
+    close(fresh);
+    return rc;
+}
+
+static RC rotate(const char *path, struct err *e)
+{
+    AUTO(buf_fini) struct buf old = BUF_INIT;
+    char when[32];
+
+    clock_iso8601(clock_real_ms(), when, sizeof(when));
+    for (char *p = when; *p; p++)
+        if (*p == ':')
+            *p = '-';
+    when[strlen("2026-11-24T03-37-34")] = 0;
+    buf_printf(&old, "%s.%s", path, when);
+    buf_push_u8(&old, 0);
+    const char *aside = (const char *)old.p;
+    /* never over one that is there */
+    if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) < 0) {
+        int why = errno;
+        FAIL(e, ERR_FILE_RENAME_FAILED, "could not rename the log: %s", strerrordesc_np(why));
+    }
+    if (begin_file(path, atomic_load(&config.fd), e).failed) {
+        (void)renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE);
+        return RC_FAILED;
+    }
+    return RC_OK;
+}
+
+RC log_rotate(struct err *e)
+{
+    const char *path = atomic_load(&config.path);
+
+    if (!path)
+        return RC_OK;
+    mutex_lock(&rotation);
+    rc_t rc = rotate(path, e);
+    mutex_unlock(&rotation);
+    return rc;
 }
 
 bool log_enabled(enum log_level level)

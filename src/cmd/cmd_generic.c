@@ -47,12 +47,23 @@ struct generic {
     struct bval api_version, api_strict, api_deprecation, read_preference;
 };
 
+/* Of a read that sets no limit itself. */
+static void default_max_time(struct cmd_req *r)
+{
+    int64_t ms = r->node ? atomic_load(&r->node->p.default_max_time_ms) : 0;
+
+    if (ms > 0 && (r->def->flags & CMD_READ_CONCERN) && !cmd_writes(r->def, r->body))
+        r->deadline_us = r->start_us + (uint64_t)MIN(ms, (int64_t)INT32_MAX) * 1000;
+}
+
 static RC parse_max_time(struct cmd_req *r, struct bval v, struct err *e)
 {
     double d;
 
-    if (bval_is_missing(v) || v.type == BT_NULL)
+    if (bval_is_missing(v) || v.type == BT_NULL) {
+        default_max_time(r);
         return RC_OK;
+    }
     if (!bval_is_number(v))
         FAIL(
             e, ERR_TYPE_MISMATCH,

@@ -4,7 +4,6 @@
 #include "cmd_priv.h"
 
 #include "base/log.h"
-#include "cmd_version.h"
 #include "identity/scram.h"
 
 enum { VERBOSITY_MAX = 5, AUTH_SCHEMA = 5 };
@@ -114,9 +113,8 @@ static void put_test_commands(struct cmd_req *r, const char *name, struct bw *w)
 
 static void put_fcv(struct cmd_req *r, const char *name, struct bw *w)
 {
-    (void)r;
     bw_doc_begin(w, name);
-    bw_str(w, "version", CMD_FEATURE_VERSION);
+    bw_str(w, "version", cmd_feature_version(r->node));
     bw_doc_end(w);
 }
 

@@ -173,6 +173,10 @@ void cmd_profiler_note(struct cmd_req *r, struct bdoc reply);
 struct auto_compact *cmd_auto_compact_new(struct node *n);
 void cmd_auto_compact_free(struct auto_compact *c);
 
+/* cmd_cluster_parameters.c: what they say takes effect. cmd_feature_version.c: "8.0" or the release's own. */
+void cmd_cluster_parameters_apply(struct node *n);
+const char *cmd_feature_version(struct node *n);
+
 /* node_ttl.c: remove expired documents when a pass is due. */
 void node__ttl_pass(struct node *n, uint64_t now_us);
 

@@ -1,6 +1,8 @@
 /* node.c - opening and closing a node's shared state, and its background work. */
 #include "cmd_write.h"
 
+#include "kept.h"
+
 void node_init(struct node *n)
 {
     memset(n, 0, sizeof(*n));
@@ -41,6 +43,8 @@ RC node_open(struct node *n, struct err *e)
     atomic_store(&n->p.ttl_sleep_ms, n->limits.ttl_sleep_ms);
     TRY(catalog_open(n->store, &n->catalog, e));
     TRY(drop_temporary(n->catalog, e));
+    TRY(kept_open(n->store, &n->kept, e));
+    cmd_cluster_parameters_apply(n);
     n->profiler = cmd_profiler_new();
     n->auto_compact = cmd_auto_compact_new(n);
     n->cursors = cursors_new(&c);
@@ -54,6 +58,7 @@ void node_close(struct node *n)
     cmd_profiler_free(TAKE(n->profiler));
     cursors_free(TAKE(n->cursors));
     sessions_free(TAKE(n->sessions));
+    kept_free(TAKE(n->kept));
     catalog_close(TAKE(n->catalog));
 }
 

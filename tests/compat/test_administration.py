@@ -213,3 +213,102 @@ def test_server_status(client):
     assert status["catalogStats"]["capped"] == 1 and status["catalogStats"]["views"] == 1 and status["extra_info"]["maximum_resident_set_kb"] > 0
     ops = client.admin.command("currentOp")["inprog"]
     assert [o["op"] for o in ops if "currentOp" in o["command"]] == ["command"]
+
+
+def parameter(client, name):
+    (one,) = client.admin.command("getClusterParameter", name)["clusterParameters"]
+    return one
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A node of one's own, with these settings."""
+    made = []
+
+    def make(settings):
+        made.append(Node(tmp_path / "node", settings).start())
+        return made[-1]
+
+    yield make
+    for n in made:
+        n.kill()
+
+
+def test_cluster_parameters_are_kept(fresh):
+    n = fresh({"auth": "false"})
+    with n.client() as client:
+        admin = client.admin
+        names = {p["_id"] for p in admin.command("getClusterParameter", "*")["clusterParameters"]}
+        assert {"changeStreamOptions", "changeStreams", "defaultMaxTimeMS"} <= names
+        first = parameter(client, "changeStreamOptions")
+        assert first["preAndPostImages"] == {"expireAfterSeconds": "off"} and first["clusterParameterTime"] == bson.Timestamp(0, 0)
+        for seconds in (7200, 7200.0, "off", 100):
+            before = parameter(client, "changeStreamOptions")["clusterParameterTime"]
+            admin.command("setClusterParameter", {"changeStreamOptions": {"preAndPostImages": {"expireAfterSeconds": seconds}}})
+            now = parameter(client, "changeStreamOptions")
+            assert now["preAndPostImages"] == {"expireAfterSeconds": seconds} and now["clusterParameterTime"] > before
+        refused = [({}, 4), ({"nonsense": {}}, 4), ({"changeStreams": {}, "defaultMaxTimeMS": {}}, INVALID_OPTIONS), (1, MISMATCH), (None, 40414),
+                   ({"changeStreams": {"expireAfterSeconds": 0}}, BAD_VALUE), ({"changeStreams": {"expireAfterSeconds": "1"}}, MISMATCH),
+                   ({"changeStreams": {"x": 1}}, 40415), ({"changeStreams": {"$x": 1}}, 52), ({"changeStreamOptions": {}}, BAD_VALUE),
+                   ({"changeStreamOptions": {"preAndPostImages": {"expireAfterSeconds": True}}}, BAD_VALUE),
+                   ({"defaultMaxTimeMS": {"readOperations": -1}}, BAD_VALUE), ({"defaultMaxTimeMS": 5}, BAD_VALUE)]
+        for value, code in refused:
+            assert code_of(admin.command, "setClusterParameter", value) == code, value
+        assert code_of(admin.command, "getClusterParameter", []) == BAD_VALUE
+        assert code_of(admin.command, "getClusterParameter", ["*"]) == 4
+        # null is the default; what is not given stays
+        admin.command("setClusterParameter", {"changeStreams": {"expireAfterSeconds": 5}})
+        admin.command("setClusterParameter", {"changeStreams": {}})
+        assert parameter(client, "changeStreams")["expireAfterSeconds"] == 5
+        admin.command("setClusterParameter", {"changeStreams": {"expireAfterSeconds": None}})
+        assert parameter(client, "changeStreams")["expireAfterSeconds"] == 3600
+        admin.command("setFeatureCompatibilityVersion", "8.0", confirm=True)
+        kept = parameter(client, "changeStreamOptions")
+    n.kill()
+    n.start()
+    with n.client() as client:
+        assert parameter(client, "changeStreamOptions") == kept
+        assert client.admin.command("getParameter", 1, featureCompatibilityVersion=1)["featureCompatibilityVersion"] == {"version": "8.0"}
+
+
+def test_the_feature_compatibility_version(client):
+    admin = client.admin
+    assert code_of(admin.command, "setFeatureCompatibilityVersion", "8.0") == 7369100
+    assert code_of(admin.command, "setFeatureCompatibilityVersion", "7.0", confirm=True) == 4926900
+    assert code_of(admin.command, "setFeatureCompatibilityVersion", 8.0, confirm=True) == MISMATCH
+    assert code_of(client.d.command, "setFeatureCompatibilityVersion", "8.0", confirm=True) == 13
+    for version in ("8.0", "8.2"):
+        admin.command("setFeatureCompatibilityVersion", version, confirm=1)
+        assert admin.command("getParameter", 1, featureCompatibilityVersion=1)["featureCompatibilityVersion"] == {"version": version}
+
+
+def test_reads_have_a_limit_by_default(client):
+    client.d.c.insert_many([{"x": i} for i in range(3000)])
+    client.admin.command("setClusterParameter", {"defaultMaxTimeMS": {"readOperations": 1}})
+    try:
+        slow = [{"$lookup": {"from": "c", "pipeline": [{"$match": {"$expr": {"$eq": ["$x", -1]}}}], "as": "y"}}, {"$count": "n"}]
+        assert code_of(client.d.command, "aggregate", "c", pipeline=slow, cursor={}) == 50
+        # What a read says itself counts; writes have none.
+        assert client.d.c.count_documents({}, maxTimeMS=600000) == 3000
+        assert client.d.c.update_many({}, {"$inc": {"x": 1}}).modified_count == 3000
+    finally:
+        client.admin.command("setClusterParameter", {"defaultMaxTimeMS": {"readOperations": 0}})
+
+
+def test_the_log_begins_a_new_file(fresh, tmp_path):
+    log = tmp_path / "elsewhere.log"
+    with fresh({"auth": "false", "log-file": str(log)}).client() as client:
+        for value, code in (("audit", 4), ("", 4), ({}, MISMATCH), (None, MISMATCH)):
+            assert code_of(client.admin.command, "logRotate", value) == code
+        assert code_of(client.admin.command, "logRotate", 1, x=1) == 40415
+        before = log.read_text()
+        client.admin.command("logRotate", 1)
+        (aside,) = [p for p in tmp_path.iterdir() if p.name.startswith("elsewhere.log.")]
+        assert aside.read_text().startswith(before) and "logRotated" in log.read_text() and "logRotated" not in aside.read_text()
+        # Within that second there is a file of that name already; the log stays whole either way.
+        wait_until(lambda: code_of(client.admin.command, "logRotate", 1) == 0, "a second rotation")
+        assert sum("logRotated" in p.read_text() for p in tmp_path.iterdir() if p.name.startswith("elsewhere.log")) == 2
+
+
+def test_a_log_that_is_no_file_is_not_rotated(client):
+    assert client.admin.command("logRotate", "server")["ok"] == 1

@@ -51,6 +51,7 @@ static RC start_log(struct settings *s, struct err *e)
         c.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
         if (c.fd < 0)
             return file_err(e, errno, "open the log", path);
+        c.path = path;
     }
     log_init(&c);
     return RC_OK;

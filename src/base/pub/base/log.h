@@ -57,10 +57,15 @@ struct log_config {
     enum log_level min_level;
     bool json;           /* JSON lines instead of text */
     const char *program; /* "cofferd"; static */
+    /* of the file that fd is open on, for log_rotate(); NULL: none. Lives as long as the process logs */
+    const char *path;
 };
 
 /* log_init(): call once before threads start; may be called again to change the settings. */
 void log_init(const struct log_config *c);
+/* log_rotate(): the file goes on as PATH.TIME (2026-11-24T03-37-34), what is logged from now on goes to a new one at PATH. Nothing is done when the log is
+ * not a file. Errors: ERR_FILE_RENAME_FAILED (there is one of that second already, or the directory refuses), ERR_IO: the log is as it was. */
+RC log_rotate(struct err *e);
 bool log_enabled(enum log_level level);
 /* log_set_level(): from now on; the one before. */
 enum log_level log_set_level(enum log_level level);

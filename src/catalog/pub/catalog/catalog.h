@@ -31,7 +31,8 @@ enum catalog_meta {
     META_COUNTS = 17,
     META_MULTIKEY = 18,
     META_DROPS = 19,
-    META_USERS = 20
+    META_USERS = 20,
+    META_KEPT = 21 /* documents about the node itself */
 };
 
 struct catalog_index {

@@ -79,6 +79,7 @@ struct node_params {
     atomic_bool no_ttl;      /* documents do not expire */
     atomic_bool quiet;       /* connections are not logged */
     atomic_int verbosity;
+    atomic_int_least64_t default_max_time_ms; /* of reads that set none; 0: no bound */
     atomic_int_least64_t ttl_sleep_ms;
     struct mutex lock;                        /* a leaf; around changes of verbosity too */
     int usual_level;                          /* of the log, at verbosity 0; guarded by lock */
@@ -87,6 +88,7 @@ struct node_params {
 
 struct auto_compact; /* cmd_auto_compact.c */
 struct profiler;     /* cmd_profile.c */
+struct kept;         /* kept.c */
 
 struct node {
     struct store *store;
@@ -95,6 +97,7 @@ struct node {
     struct sessions *sessions;
     struct profiler *profiler;
     struct auto_compact *auto_compact;
+    struct kept *kept;     /* cluster parameters and the like */
     atomic_int n_profiled; /* databases with a profiling level above 0 */
     /* users, roles, SCRAM; NULL in unit tests without authentication */
     struct identity *identity;
