@@ -125,6 +125,7 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
                                    (size_t)r->node->limits.query_memory_bytes);
     struct bdoc pipeline = a->pipeline;
     struct cmd_ns base = *ns;
+    unsigned flags = 0;
     struct pipeline *p;
     struct exec *x;
     int skip;
@@ -143,11 +144,12 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
         TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
         TRY(cmd_view_resolve(r, c->coll, c->arena, &base, &own, e));
         pipeline = join(c->arena, own, pipeline);
+        flags = PIPELINE_BEHIND_VIEW;
         catalog_coll_unref(TAKE(c->coll));
         c->coll = cmd_coll(r, &base);
         own_stages->coll = c->coll;
     }
-    TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
+    TRY(pipeline_parse(&c->q, pipeline, flags, env, &p, e));
     TRY(scan_for(r, &base, a, c, env, p, &skip, &x, e));
     struct doc_source *source = exec_source(x);
     if (plan)

@@ -237,9 +237,9 @@ static struct bdoc filter_of(struct qctx *q, const struct geo_near_spec *s, stru
 struct near_source {
     struct doc_source base;
     struct exec *x;
-    struct qctx q;
+    struct qctx q, *outer; /* outer: the pipeline's, whose metadata this source gives */
     struct geo_near_spec spec;
-    struct buf buf[2];
+    struct buf buf[2], meta;
 };
 
 /* put_path(): d with v at the path; what is in its way and no document gives way. */
@@ -279,6 +279,17 @@ static struct bdoc with(struct buf *b, struct bdoc d, const struct slice *parts,
     return bw_finish(&w);
 }
 
+static void set_meta(struct near_source *s, double distance, struct bval where)
+{
+    struct bw w;
+
+    buf_clear(&s->meta);
+    bw_init(&w, &s->meta);
+    bw_double(&w, "geoNearDistance", distance);
+    bw_val(&w, "geoNearPoint", where);
+    s->outer->meta = bw_finish(&w);
+}
+
 static RC near_next(struct doc_source *base, struct bdoc *doc, bool *valid, struct err *e)
 {
     struct near_source *s = CONTAINER_OF(base, struct near_source, base);
@@ -295,6 +306,8 @@ static RC near_next(struct doc_source *base, struct bdoc *doc, bool *valid, stru
     arena_reset(s->q.scratch);
     TRY(match_distance(m, &s->q, row.doc, &distance, &has, &where, e));
     double shown = geo_near_shown(m->near->impl, distance);
+
+    set_meta(s, shown, where);
 
     *doc = row.doc;
     if (g->n_distance)
@@ -313,6 +326,7 @@ static void near_close(struct doc_source *base)
     arena_free(s->q.scratch);
     buf_fini(&s->buf[0]);
     buf_fini(&s->buf[1]);
+    buf_fini(&s->meta);
     mem_free(s);
 }
 
@@ -356,6 +370,7 @@ RC cmd_stage_open_geo_near(struct cmd_stages *st, struct qctx *q, struct bval sp
     s->base = (struct doc_source){ .next = near_next, .close = near_close };
     s->x = x;
     s->q = *q;
+    s->outer = q;
     s->q.scratch = arena_new(0);
     s->spec = g;
     *out = &s->base;

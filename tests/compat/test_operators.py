@@ -232,6 +232,41 @@ def test_stages_refuse(sales, db):
             assert code_of(lambda p=pipeline: list(db.nothing.aggregate(p))) == code, ("without a collection", pipeline)
 
 
+def fusion(**pipelines):
+    return {"$rankFusion": {"input": {"pipelines": pipelines}, "scoreDetails": True}}
+
+
+def test_rank_fusion(sales, db):
+    """Rankings of a collection, of a view and of a place's surroundings made one; metadata stays with its document through other stages."""
+    both = fusion(most=[{"$sort": {"n": -1}}], named=[{"$match": {"item": "a"}}, {"$sort": {"_id": 1}}])
+    scores = {"$project": {"score": {"$meta": "score"}, "details": {"$meta": "scoreDetails"}}}
+    found = list(sales.aggregate([both, {"$sort": {"_id": -1}}, scores]))
+    assert [d["_id"] for d in found] == [3, 2, 1]
+    expected = {3: 1 / 61 + 1 / 62, 2: 1 / 62, 1: 1 / 63 + 1 / 61}
+    assert {d["_id"]: d["score"] for d in found} == pytest.approx(expected)
+    assert [(p["inputPipelineName"], p["rank"]) for p in found[1]["details"]["details"]] == [("most", 2), ("named", "NA")]
+    assert [d["_id"] for d in sales.aggregate([both])] == [3, 1, 2]
+
+    db.create_collection("view", viewOn="sales", pipeline=[{"$match": {"_id": {"$ne": 3}}}])
+    assert [d["_id"] for d in db.view.aggregate([both])] == [1, 2]
+
+    pair = fusion(p=[{"$match": {"n": 2}}, {"$sort": {"n": 1}}], q=[{"$match": {"n": 5}}, {"$sort": {"n": 1}}])
+    sales.create_index("n")
+    assert [d["_id"] for d in sales.aggregate([pair])] == [1, 3]
+    assert "IXSCAN" in str(db.command("explain", {"aggregate": "sales", "pipeline": [pair], "cursor": {}}, verbosity="queryPlanner"))
+
+
+def test_rank_fusion_of_places(db):
+    point = {"type": "Point", "coordinates": [16, 48]}
+    db.places.insert_many([{"_id": i, "at": {"type": "Point", "coordinates": [16 + i, 48]}, "n": i % 2} for i in range(4)])
+    db.places.create_index([("at", "2dsphere")])
+    near = fusion(near=[{"$geoNear": {"near": point}}, {"$limit": 3}], odd=[{"$sort": {"n": -1}}, {"$limit": 2}])
+    assert [d["_id"] for d in db.places.aggregate([near])] == [1, 0, 3, 2]
+    far = list(db.places.aggregate([{"$geoNear": {"near": point}}, {"$sort": {"_id": -1}},
+                                    {"$project": {"far": {"$meta": "geoNearDistance"}, "at": {"$meta": "geoNearPoint"}}}]))
+    assert far[3]["far"] == 0 and far[0]["far"] > far[1]["far"] > 0 and far[0]["at"]["coordinates"] == [19, 48]
+
+
 ACCUMULATORS = [({"$sum": "$n"}, 10), ({"$avg": "$n"}, 10 / 3), ({"$min": "$n"}, 2), ({"$max": "$n"}, 5), ({"$first": "$n"}, 2), ({"$last": "$n"}, 5),
                 ({"$push": "$item"}, ["a", "b", "a"]), ({"$count": {}}, 3), ({"$sum": Dec("0.1")}, Dec("0.3")), ({"$mergeObjects": {"n": "$n"}}, {"n": 5})]
 

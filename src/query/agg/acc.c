@@ -49,7 +49,7 @@ RC acc_eval(const struct acc *a, struct qctx *q, struct bdoc doc, struct bval *o
     if (!is_top(a->kind))
         return stage__eval(a->arg, q, doc, out, e);
     struct bval v[SORT_KEYS_MAX + 1];
-    TRY(sort_keys(a->sort, q->scratch, doc, v, e));
+    TRY(sort_keys(a->sort, q, doc, v, e));
     TRY(stage__eval(a->arg, q, doc, &v[a->sort->n], e));
     return vals_array(q->scratch, v, (uint32_t)a->sort->n + 1, out, e);
 }

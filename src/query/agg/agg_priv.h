@@ -43,6 +43,9 @@ enum stage_flags {
     STAGE_LAST = 16,     /* only last (40601); writes */
     STAGE_NO_SUB = 32,   /* not in $lookup (51047) or $unionWith (31441) */
     STAGE_EXECUTOR = 64, /* run by agg_env.stage */
+    STAGE_NO_META = 128, /* its documents are new ones: metadata ends here */
+    STAGE_BLIND = 512,   /* nor does it see any */
+    STAGE_HYBRID = 256,  /* only first (10170100), though a view's stages may stand before it */
 };
 
 typedef RC (*stage_parse_fn)(struct stage_parser *sp, const struct stage_def *def, struct bval spec,
@@ -57,6 +60,7 @@ struct stage_def {
     stage_parse_fn parse;
     stage_open_fn open;
     int aux;
+    unsigned gives; /* enum query_meta: metadata of its documents */
 };
 
 struct stage {
@@ -127,14 +131,23 @@ struct doc_source *source_empty(void);
 /* source_docs(): the n documents (borrowed). */
 struct doc_source *source_docs(const struct bdoc *docs, uint32_t n);
 
-/* A growing list of documents that spills: written once, read often. */
+/* A document that is kept, and its metadata (.p NULL: none). */
+struct kept_doc {
+    struct bdoc doc, meta;
+};
+static inline struct bdoc bdoc_keep(struct arena *a, struct bdoc d)
+{
+    return d.p ? (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len } : d;
+}
+
+/* A growing list of documents, with their metadata, that spills: written once, read often. */
 struct docbuf {
     struct stage_run r;
     struct arena *arena;
-    struct bdoc *docs;
+    struct kept_doc *docs;
     uint32_t n, cap, at;
-    void *file;     /* what did not fit, behind docs; NULL if all did */
-    struct buf rec; /* the record being read */
+    void *file;        /* what did not fit, behind docs; NULL if all did */
+    struct buf rec[2]; /* the record being read, and its metadata */
     bool reading_file;
     const char *what;
 };
@@ -142,11 +155,20 @@ void docbuf_init(struct docbuf *b, const struct stage_run *r, const char *what);
 void docbuf_fini(struct docbuf *b);
 RC docbuf_add(struct docbuf *b, struct bdoc d, struct err *e);
 RC docbuf_rewind(struct docbuf *b, struct err *e);
+/* docbuf_next(): the document's metadata becomes the query's. */
 RC docbuf_next(struct docbuf *b, struct bdoc *doc, bool *valid, struct err *e);
+/* docbuf_fill(): adds all that in has. */
+RC docbuf_fill(struct docbuf *b, struct doc_source *in, struct err *e);
+/* docbuf_source(): reads b, which outlives it, from the front. */
+RC docbuf_source(struct docbuf *b, struct doc_source **out, struct err *e);
 /* Records of a spill file: length, then bytes. */
 RC spill_write_doc(const struct agg_spill_ops *ops, void *file, struct bdoc d, struct err *e);
 RC spill_read_doc(const struct agg_spill_ops *ops, void *file, struct buf *rec, struct bdoc *doc,
                   bool *valid, struct err *e);
+/* The same with metadata, as a second document that is empty when there is none. */
+RC spill_write_kept(const struct agg_spill_ops *ops, void *file, struct kept_doc d, struct err *e);
+RC spill_read_kept(const struct agg_spill_ops *ops, void *file, struct buf rec[2],
+                   struct kept_doc *d, bool *valid, struct err *e);
 
 /* Options documents: {name: value, ...} with unknown names refused. */
 struct stage_opt {
@@ -168,7 +190,8 @@ struct sort_key_spec {
     int n_parts;
     int dir;
     struct slice path;
-    bool random; /* {$meta: "randVal"}, textScore: no order of its own */
+    bool random;       /* {$meta: "randVal"}: no order of its own */
+    struct slice meta; /* {$meta: "score"} and the like; empty: a field */
 };
 struct sort_spec {
     int n;
@@ -176,9 +199,11 @@ struct sort_spec {
     const struct collator *collator;
     struct bdoc spec;
 };
-/* sort_keys(): n keys of doc; they borrow from doc or are static. */
-RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys,
+/* sort_keys(): n keys of doc, whose metadata is q's; they borrow from both or are static. */
+RC sort_keys(const struct sort_spec *s, struct qctx *q, struct bdoc doc, struct bval *keys,
              struct err *e);
+/* sort__of_stage(): what a $sort stage sorts by. */
+const struct sort_spec *sort__of_stage(const struct stage *s);
 int sort_keys_cmp(const struct sort_spec *s, const struct bval *a, const struct bval *b);
 
 #define STAGE_PARSE(name)                                                                          \
@@ -190,7 +215,7 @@ int sort_keys_cmp(const struct sort_spec *s, const struct bval *a, const struct 
 /* clang-format off */
 #define STAGES(X) \
     X(add_fields) X(bucket) X(bucket_auto) X(count) X(densify) X(documents) X(executor) X(facet) X(fill) X(graph_lookup) X(group) \
-    X(limit) X(lookup) X(match) X(project) X(redact) X(replace_root) X(replace_with) X(sample) \
+    X(limit) X(lookup) X(match) X(project) X(rank_fusion) X(redact) X(replace_root) X(replace_with) X(sample) \
     X(set_window_fields) X(skip) X(sort) X(sort_by_count) X(union_with) X(unset) X(unwind)
 /* clang-format on */
 #define DECLARE_STAGE(name) STAGE_PARSE(stage__parse_##name);

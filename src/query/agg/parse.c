@@ -5,24 +5,27 @@
 
 #include "base/mem.h"
 
-#define ROW(name, flags, fn, aux) { name, flags, stage__parse_##fn, NULL, aux }
-#define BY_EXECUTOR(name, flags) { name, STAGE_EXECUTOR | (flags), stage__parse_executor, NULL, 0 }
+#define ROW(name, flags, fn, aux) { name, flags, stage__parse_##fn, NULL, aux, 0 }
+#define BY_EXECUTOR(name, flags) GIVING(name, flags, 0)
+/* a stage of the executor whose documents have metadata */
+#define GIVING(name, flags, metas)                                                                 \
+    { name, STAGE_EXECUTOR | (flags), stage__parse_executor, NULL, 0, metas }
 
 static const struct stage_def defs[] = {
     ROW("addFields", STAGE_UPDATE, add_fields, 0),
-    ROW("bucket", 0, bucket, 0),
-    ROW("bucketAuto", 0, bucket_auto, 0),
+    ROW("bucket", STAGE_NO_META, bucket, 0),
+    ROW("bucketAuto", STAGE_NO_META | STAGE_BLIND, bucket_auto, 0),
     BY_EXECUTOR("changeStream", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_SUB),
     BY_EXECUTOR("collStats", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
-    ROW("count", 0, count, 0),
+    ROW("count", STAGE_NO_META, count, 0),
     BY_EXECUTOR("currentOp", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
-    ROW("densify", 0, densify, 0),
+    ROW("densify", STAGE_NO_META | STAGE_BLIND, densify, 0),
     ROW("documents", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET, documents, 0),
-    ROW("facet", STAGE_NO_FACET, facet, 0),
-    ROW("fill", 0, fill, 0),
-    BY_EXECUTOR("geoNear", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    ROW("facet", STAGE_NO_FACET | STAGE_NO_META, facet, 0),
+    ROW("fill", STAGE_NO_META | STAGE_BLIND, fill, 0),
+    GIVING("geoNear", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET, META_GEO),
     ROW("graphLookup", 0, graph_lookup, 0),
-    ROW("group", 0, group, 0),
+    ROW("group", STAGE_NO_META, group, 0),
     BY_EXECUTOR("indexStats", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     ROW("limit", 0, limit, 0),
     BY_EXECUTOR("listCatalog", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
@@ -39,17 +42,19 @@ static const struct stage_def defs[] = {
     ROW("project", STAGE_UPDATE, project, 0),
     BY_EXECUTOR("querySettings", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     BY_EXECUTOR("queryStats", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    ROW("rankFusion", STAGE_HYBRID, rank_fusion, 0),
     ROW("redact", 0, redact, 0),
     ROW("replaceRoot", STAGE_UPDATE, replace_root, 0),
     ROW("replaceWith", STAGE_UPDATE, replace_with, 0),
     ROW("sample", 0, sample, 0),
+    BY_EXECUTOR("scoreFusion", STAGE_HYBRID),
     BY_EXECUTOR("search", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     BY_EXECUTOR("searchMeta", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     ROW("set", STAGE_UPDATE, add_fields, 0),
-    ROW("setWindowFields", 0, set_window_fields, 0),
+    ROW("setWindowFields", STAGE_NO_META | STAGE_BLIND, set_window_fields, 0),
     ROW("skip", 0, skip, 0),
     ROW("sort", 0, sort, 0),
-    ROW("sortByCount", 0, sort_by_count, 0),
+    ROW("sortByCount", STAGE_NO_META, sort_by_count, 0),
     ROW("unionWith", 0, union_with, 0),
     ROW("unset", STAGE_UPDATE, unset, 0),
     ROW("unwind", 0, unwind, 0),
@@ -105,6 +110,8 @@ static RC check_place(const struct stage_parser *sp, const struct stage_def *def
     if ((def->flags & STAGE_FIRST) && sp->index > 0)
         FAIL(e, strcmp(def->name, "geoNear") == 0 ? ERR_LOC(40603) : ERR_LOC(40602),
              "$%s is only valid as the first stage in a pipeline", def->name);
+    if ((def->flags & STAGE_HYBRID) && sp->index > 0 && !(sp->flags & PIPELINE_BEHIND_VIEW))
+        FAIL(e, ERR_LOC(10170100), "$%s is only valid as the first stage in a pipeline", def->name);
     if ((def->flags & STAGE_LAST) && !sp->last)
         FAIL(e, ERR_LOC(40601), "$%s can only be the final stage in the pipeline", def->name);
     return RC_OK;
@@ -123,7 +130,13 @@ RC pipeline__add_spec(struct stage_parser *sp, struct bdoc stage, struct err *e)
         FAIL(e, ERR_LOC(40324), "Unrecognized pipeline stage name: '%.*s'", (int)it.name.len,
              (const char *)it.name.p);
     TRY(check_place(sp, def, e));
-    return def->parse(sp, def, it.val, e);
+    if (def->flags & STAGE_BLIND)
+        sp->q->metas = 0;
+    TRY(def->parse(sp, def, it.val, e));
+    if (def->flags & STAGE_NO_META)
+        sp->q->metas = 0;
+    sp->q->metas |= def->gives;
+    return RC_OK;
 }
 
 static RC parse_stages(struct stage_parser *sp, struct bdoc array, struct err *e)
@@ -145,6 +158,7 @@ static RC parse_stages(struct stage_parser *sp, struct bdoc array, struct err *e
     return RC_OK;
 }
 
+/* parse_at(): the documents of the source have the metadata that q says. */
 static RC parse_at(struct qctx *q, struct bdoc array, unsigned flags, int depth,
                    const struct agg_env *env, struct pipeline **out, struct err *e)
 {
@@ -166,13 +180,22 @@ static RC parse_at(struct qctx *q, struct bdoc array, unsigned flags, int depth,
 RC pipeline_parse(struct qctx *q, struct bdoc array, unsigned flags, const struct agg_env *env,
                   struct pipeline **out, struct err *e)
 {
-    return parse_at(q, array, flags, 0, env, out, e);
+    q->metas = 0;
+    rc_t rc = parse_at(q, array, flags, 0, env, out, e);
+    q->metas = 0;
+    return rc;
 }
 
 RC pipeline__parse_sub(struct stage_parser *sp, struct qctx *q, struct bdoc array, unsigned flags,
                        struct pipeline **out, struct err *e)
 {
-    return parse_at(q, array, flags, sp->depth + 1, sp->env, out, e);
+    unsigned outer = q->metas;
+
+    if (flags & PIPELINE_SUB)
+        q->metas = 0; /* of other documents */
+    rc_t rc = parse_at(q, array, flags, sp->depth + 1, sp->env, out, e);
+    q->metas = outer;
+    return rc;
 }
 
 /* ---- what the executor asks ---- */

@@ -11,7 +11,31 @@
 
 enum { SORT_KEYS_LIMIT = 32 };
 
-static RC parse_direction(struct sort_key_spec *k, struct bval v, struct err *e)
+/* parse_meta_key(): scores come best first, distances least first. */
+static RC parse_meta_key(const struct qctx *q, struct sort_key_spec *k, struct slice m,
+                         struct err *e)
+{
+    static const char *const known[] = { "textScore", "searchScore", "vectorSearchScore",
+                                         "geoNearDistance", "score" };
+    bool ok = false;
+
+    k->dir = 1;
+    k->random = slice_eq_str(m, "randVal");
+    if (k->random)
+        return RC_OK;
+    for (size_t i = 0; !ok && i < ARRAY_LEN(known); i++)
+        ok = slice_eq_str(m, known[i]);
+    if (!ok)
+        FAIL(e, ERR_LOC(31138), "Illegal $meta sort: unknown metadata");
+    TRY(qctx_check_meta(q, m, e));
+    k->meta = m;
+    if (!slice_eq_str(m, "geoNearDistance"))
+        k->dir = -1;
+    return RC_OK;
+}
+
+static RC parse_direction(const struct qctx *q, struct sort_key_spec *k, struct bval v,
+                          struct err *e)
 {
     int64_t n;
 
@@ -22,18 +46,7 @@ static RC parse_direction(struct sort_key_spec *k, struct bval v, struct err *e)
             FAIL(e, ERR_LOC(17312), "$meta is the only expression supported by $sort right now");
         if (it.val.type != BT_STRING)
             FAIL(e, ERR_LOC(31138), "Illegal $meta sort: the argument must be a string");
-        struct slice m = bval_str(it.val);
-        if (slice_eq_str(m, "randVal")) {
-            k->random = true;
-            k->dir = 1;
-            return RC_OK;
-        }
-        if (slice_eq_str(m, "textScore") || slice_eq_str(m, "searchScore") ||
-            slice_eq_str(m, "vectorSearchScore") || slice_eq_str(m, "geoNearDistance") ||
-            slice_eq_str(m, "score"))
-            FAIL(e, ERR_LOC(40218), "query requires %.*s metadata, but it is not available",
-                 (int)m.len, (const char *)m.p);
-        FAIL(e, ERR_LOC(31138), "Illegal $meta sort: unknown metadata");
+        return parse_meta_key(q, k, bval_str(it.val), e);
     }
     if (!bval_is_number(v))
         FAIL(e, ERR_LOC(15974), "Illegal key in $sort specification: a direction must be a number");
@@ -65,7 +78,7 @@ RC sort_spec_parse(struct qctx *q, struct bdoc spec, struct sort_spec **out, str
     while (biter_next(&it)) {
         struct sort_key_spec *k = &s->keys[s->n];
         k->path = it.name;
-        TRY(parse_direction(k, it.val, e));
+        TRY(parse_direction(q, k, it.val, e));
         TRY(expr_split_path(q->arena, it.name, &k->parts, &k->n_parts, e));
         for (int i = 0; i < s->n; i++)
             if (slice_eq(s->keys[i].path, it.name))
@@ -218,9 +231,10 @@ static RC walk(struct key_walk *w, const struct field_state *from, int depth, st
     return RC_OK;
 }
 
-RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, struct bval *keys,
+RC sort_keys(const struct sort_spec *s, struct qctx *q, struct bdoc doc, struct bval *keys,
              struct err *e)
 {
+    struct arena *tmp = q->scratch;
     struct field_state f[SORT_KEYS_LIMIT];
     struct bval root = bval_of_doc(doc, BT_DOCUMENT);
     bool plain = true;
@@ -229,8 +243,9 @@ RC sort_keys(const struct sort_spec *s, struct arena *tmp, struct bdoc doc, stru
         f[i] = (struct field_state){ .v = root,
                                      .parts = s->keys[i].parts,
                                      .n_parts = s->keys[i].n_parts };
-        if (s->keys[i].random) {
-            f[i].v = null_val;
+        if (s->keys[i].random || s->keys[i].meta.len) {
+            struct bval m = s->keys[i].random ? null_val : qctx_meta(q, s->keys[i].meta);
+            f[i].v = bval_is_missing(m) ? null_val : m;
             f[i].done = true;
         }
         advance(&f[i]);

@@ -12,14 +12,14 @@
 #include "base/mem.h"
 
 struct item {
-    struct bdoc doc;
+    struct bdoc doc, meta;
     struct bval *keys;
 };
 
 struct run_reader {
     void *file;
-    struct buf rec;
-    struct bdoc doc;
+    struct buf rec[2];
+    struct kept_doc d;
     struct bval *keys;
     bool valid;
 };
@@ -36,17 +36,19 @@ struct sorter {
     bool loaded;
 };
 
-static RC add_item(struct sorter *so, struct bdoc d, struct err *e)
+static RC add_item(struct sorter *so, struct bdoc d, struct bdoc meta, struct err *e)
 {
-    struct bdoc own = { .p = arena_dup(so->arena, d.p, d.len), .len = d.len };
+    struct bdoc own = bdoc_keep(so->arena, d);
     struct bval *keys = arena_alloc(so->arena, sizeof(*keys) * ((size_t)so->spec->n + 1));
 
-    TRY(sort_keys(so->spec, so->it.r.q->scratch, own, keys, e));
+    meta = bdoc_keep(so->arena, meta);
+    so->it.r.q->meta = meta; /* keys may be of it */
+    TRY(sort_keys(so->spec, so->it.r.q, own, keys, e));
     if (so->n == so->cap) {
         so->cap = so->cap ? so->cap * 2 : 256;
         so->items = mem_realloc(so->items, sizeof(*so->items) * so->cap);
     }
-    so->items[so->n++] = (struct item){ .doc = own, .keys = keys };
+    so->items[so->n++] = (struct item){ .doc = own, .meta = meta, .keys = keys };
     return RC_OK;
 }
 
@@ -83,8 +85,8 @@ static RC copy_survivors(struct sorter *so, struct err *e)
     so->arena = arena_new(0);
     so->n = 0;
     for (uint32_t i = 0; i < keep; i++) {
-        struct bdoc d = so->items[i].doc; /* add_item() writes at or before i */
-        if (add_item(so, d, e).failed) {
+        struct item it = so->items[i]; /* add_item() writes at or before i */
+        if (add_item(so, it.doc, it.meta, e).failed) {
             arena_free(old);
             return RC_FAILED;
         }
@@ -107,7 +109,8 @@ static RC spill_run(struct sorter *so, struct err *e)
     so->n_runs++;
     uint32_t n = so->limit ? (uint32_t)MIN((int64_t)so->n, so->limit) : so->n;
     for (uint32_t i = 0; i < n; i++)
-        TRY(spill_write_doc(ops, run->file, so->items[i].doc, e));
+        TRY(spill_write_kept(ops, run->file,
+                             (struct kept_doc){ so->items[i].doc, so->items[i].meta }, e));
     so->n = 0;
     arena_free(so->arena);
     so->arena = arena_new(0);
@@ -116,10 +119,11 @@ static RC spill_run(struct sorter *so, struct err *e)
 
 static RC read_run(struct sorter *so, struct run_reader *run, struct err *e)
 {
-    TRY(spill_read_doc(so->it.r.env->spill, run->file, &run->rec, &run->doc, &run->valid, e));
-    if (run->valid)
-        TRY(sort_keys(so->spec, so->it.r.q->scratch, run->doc, run->keys, e));
-    return RC_OK;
+    TRY(spill_read_kept(so->it.r.env->spill, run->file, run->rec, &run->d, &run->valid, e));
+    if (!run->valid)
+        return RC_OK;
+    so->it.r.q->meta = run->d.meta;
+    return sort_keys(so->spec, so->it.r.q, run->d.doc, run->keys, e);
 }
 
 static RC load(struct sorter *so, struct err *e)
@@ -131,7 +135,7 @@ static RC load(struct sorter *so, struct err *e)
         TRY(iter_pull(&so->it, &d, &valid, e));
         if (!valid)
             break;
-        TRY(add_item(so, d, e));
+        TRY(add_item(so, d, so->it.r.q->meta, e));
         arena_rewind(so->it.r.q->scratch, mark);
         TRY(qctx_check(so->it.r.q, e));
         if (so->limit && so->n >= 1024 && (int64_t)so->n >= 2 * so->limit) {
@@ -180,13 +184,17 @@ static RC sorter_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
     so->given++;
     *valid = true;
     if (from_memory) {
-        *doc = so->items[so->at++].doc;
+        *doc = so->items[so->at].doc;
+        so->it.r.q->meta = so->items[so->at++].meta;
         return RC_OK;
     }
     /* the reader's buffer is about to hold the next record */
     struct arena *a = so->it.r.q->scratch;
-    *doc = (struct bdoc){ .p = arena_dup(a, low->doc.p, low->doc.len), .len = low->doc.len };
-    return read_run(so, low, e);
+    struct bdoc meta = bdoc_keep(a, low->d.meta);
+    *doc = bdoc_keep(a, low->d.doc);
+    TRY(read_run(so, low, e));
+    so->it.r.q->meta = meta;
+    return RC_OK;
 }
 
 static void sorter_fini(struct iter *it)
@@ -195,7 +203,8 @@ static void sorter_fini(struct iter *it)
 
     for (uint32_t i = 0; i < so->n_runs; i++) {
         so->it.r.env->spill->close(so->runs[i].file);
-        buf_fini(&so->runs[i].rec);
+        buf_fini(&so->runs[i].rec[0]);
+        buf_fini(&so->runs[i].rec[1]);
         mem_free(so->runs[i].keys);
     }
     mem_free(so->runs);
@@ -253,6 +262,11 @@ STAGE_PARSE(stage__parse_sort)
     return RC_OK;
 }
 
+const struct sort_spec *sort__of_stage(const struct stage *s)
+{
+    return ((const struct sort_stage *)s->data)->spec;
+}
+
 /* A $limit right behind a $sort makes it a top-k sort; $skips between add to what is needed. */
 void pipeline__fuse_limits(struct pipeline *p)
 {
@@ -278,11 +292,39 @@ void pipeline__fuse_limits(struct pipeline *p)
 
 /* ---- what a scan may do itself ---- */
 
+/* any_of(): what the $match stages at the head of a stage's input pipelines let through, all together. */
+static struct bdoc any_of(const struct stage *s, struct arena *a)
+{
+    struct slice name = SLICE_LIT("$or");
+    struct vals l = vals_in(a);
+    struct bval arr, o;
+
+    for (int i = 0; i < s->n_subs; i++) {
+        struct pipeline_lead lead;
+        pipeline_leading(s->subs[i], &lead);
+        if (bdoc_is_empty(lead.filter))
+            return BDOC_EMPTY;
+        vals_push(&l, bval_of_doc(lead.filter, BT_DOCUMENT));
+    }
+    if (l.n == 0)
+        return BDOC_EMPTY;
+    if (l.n == 1)
+        return bval_doc(l.v[0]);
+    if (vals_array(a, l.v, l.n, &arr, NULL).failed ||
+        vals_object(a, &name, &arr, 1, &o, NULL).failed)
+        return BDOC_EMPTY;
+    return bval_doc(o);
+}
+
 void pipeline_leading(const struct pipeline *p, struct pipeline_lead *out)
 {
     int i = 0;
 
     *out = (struct pipeline_lead){ .filter = BDOC_EMPTY, .sort = BVAL_MISSING };
+    if (p->n > 0 && (p->stages[0].def->flags & STAGE_HYBRID)) {
+        out->filter = any_of(&p->stages[0], p->arena);
+        return;
+    }
     if (i < p->n && strcmp(p->stages[i].def->name, "match") == 0) {
         out->filter = bval_doc(p->stages[i].spec);
         out->n_filter_stages = 1;
@@ -305,7 +347,7 @@ void pipeline_leading(const struct pipeline *p, struct pipeline_lead *out)
         const struct sort_stage *ss = p->stages[i].data;
         bool random = false;
         for (int k = 0; k < ss->spec->n; k++)
-            random |= ss->spec->keys[k].random;
+            random |= ss->spec->keys[k].random || ss->spec->keys[k].meta.len;
         if (!random) {
             out->sort = p->stages[i].spec;
             out->n_sort_stages = 1;

@@ -20,53 +20,16 @@ struct facet_iter {
     bool done;
 };
 
-/* A source over the kept input: closing it closes nothing. */
-struct facet_source {
-    struct doc_source src;
-    struct docbuf *docs;
-};
-
-static RC facet_source_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct err *e)
-{
-    return docbuf_next(((struct facet_source *)s)->docs, doc, valid, e);
-}
-
-static void facet_source_close(struct doc_source *s)
-{
-    mem_free(s);
-}
-
-static RC keep_input(struct facet_iter *f, struct err *e)
-{
-    for (;;) {
-        struct arena_mark mark = arena_mark(f->it.r.q->scratch);
-        struct bdoc d;
-        bool valid;
-        TRY(iter_pull(&f->it, &d, &valid, e));
-        if (!valid)
-            return RC_OK;
-        TRY(docbuf_add(&f->docs, d, e));
-        arena_rewind(f->it.r.q->scratch, mark);
-        TRY(qctx_check(f->it.r.q, e));
-    }
-}
-
 /* One sub-pipeline's results, gathered outside of scratch, since each step may rewind it. */
 static RC run_one(struct facet_iter *f, const struct pipeline *p, struct arena *keep,
                   struct bval *out, struct err *e)
 {
-    struct facet_source *fs = NEW(struct facet_source);
     struct vals l = vals_in(keep);
-    struct doc_source *top = NULL;
+    struct doc_source *kept, *top = NULL;
     rc_t rc;
 
-    fs->src = (struct doc_source){ facet_source_next, facet_source_close };
-    fs->docs = &f->docs;
-    if (docbuf_rewind(&f->docs, e).failed) {
-        mem_free(fs);
-        return RC_FAILED;
-    }
-    TRY(pipeline__run(p, &f->it.r, &fs->src, 0, &top, e));
+    TRY(docbuf_source(&f->docs, &kept, e));
+    TRY(pipeline__run(p, &f->it.r, kept, 0, &top, e));
     for (size_t total = 0;;) {
         struct arena_mark mark = arena_mark(f->it.r.q->scratch);
         struct bdoc d;
@@ -102,7 +65,7 @@ static RC facet_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct
     if (f->done)
         return RC_OK;
     f->done = true;
-    TRY(keep_input(f, e));
+    TRY(docbuf_fill(&f->docs, f->it.in, e));
     struct arena *keep = f->docs.arena;
     struct bval *v = arena_alloc(keep, sizeof(*v) * ((size_t)fc->n + 1));
     for (int i = 0; i < fc->n; i++)
@@ -212,6 +175,8 @@ static RC sample_load(struct sample_iter *sa, int64_t want, struct err *e)
             bytes -= sa->bufs[at].cap;
             buf_clear(&sa->bufs[at]);
             buf_push(&sa->bufs[at], d.p, d.len);
+            if (sa->it.r.q->meta.p) /* behind its document */
+                buf_push(&sa->bufs[at], sa->it.r.q->meta.p, sa->it.r.q->meta.len);
             bytes += sa->bufs[at].cap;
             if (bytes > stage__memory(&sa->it.r))
                 FAIL(e, ERR_EXCEEDED_MEMORY_LIMIT,
@@ -239,8 +204,11 @@ static RC sample_next(struct doc_source *s, struct bdoc *doc, bool *valid, struc
         TRY(sample_load(sa, *(const int64_t *)sa->it.s->data, e));
     *valid = sa->at < sa->n;
     if (*valid) {
-        *doc = (struct bdoc){ .p = sa->bufs[sa->at].p, .len = (uint32_t)sa->bufs[sa->at].len };
-        sa->at++;
+        const struct buf *b = &sa->bufs[sa->at++];
+        uint32_t len = get_le32(b->p);
+        *doc = (struct bdoc){ .p = b->p, .len = len };
+        sa->it.r.q->meta =
+            b->len > len ? (struct bdoc){ b->p + len, (uint32_t)b->len - len } : (struct bdoc){ 0 };
     }
     return RC_OK;
 }

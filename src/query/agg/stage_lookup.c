@@ -95,6 +95,7 @@ static RC bind_let(struct lookup_iter *li, struct bdoc doc, struct err *e)
     struct bval v, o;
 
     li->q = *li->it.r.q;
+    li->q.meta = (struct bdoc){ 0 };
     if (lk->n_let == 0)
         return RC_OK;
     fields_push_all(&f, li->q.let);
@@ -363,6 +364,7 @@ static RC unite_next(struct doc_source *s, struct bdoc *doc, bool *valid, struct
         doc_source_close(u->it.in);
         u->it.in = NULL;
         u->first_done = true;
+        u->it.r.q->meta = (struct bdoc){ 0 };
         TRY(open_second(u, &u->it.in, e));
     }
     *valid = false;

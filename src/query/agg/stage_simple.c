@@ -426,7 +426,7 @@ static STAGE_OPEN(open_executor)
 STAGE_PARSE(stage__parse_executor)
 {
     /* the executor knows the collection of the command, not that of a sub-pipeline */
-    if (sp->depth > 0 && (def->flags & STAGE_SOURCE))
+    if (sp->depth > 0 && (def->flags & STAGE_SOURCE) && !(sp->flags & PIPELINE_SAME))
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "$%s is not available in a sub-pipeline", def->name);
     if (sp->env && sp->env->check_stage)
         TRY(sp->env->check_stage(sp->env->env, sp->q, def->name, spec, e));

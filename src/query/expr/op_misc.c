@@ -111,14 +111,12 @@ EXPR_PARSE(expr__parse_sample_rate)
     return RC_OK;
 }
 
-/* ---- $meta: no source here carries metadata, so a known name has no value ---- */
+/* ---- $meta ---- */
 
 EXPR_EVAL(expr__eval_meta)
 {
-    (void)x;
-    (void)env;
     (void)e;
-    *out = BVAL_MISSING;
+    *out = qctx_meta(env->q, x->text);
     return RC_OK;
 }
 
@@ -140,9 +138,6 @@ EXPR_PARSE(expr__parse_meta)
                                          "searchSequenceToken",
                                          "score",
                                          "scoreDetails" };
-    static const char *const needs_source[] = { "textScore",   "geoNearDistance",   "geoNearPoint",
-                                                "searchScore", "vectorSearchScore", "score",
-                                                "scoreDetails" };
     bool ok = false;
 
     if (arg.type != BT_STRING)
@@ -151,10 +146,9 @@ EXPR_PARSE(expr__parse_meta)
         ok = slice_eq_str(bval_str(arg), known[i]);
     if (!ok)
         FAIL(e, ERR_LOC(17308), "Unsupported argument to $meta");
-    for (size_t i = 0; i < ARRAY_LEN(needs_source); i++)
-        if (slice_eq_str(bval_str(arg), needs_source[i]))
-            FAIL(e, ERR_LOC(40218), "query requires %s metadata, but it is not available",
-                 needs_source[i]);
-    *out = expr__new_call(ps, op, 0);
+    TRY(qctx_check_meta(ps->q, bval_str(arg), e));
+    struct expr *x = expr__new_call(ps, op, 0);
+    x->text = bval_str(arg);
+    *out = x;
     return RC_OK;
 }

@@ -19,3 +19,25 @@ RC qctx_check(const struct qctx *q, struct err *e)
         return arena_check(q->scratch, e);
     return RC_OK;
 }
+
+RC qctx_check_meta(const struct qctx *q, struct slice name, struct err *e)
+{
+    static const struct {
+        const char *name;
+        unsigned any; /* enum query_meta: one of them will do */
+    } known[] = {
+        { "textScore", 0 },
+        { "geoNearDistance", META_GEO },
+        { "geoNearPoint", META_GEO },
+        { "searchScore", META_SEARCH },
+        { "vectorSearchScore", META_SEARCH },
+        { "score", META_SCORE },
+        { "scoreDetails", META_SCORE_DETAILS },
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (slice_eq_str(name, known[i].name) && !(q->metas & known[i].any))
+            FAIL(e, ERR_LOC(40218), "query requires %s metadata, but it is not available",
+                 known[i].name);
+    return RC_OK;
+}

@@ -243,6 +243,8 @@ static void test_spill(void **state)
         "[{\"$sort\": {\"r\": -1, \"i\": 1}}, {\"$skip\": 3}, {\"$limit\": 5}]",
         "[{\"$facet\": {\"a\": [{\"$count\": \"n\"}], \"b\": [{\"$sort\": {\"r\": 1, \"i\": 1}}, {\"$limit\": 2}]}}]",
         "[{\"$bucketAuto\": {\"groupBy\": \"$i\", \"buckets\": 4}}]",
+        "[{\"$rankFusion\": {\"input\": {\"pipelines\": {\"p\": [{\"$sort\": {\"r\": 1}}], \"q\": [{\"$sort\": {\"i\": -1}}, {\"$limit\": 2000}]}}, \"scoreDetails\": true}}, {\"$sort\": {\"i\": 1}}, {\"$project\": {\"s\": {\"$meta\": \"score\"}, \"d\": {\"$meta\": \"scoreDetails\"}}}]",
+        "[{\"$rankFusion\": {\"input\": {\"pipelines\": {\"p\": [{\"$sort\": {\"r\": 1}}]}}}}, {\"$sort\": {\"s\": {\"$meta\": \"score\"}, \"i\": -1}}, {\"$project\": {\"i\": 1, \"s\": {\"$meta\": \"score\"}}}]",
     };
     struct buf in = BUF_INIT;
 
@@ -250,8 +252,9 @@ static void test_spill(void **state)
     buf_printf(&in, "[");
     for (int i = 0; i < 3000; i++)
         buf_printf(
-            &in, "%s{\"i\": %d, \"r\": %d, \"pad\": \"0123456789012345678901234567890123456789\"}",
-            i ? ", " : "", i, (i * 7919) % 101);
+            &in,
+            "%s{\"_id\": %d, \"i\": %d, \"r\": %d, \"pad\": \"0123456789012345678901234567890123456789\"}",
+            i ? ", " : "", i, i, (i * 7919) % 101);
     buf_printf(&in, "]");
     for (size_t k = 0; k < sizeof(pipelines) / sizeof(pipelines[0]); k++) {
         struct buf small = BUF_INIT, large = BUF_INIT;
@@ -343,6 +346,48 @@ static void test_leading(void **state)
     arena_free(a);
 }
 
+/* Input pipelines that all start with a $match need no more of the scan than one of them takes. */
+static void test_leading_of_fusion(void **state)
+{
+    static const struct {
+        const char *pipelines, *filter;
+    } cases[] = {
+        { "{\"p\": [{\"$match\": {\"a\": 1}}, {\"$sort\": {\"c\": 1}}]}", "{\"a\": 1}" },
+        { "{\"p\": [{\"$match\": {\"a\": 1}}, {\"$sort\": {\"c\": 1}}], \"q\": [{\"$match\": {\"b\": 2}}, {\"$sort\": {\"c\": 1}}]}",
+          "{\"$or\": [{\"a\": 1}, {\"b\": 2}]}" },
+        { "{\"p\": [{\"$match\": {\"a\": 1}}, {\"$sort\": {\"c\": 1}}], \"q\": [{\"$sort\": {\"c\": 1}}]}",
+          "{}" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena *a = arena_new(0);
+        struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
+        struct buf b = BUF_INIT, want = BUF_INIT;
+        struct pipeline_lead lead;
+        struct err e = { 0 };
+        struct pipeline *p;
+        struct bdoc d;
+
+        assert_false(
+            bdoc_from_json(
+                a,
+                arena_printf(a, "{\"p\": [{\"$rankFusion\": {\"input\": {\"pipelines\": %s}}}]}",
+                             cases[i].pipelines),
+                &d, &e)
+                .failed);
+        assert_false(pipeline_parse(&q, bval_doc(bdoc_get(d, "p")), 0, NULL, &p, &e).failed);
+        pipeline_leading(p, &lead);
+        assert_int_equal(lead.n_filter_stages, 0);
+        bval_to_json(bval_of_doc(lead.filter, BT_DOCUMENT), &b);
+        normalise(cases[i].filter, &want);
+        assert_string_equal(buf_cstr(&b), buf_cstr(&want));
+        buf_fini(&b);
+        buf_fini(&want);
+        arena_free(a);
+    }
+}
+
 static void test_update_pipeline(void **state)
 {
     struct arena *a = arena_new(0), *s = arena_new(0);
@@ -376,9 +421,13 @@ static void test_update_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_stage_table_is_sorted),
-        cmocka_unit_test(test_spill),   cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_leading), cmocka_unit_test(test_update_pipeline),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stage_table_is_sorted),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_leading),
+        cmocka_unit_test(test_update_pipeline),
+        cmocka_unit_test(test_leading_of_fusion),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,11 +54,14 @@ enum pipeline_flags {
     PIPELINE_FACET = 4,
     PIPELINE_UNION = 8, /* with PIPELINE_SUB: inside of $unionWith */
     PIPELINE_VIEW = 16, /* a view's definition */
+    /* a view's stages and those over it, which were parsed alone before */
+    PIPELINE_BEHIND_VIEW = 32,
+    PIPELINE_SAME = 64, /* a sub-pipeline over what the command's own collection holds */
 };
 
 RC pipeline_parse(struct qctx *q, struct bdoc array, unsigned flags, const struct agg_env *env,
                   struct pipeline **out, struct err *e);
-/* pipeline_leading(): what the executor can push into the collection scan: leading $match (as a filter), $sort, $limit after $sort, and the number of stages that this consumed.
+/* pipeline_leading(): (filter may be given with no stage that it covers: all that the stages need passes it) what the executor can push into the collection scan: leading $match (as a filter), $sort, $limit after $sort, and the number of stages that this consumed.
  * The executor passes `skip_stages` to pipeline_run() accordingly. deps: whether the pipeline needs whole documents. */
 struct pipeline_lead {
     struct bdoc filter;  /* BDOC_EMPTY if none */
