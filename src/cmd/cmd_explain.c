@@ -334,8 +334,8 @@ RC cmd_explain_aggregate(struct cmd_req *r, const struct aggregate_args *a, cons
                          enum explain_verbosity v, struct bw *w, struct err *e)
 {
     AUTO(cursor_freep) struct cursor *c = cursor_new((size_t)r->node->limits.request_memory_bytes);
+    AUTO(exec_closep) struct exec *x = NULL;
     struct pipeline *p;
-    struct exec *x;
 
     cmd_qctx(r, c->arena, c->scratch, &c->q);
     TRY(cmd_collate(&c->q, a->collation, e));

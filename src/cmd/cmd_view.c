@@ -151,7 +151,7 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
     }
     TRY(pipeline_parse(&c->q, pipeline, flags, env, &p, e));
     TRY(scan_for(r, &base, a, c, env, p, &skip, &x, e));
-    struct doc_source *source = exec_source(x);
+    struct doc_source *source = a->explain ? exec_lend(x) : exec_source(x);
     if (plan)
         *plan = x;
     if (stages)

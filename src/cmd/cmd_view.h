@@ -12,8 +12,8 @@ struct agg_request {
     bool explain; /* stages that write do not */
 };
 
-/* cmd_agg_open(): the pipeline over ns as c's source (views resolved). c->q is set up by the caller. *plan: the scan's exec, owned by c's source; for
- * explain; may be NULL. *stages: the parsed pipeline, may be NULL. */
+/* cmd_agg_open(): the pipeline over ns as c's source (views resolved). c->q is set up by the caller. *plan: the scan's exec; may be NULL. For
+ * explain it is the caller's to close, before c, also after a failure (it stays as it was until there is one); else c's source owns it. *stages: the parsed pipeline, may be NULL. */
 RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_request *a,
                 struct cursor *c, struct exec **plan, struct pipeline **stages, struct err *e);
 /* cmd_find_view(): a find on a view, as an aggregation. */

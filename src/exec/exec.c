@@ -333,11 +333,26 @@ static void doc_close(struct doc_source *s)
     mem_free(d);
 }
 
-struct doc_source *exec_source(struct exec *x)
+static void lent_close(struct doc_source *s)
+{
+    mem_free(CONTAINER_OF(s, struct exec_doc_source, base));
+}
+
+static struct doc_source *new_source(struct exec *x, void (*close)(struct doc_source *s))
 {
     struct exec_doc_source *d = NEW(struct exec_doc_source);
 
-    d->base = (struct doc_source){ .next = doc_next, .close = doc_close };
+    d->base = (struct doc_source){ .next = doc_next, .close = close };
     d->x = x;
     return &d->base;
+}
+
+struct doc_source *exec_source(struct exec *x)
+{
+    return new_source(x, doc_close);
+}
+
+struct doc_source *exec_lend(struct exec *x)
+{
+    return new_source(x, lent_close);
 }

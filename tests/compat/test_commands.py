@@ -277,6 +277,22 @@ def test_explain_says_what_is_used(db):
     assert code_of(lambda: db.command("explain", {"find": "c"}, verbosity="nonsense")) == 2
 
 
+@pytest.mark.parametrize("verbosity", ["queryPlanner", "executionStats", "allPlansExecution"])
+@pytest.mark.parametrize("stage", [{"$documents": [{"a": 1}]}, {"$currentOp": {}}, {"$listLocalSessions": {}}, {"$collStats": {"count": {}}}, {"$indexStats": {}},
+                                   {"$geoNear": {"near": {"type": "Point", "coordinates": [0, 0]}, "distanceField": "d"}}],
+                         ids=lambda s: next(iter(s)))
+def test_explain_of_stages_that_read_no_collection(db, stage, verbosity):
+    db.c.drop()
+    db.c.create_index([("p", "2dsphere")])
+    db.c.insert_one({"p": [1, 1]})
+    where = db.client.admin if "$currentOp" in stage else db
+    on = "c" if next(iter(stage)) in ("$collStats", "$indexStats", "$geoNear") else 1
+    pipeline = [stage, {"$match": {"a": 1}}, {"$limit": 3}]
+    answer = where.command("explain", {"aggregate": on, "pipeline": pipeline, "cursor": {}}, verbosity=verbosity)
+    assert answer["ok"] and next(iter(stage)) in str(answer)
+    assert where.command("ping")["ok"]
+
+
 def test_documents_expire(make_node):
     node = make_node({"ttl-interval": "50ms"})
     with node.client() as client:

@@ -50,8 +50,9 @@ RC exec_open(const struct exec_spec *s, struct exec **out, struct err *e);
 RC exec_next(struct exec *x, struct exec_row *row, bool *valid, struct err *e);
 void exec_close(struct exec *x); /* NULL is fine */
 void exec_closep(struct exec **x);
-/* exec_source(): the rows' documents as a source that owns x. */
+/* exec_source(): the rows' documents as a source that owns x. exec_lend(): as one that leaves x to the caller; it may be closed after x, and not read then. */
 struct doc_source *exec_source(struct exec *x);
+struct doc_source *exec_lend(struct exec *x);
 void exec_stats(const struct exec *x, struct exec_stats *out);
 const struct match *exec_match(const struct exec *x); /* NULL: everything */
 bool exec_is_point(const struct exec *x);             /* at most one row, by a unique key */
