@@ -169,6 +169,7 @@ static int child_make(const char *dir, bool clean)
     if (!clean)
         kill(getpid(), SIGKILL);
     OK(store_close(s, &err));
+    keyring_unref(k);
     return 0;
 }
 
