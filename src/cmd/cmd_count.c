@@ -58,12 +58,10 @@ static RC count_limit(struct bval v, int64_t *out, struct err *e)
     *out = 0;
     if (bval_is_missing(v) || v.type == BT_NULL)
         return RC_OK;
-    if (!bval_is_number(v))
-        FAIL(
-            e, ERR_TYPE_MISMATCH,
-            "BSON field 'count.limit' is the wrong type '%s', expected types '[long, int, decimal, double]'",
-            btype_name(v.type));
-    int64_t n = cmd_i64(v);
+    int64_t n;
+    if (!bval_is_number(v) || !bval_to_i64(v, &n))
+        FAIL(e, ERR_BAD_VALUE, "limit value for count must be a whole number, not %s",
+             bval_is_number(v) ? "a part of one" : btype_name(v.type));
     if (n == INT64_MIN)
         FAIL(e, ERR_BAD_VALUE, "limit value for count cannot be min long");
     *out = n < 0 ? -n : n;

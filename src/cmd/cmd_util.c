@@ -291,7 +291,19 @@ char *cmd_user(struct cmd_req *r, struct arena *a)
 
 RC cmd_hint(struct bval hint, struct err *e)
 {
-    if (bval_is_missing(hint) || hint.type == BT_STRING || hint.type == BT_DOCUMENT)
+    if (hint.type == BT_DOCUMENT) {
+        struct bval natural = bdoc_get(bval_doc(hint), "$natural");
+        int64_t direction;
+        if (bval_is_missing(natural))
+            return RC_OK;
+        if (bdoc_count(bval_doc(hint)) != 1)
+            FAIL(e, ERR_BAD_VALUE, "a hint of $natural cannot name other fields");
+        if (!bval_is_number(natural) || !bval_to_i64(natural, &direction) ||
+            (direction != 1 && direction != -1))
+            FAIL(e, ERR_BAD_VALUE, "$natural hint cannot be set to a value other than -1 or 1.");
+        return RC_OK;
+    }
+    if (bval_is_missing(hint) || hint.type == BT_STRING)
         return RC_OK;
     FAIL(e, ERR_FAILED_TO_PARSE, "hint must be a string or an object");
 }
