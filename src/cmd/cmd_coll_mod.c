@@ -1,5 +1,6 @@
 /* cmd_coll_mod.c - collMod: options of a collection, a view's definition, hidden and expireAfterSeconds of an index (compatibility 17).
  * Everything is checked before the first change; then options and index change, each durably. */
+#include "cmd_create.h"
 #include "cmd_view.h"
 
 #include <math.h>
@@ -87,7 +88,13 @@ static RC check_index_args(const struct index_args *i, struct err *e)
     if (!given(i->expire) && !given(i->hidden) && !given(i->unique) && !given(i->prepare_unique))
         FAIL(e, ERR_INVALID_OPTIONS,
              "no expireAfterSeconds, hidden, unique, or prepareUnique field");
-    if (given(i->unique) || given(i->prepare_unique))
+    if (given(i->unique) && !bval_truthy(i->unique))
+        FAIL(e, ERR_BAD_VALUE, "Cannot make an index non-unique");
+    if (given(i->prepare_unique) && bval_truthy(i->prepare_unique) &&
+        (given(i->hidden) || given(i->expire)))
+        FAIL(e, ERR_INVALID_OPTIONS,
+             "prepareUnique cannot be combined with any other modification");
+    if (given(i->unique) || (given(i->prepare_unique) && bval_truthy(i->prepare_unique)))
         FAIL(
             e, ERR_COMMAND_NOT_SUPPORTED,
             "making an existing index unique is not available in this release: create a unique one");
@@ -126,6 +133,8 @@ static RC check_args(struct cmd_req *r, const struct mod_args *a, struct err *e)
     TRY(check_enum("validationAction", a->action, actions, ARRAY_LEN(actions), e));
     if (given(a->view_on) && a->view_on.type != BT_STRING)
         return cmd_wrong_type("collMod", "viewOn", a->view_on, "string", e);
+    if (given(a->view_on) && bval_str(a->view_on).len == 0)
+        FAIL(e, ERR_BAD_VALUE, "'viewOn' cannot be empty");
     if (given(a->capped_size) && !bval_is_number(a->capped_size))
         return cmd_wrong_type("collMod", "cappedSize", a->capped_size, "number", e);
     if (given(a->capped_max) && !bval_is_number(a->capped_max))
@@ -145,6 +154,9 @@ static RC check_args(struct cmd_req *r, const struct mod_args *a, struct err *e)
         cmd_qctx(r, r->arena, r->scratch, &q);
         TRY(pipeline_parse(&q, bval_doc(a->pipeline), PIPELINE_VIEW,
                            exec_env(r->node->catalog, &q, r->db, true, 0), &p, e));
+        if (pipeline_writes(p))
+            FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW,
+                 "the stages $out and $merge cannot be part of a view");
     }
     return RC_OK;
 }
@@ -177,17 +189,20 @@ static RC change_options(struct cmd_req *r, const struct mod_args *a, struct cat
     const struct {
         const char *name;
         struct bval v;
-    } plain[] = {
-        { "validator", a->validator },     { "validationLevel", a->level },
-        { "validationAction", a->action }, { "viewOn", a->view_on },
-        { "pipeline", a->pipeline },       { "changeStreamPreAndPostImages", a->images }
-    };
+    } plain[] = { { "validator", a->validator },
+                  { "validationLevel", a->level },
+                  { "validationAction", a->action },
+                  { "viewOn", a->view_on },
+                  { "pipeline", a->pipeline } };
     for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
         if (!given(plain[i].v))
             continue;
         bw_val(&w, plain[i].name, plain[i].v);
         any = true;
     }
+    if (cmd_images_enabled(a->images))
+        bw_val(&w, "changeStreamPreAndPostImages", a->images);
+    any |= given(a->images);
     if (given(a->capped_size))
         bw_i64(&w, "size", (cmd_i64(a->capped_size) + 255) / 256 * 256);
     if (given(a->capped_max) && cmd_i64(a->capped_max) > 0)
@@ -335,6 +350,8 @@ RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
     TRY(check_args(r, &a, e));
+    if (given(a.validator))
+        TRY(cmd_check_validator(r, &ns, bval_doc(a.validator), e));
     x = cmd_coll(r, &ns);
     if (!x)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "ns does not exist");

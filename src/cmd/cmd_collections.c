@@ -1,14 +1,8 @@
 /* cmd_collections.c - create, drop, renameCollection (compatibility 17). Listing is in cmd_list.c. */
+#include "cmd_create.h"
 #include "cmd_view.h"
 
 #include <math.h>
-
-struct create_args {
-    struct bval size, max, validator, view_on, pipeline, collation, timeseries, clustered, expire,
-        id_index, storage, index_defaults, images, encrypted;
-    struct slice level, action;
-    bool capped, auto_index_id;
-};
 
 static const struct arg create_table[] = {
     ARG(struct create_args, capped, "capped", ARG_SAFE_BOOL, 0),
@@ -60,18 +54,9 @@ static RC check_enums(const struct create_args *a, struct err *e)
 
 static RC check_refused(const struct create_args *a, struct err *e)
 {
-    if (!bval_is_missing(a->timeseries))
-        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
-             "time-series collections are not available in this release");
-    if (!bval_is_missing(a->clustered))
-        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
-             "clustered collections are not available in this release");
+    TRY(cmd_create_check_kind(a, e));
     if (!bval_is_missing(a->encrypted))
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "queryable encryption is not available in this release");
-    if (!bval_is_missing(a->expire))
-        FAIL(
-            e, ERR_INVALID_OPTIONS,
-            "'expireAfterSeconds' is only supported on time-series collections or when the 'clusteredIndex' option is specified");
     return RC_OK;
 }
 
@@ -101,7 +86,7 @@ static RC check_id_version(struct bval v, struct err *e)
     return RC_OK;
 }
 
-static bool is_id_pattern(struct bdoc key)
+bool cmd_is_id_pattern(struct bdoc key)
 {
     struct bval one = bdoc_get(key, "_id");
     int64_t n;
@@ -139,10 +124,31 @@ static RC check_id_index(const struct create_args *a, struct err *e)
                  "The field '%.*s' is not valid for an _id index specification.",
                  (int)MIN(it.name.len, 100u), it.name.p);
     }
-    if (!is_id_pattern(bval_doc(key)))
+    if (!cmd_is_id_pattern(bval_doc(key)))
         FAIL(e, ERR_BAD_VALUE, "The field 'key' for an _id index must be {_id: 1}");
     if (bval_str(name).len == 0)
         FAIL(e, ERR_CANNOT_CREATE_INDEX, "The index name cannot be empty");
+    return RC_OK;
+}
+
+RC cmd_check_validator(struct cmd_req *r, const struct cmd_ns *ns, struct bdoc v, struct err *e)
+{
+    struct qctx q;
+    struct match *m;
+
+    if (slice_eq_str(ns->db, "admin") || slice_eq_str(ns->db, "local") ||
+        slice_eq_str(ns->db, "config"))
+        FAIL(e, ERR_INVALID_OPTIONS,
+             "document validators are not allowed on collections in the %.*s database",
+             (int)ns->db.len, ns->db.p);
+    if (slice_has_prefix(ns->coll, SLICE_LIT("system.")))
+        FAIL(e, ERR_INVALID_OPTIONS,
+             "document validators are not allowed on system collection %.*s",
+             (int)MIN(ns->coll.len, 64u), ns->coll.p);
+    cmd_qctx(r, r->arena, r->scratch, &q);
+    TRY(match_parse(&q, v, 0, &m, e));
+    if (m->near)
+        FAIL(e, ERR_LOC(5626500), "$near is not allowed in a validator");
     return RC_OK;
 }
 
@@ -159,8 +165,11 @@ static RC check_images(const struct create_args *a, struct err *e)
 
     if (a->images.type != BT_DOCUMENT)
         return RC_OK;
-    return cmd_fields(bval_doc(a->images), "create.changeStreamPreAndPostImages", table,
-                      ARRAY_LEN(table), &i, e);
+    TRY(cmd_fields(bval_doc(a->images), "create.changeStreamPreAndPostImages", table,
+                   ARRAY_LEN(table), &i, e));
+    if (i.enabled && a->view_on.type == BT_STRING)
+        FAIL(e, ERR_INVALID_OPTIONS, "a view has no changeStreamPreAndPostImages");
+    return RC_OK;
 }
 
 static RC check_capped(const struct create_args *a, int64_t *size, int64_t *max, struct err *e)
@@ -219,7 +228,17 @@ static RC check_view(struct cmd_req *r, const struct create_args *a, struct err 
     return RC_OK;
 }
 
-/* The options as listCollections shows them: those given, numbers normalised. */
+static bool has_fields(struct bval v)
+{
+    return v.type == BT_DOCUMENT && !bdoc_is_empty(bval_doc(v));
+}
+
+bool cmd_images_enabled(struct bval v)
+{
+    return v.type == BT_DOCUMENT && bval_truthy(bdoc_get(bval_doc(v), "enabled"));
+}
+
+/* The options as listCollections shows them: those given that say more than nothing, numbers normalised. */
 static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, int64_t size,
                               int64_t max)
 {
@@ -233,11 +252,11 @@ static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, in
         if (max)
             bw_i64(&w, "max", max);
     }
-    if (!bval_is_missing(a->storage))
+    if (has_fields(a->storage))
         bw_val(&w, "storageEngine", a->storage);
-    if (!bval_is_missing(a->index_defaults))
+    if (has_fields(a->index_defaults))
         bw_val(&w, "indexOptionDefaults", a->index_defaults);
-    if (!bval_is_missing(a->images))
+    if (cmd_images_enabled(a->images))
         bw_val(&w, "changeStreamPreAndPostImages", a->images);
     if (!bval_is_missing(a->validator)) {
         bw_val(&w, "validator", a->validator);
@@ -261,6 +280,14 @@ static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, in
     return bw_done_arena(&w, r->arena);
 }
 
+RC cmd_check_new_name(const struct cmd_ns *ns, struct err *e)
+{
+    if (memchr(ns->coll.p, '$', ns->coll.len))
+        FAIL(e, ERR_INVALID_NAMESPACE, "Invalid collection name: %.*s",
+             (int)MIN(ns->coll.len, 100u), ns->coll.p);
+    return RC_OK;
+}
+
 RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
@@ -279,15 +306,12 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_collation(&a, e));
     TRY(check_view(r, &a, e));
     TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
+    TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));
     if (!a.auto_index_id)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "collections without an _id index are not available");
-    if (a.validator.type == BT_DOCUMENT) {
-        struct qctx q;
-        struct match *m;
-        cmd_qctx(r, r->arena, r->scratch, &q);
-        TRY(match_parse(&q, bval_doc(a.validator), 0, &m, e));
-    }
+    if (a.validator.type == BT_DOCUMENT)
+        TRY(cmd_check_validator(r, &ns, bval_doc(a.validator), e));
     struct bdoc options = options_of(r, &a, size, max);
     x = cmd_coll(r, &ns);
     if (x) {

@@ -85,9 +85,24 @@ static RC parse_max_time(struct cmd_req *r, struct bval v, struct err *e)
 }
 
 struct read_concern {
-    struct slice level;
-    struct bval after_cluster_time, at_cluster_time, provenance, after_op_time;
+    struct slice level, provenance;
+    struct bval after_cluster_time, at_cluster_time, after_op_time;
 };
+
+static RC check_provenance(struct slice v, struct err *e)
+{
+    static const char *const names[] = { "clientSupplied", "implicitDefault", "customDefault",
+                                         "getLastErrorDefaults" };
+
+    for (size_t i = 0; v.p && i < ARRAY_LEN(names); i++)
+        if (slice_eq_str(v, names[i]))
+            return RC_OK;
+    if (v.p)
+        FAIL(e, ERR_BAD_VALUE,
+             "Enumeration value '%.*s' for field 'readConcern.provenance' is not a valid value.",
+             (int)MIN(v.len, 64u), v.p);
+    return RC_OK;
+}
 
 static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
 {
@@ -95,7 +110,7 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
         ARG(struct read_concern, level, "level", ARG_STR, 0),
         ARG(struct read_concern, after_cluster_time, "afterClusterTime", ARG_ANY, 0),
         ARG(struct read_concern, at_cluster_time, "atClusterTime", ARG_TIMESTAMP, 0),
-        ARG(struct read_concern, provenance, "provenance", ARG_ANY, 0),
+        ARG(struct read_concern, provenance, "provenance", ARG_STR, 0),
         ARG(struct read_concern, after_op_time, "afterOpTime", ARG_DOC, 0),
     };
     static const char *const levels[] = { "local", "available", "majority", "linearizable",
@@ -108,6 +123,7 @@ static RC parse_read_concern(struct cmd_req *r, struct bval v, struct err *e)
     if (v.type != BT_DOCUMENT)
         return cmd_wrong_type(r->def->name, "readConcern", v, "object", e);
     TRY(cmd_fields(bval_doc(v), "readConcern", args, ARRAY_LEN(args), &c, e));
+    TRY(check_provenance(c.provenance, e));
     if (!bval_is_missing(c.after_cluster_time) && c.after_cluster_time.type != BT_TIMESTAMP)
         return cmd_wrong_type("readConcern", "afterClusterTime", c.after_cluster_time, "timestamp",
                               e);

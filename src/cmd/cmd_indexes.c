@@ -1,14 +1,14 @@
 /* cmd_indexes.c - createIndexes, dropIndexes, listIndexes (compatibility 13). */
-#include "cmd_priv.h"
+#include "cmd_create.h"
 
-struct create_args {
+struct build_args {
     struct bval indexes, commit_quorum, uuid;
 };
 
 static const struct arg create_table[] = {
-    ARG(struct create_args, indexes, "indexes", ARG_ARRAY, ARG_REQUIRED),
-    ARG(struct create_args, commit_quorum, "commitQuorum", ARG_ANY, 0),
-    ARG(struct create_args, uuid, "collectionUUID", ARG_ANY, 0),
+    ARG(struct build_args, indexes, "indexes", ARG_ARRAY, ARG_REQUIRED),
+    ARG(struct build_args, commit_quorum, "commitQuorum", ARG_ANY, 0),
+    ARG(struct build_args, uuid, "collectionUUID", ARG_ANY, 0),
     ARG_SKIP("ignoreUnknownIndexOptions"),
     ARG_SKIP("isTimeseriesNamespace"),
 };
@@ -45,7 +45,7 @@ static RC read_specs(struct cmd_req *r, struct bdoc array, struct bdoc **out, in
 RC cmd__createIndexes(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
-    struct create_args a = { 0 };
+    struct build_args a = { 0 };
     struct coll_build b = { .check = cmd_check, .check_arg = r };
     struct cmd_ns ns;
     struct bdoc *specs = NULL;
@@ -58,6 +58,8 @@ RC cmd__createIndexes(struct cmd_req *r, struct bw *w, struct err *e)
     x = cmd_coll(r, &ns);
     TRY(cmd_not_view(x, e));
     TRY(read_specs(r, bval_doc(a.indexes), &specs, &b.n_specs, e));
+    if (!x)
+        TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     b.specs = specs;
@@ -81,7 +83,7 @@ struct drop_args {
 };
 
 static const struct arg drop_table[] = {
-    ARG(struct drop_args, index, "index", ARG_ANY, ARG_REQUIRED),
+    ARG(struct drop_args, index, "index", ARG_ANY, 0),
     ARG(struct drop_args, uuid, "collectionUUID", ARG_ANY, 0),
     ARG_SKIP("isTimeseriesNamespace"),
 };
@@ -159,7 +161,7 @@ RC cmd__dropIndexes(struct cmd_req *r, struct bw *w, struct err *e)
 
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, drop_table, ARRAY_LEN(drop_table), &a, e));
-    if (a.index.type == BT_NULL)
+    if (bval_is_missing(a.index))
         FAIL(e, ERR_IDL_FAILED_TO_PARSE,
              "BSON field 'dropIndexes.index' is missing but a required field");
     if (a.index.type != BT_STRING && a.index.type != BT_DOCUMENT && a.index.type != BT_ARRAY)
@@ -185,14 +187,14 @@ RC cmd__dropIndexes(struct cmd_req *r, struct bw *w, struct err *e)
 
 struct list_args {
     struct bval cursor, uuid;
-    bool ignored; /* there are no builds that a client could watch */
+    bool uuids, info; /* of builds: those that are listed are over, and have none */
 };
 
 static const struct arg list_table[] = {
     ARG(struct list_args, cursor, "cursor", ARG_DOC, 0),
     ARG(struct list_args, uuid, "collectionUUID", ARG_ANY, 0),
-    ARG(struct list_args, ignored, "includeBuildUUIDs", ARG_SAFE_BOOL, 0),
-    ARG(struct list_args, ignored, "includeIndexBuildInfo", ARG_SAFE_BOOL, 0),
+    ARG(struct list_args, uuids, "includeBuildUUIDs", ARG_SAFE_BOOL, 0),
+    ARG(struct list_args, info, "includeIndexBuildInfo", ARG_SAFE_BOOL, 0),
     ARG_SKIP("isTimeseriesNamespace"),
 };
 
@@ -219,6 +221,9 @@ RC cmd__listIndexes(struct cmd_req *r, struct bw *w, struct err *e)
     if (!bval_is_missing(a.cursor))
         TRY(cmd_fields(bval_doc(a.cursor), "listIndexes.cursor", cursor_table,
                        ARRAY_LEN(cursor_table), &c, e));
+    if (a.uuids && a.info)
+        FAIL(e, ERR_INVALID_OPTIONS,
+             "includeBuildUUIDs and includeIndexBuildInfo cannot both be true");
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     x = cmd_coll(r, &ns);
     if (!x)
@@ -227,8 +232,15 @@ RC cmd__listIndexes(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(coll_ref_indexes(x, &l, e));
     bw_init(&docs, &b);
     bw_array_begin(&docs, "d");
-    for (int i = 0; i < l->n; i++)
-        bw_doc(&docs, NULL, l->v[i]->spec);
+    for (int i = 0; i < l->n; i++) {
+        if (a.info) {
+            bw_doc_begin(&docs, NULL);
+            bw_doc(&docs, "spec", l->v[i]->spec);
+            bw_doc_end(&docs);
+        } else {
+            bw_doc(&docs, NULL, l->v[i]->spec);
+        }
+    }
     bw_array_end(&docs);
     struct bdoc all = bw_finish(&docs);
     coll_indexes_unref(l);

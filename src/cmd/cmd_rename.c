@@ -13,12 +13,56 @@ static const struct arg args[] = {
     ARG(struct rename_args, stay_temp, "stayTemp", ARG_BOOL, 0),
 };
 
+static RC check_first(struct cmd_req *r, struct err *e)
+{
+    if (cmd_first(r).type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s.%s' is missing but a required field",
+             r->def->name, r->def->name);
+    return RC_OK;
+}
+
+/* dropTarget: a bool, or the UUID that the target has to have. */
+static RC check_drop_target(struct bval v, struct err *e)
+{
+    uint8_t subtype;
+
+    if (bval_is_missing(v) || v.type == BT_BOOL)
+        return RC_OK;
+    if (v.type != BT_BINARY)
+        FAIL(
+            e, ERR_TYPE_MISMATCH,
+            "BSON field 'renameCollection.dropTarget' is the wrong type '%s', expected types '[bool, binData]'",
+            btype_name(v.type));
+    struct slice id = bval_bin(v, &subtype);
+    if (subtype != 4 || id.len != CATALOG_UUID_LEN)
+        FAIL(e, ERR_INVALID_UUID, "dropTarget is no UUID");
+    return RC_OK;
+}
+
+static RC check_target_uuid(const struct rename_args *a, bool same_db,
+                            const struct catalog_coll *target, struct err *e)
+{
+    uint8_t subtype;
+
+    if (a->drop_target.type != BT_BINARY)
+        return RC_OK;
+    if (!same_db)
+        FAIL(e, ERR_INVALID_OPTIONS,
+             "a UUID for dropTarget is not allowed when renaming between databases");
+    struct slice id = bval_bin(a->drop_target, &subtype);
+    if (!target || memcmp(target->uuid, id.p, CATALOG_UUID_LEN) != 0)
+        FAIL(e, ERR_COLLECTION_UUID_MISMATCH,
+             "the target collection has not the UUID that dropTarget names");
+    return RC_OK;
+}
+
 RC cmd__rename_auth(struct cmd_req *r, struct err *e)
 {
     struct identity_session *s = r->client->identity;
     struct cmd_ns from, to;
     struct bval drop = bdoc_get(r->body, "dropTarget");
 
+    TRY(check_first(r, e));
     TRY(cmd_ns_full(r, cmd_first(r), &from, e));
     TRY(cmd_ns_full(r, bdoc_get(r->body, "to"), &to, e));
     bool same_db = slice_eq(from.db, to.db);
@@ -120,9 +164,8 @@ RC cmd__renameCollection(struct cmd_req *r, struct bw *w, struct err *e)
 
     (void)w;
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
-    if (!bval_is_missing(a.drop_target) && a.drop_target.type != BT_BOOL &&
-        !bval_is_number(a.drop_target) && a.drop_target.type != BT_BINARY)
-        return cmd_wrong_type("renameCollection", "dropTarget", a.drop_target, "bool", e);
+    TRY(check_drop_target(a.drop_target, e));
+    TRY(check_first(r, e));
     TRY(cmd_ns_full(r, cmd_first(r), &src, e));
     TRY(cmd_ns_full(r, a.to, &dst, e));
     if (strcmp(src.ns, dst.ns) == 0)
@@ -131,15 +174,17 @@ RC cmd__renameCollection(struct cmd_req *r, struct bw *w, struct err *e)
         slice_has_prefix(dst.coll, SLICE_LIT("system.")))
         FAIL(e, ERR_ILLEGAL_OPERATION,
              "a system collection cannot be renamed, nor can a collection become one");
+    target = cmd_coll(r, &dst);
+    TRY(check_target_uuid(&a, slice_eq(src.db, dst.db), target, e));
     from = cmd_coll(r, &src);
     if (!from)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "Source collection %s does not exist", src.ns);
     TRY(cmd_uuid_check(r, a.uuid, &src, e));
     TRY(cmd_not_view(from, e));
-    target = cmd_coll(r, &dst);
-    if (target && (bval_is_missing(a.drop_target) || !bval_truthy(a.drop_target)))
+    bool drops = a.drop_target.type == BT_BINARY ||
+                 (a.drop_target.type == BT_BOOL && bval_bool(a.drop_target));
+    if (target && (!drops || target->is_view))
         FAIL(e, ERR_NAMESPACE_EXISTS, "target namespace exists");
-    TRY(cmd_not_view(target, e));
     if (!slice_eq(src.db, dst.db))
         return across_databases(r, from, &dst, target, e);
     return coll_rename(from, slice_str(dst.ns), target, e);

@@ -272,6 +272,24 @@ static bool pattern_is_id(struct bdoc pattern)
            bval_to_double(it.val) > 0 && !biter_next(&it);
 }
 
+/* The index of _id has its pattern and its name to itself. */
+static RC check_id_index(const struct spec *s, struct err *e)
+{
+    struct biter it;
+
+    if (s->is_id)
+        return RC_OK;
+    if (slice_eq_str(bval_str(s->name), "_id_"))
+        FAIL(
+            e, ERR_BAD_VALUE,
+            "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}");
+    biter_init(&it, bval_doc(s->key));
+    if (biter_next(&it) && slice_eq_str(it.name, "_id") && bval_is_number(it.val) &&
+        !biter_next(&it))
+        FAIL(e, ERR_BAD_VALUE, "The field 'key' for an _id index must be {_id: 1}");
+    return RC_OK;
+}
+
 static RC check_together(const struct spec *s, struct err *e)
 {
     if (s->is_id) {
@@ -330,7 +348,7 @@ static RC check_plane(const struct spec *s, struct err *e)
         (!bval_to_i64(s->bits, &bits) || s->bits.type == BT_DECIMAL128 || bits < 1 || bits > 32))
         FAIL(e, ERR_INVALID_OPTIONS, "bits for hash must be > 0 and <= 32");
     if (!(min < max) || isinf(min) || isinf(max))
-        FAIL(e, ERR_BAD_VALUE, "region for hash must be valid and have positive area");
+        FAIL(e, ERR_INVALID_OPTIONS, "region for hash must be valid and have positive area");
     return RC_OK;
 }
 
@@ -402,6 +420,7 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
              "currently hashed indexes cannot guarantee uniqueness: use a regular index");
     TRY(index_pattern_check(bval_doc(s.key), e));
     s.is_id = pattern_is_id(bval_doc(s.key));
+    TRY(check_id_index(&s, e));
     TRY(check_together(&s, e));
     TRY(check_geo(&s, e));
 
