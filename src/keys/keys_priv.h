@@ -105,6 +105,7 @@ struct rotation_plan {
 };
 enum rotation_action { ROT_DO_NOTHING, ROT_DO_VERIFY, ROT_DO_COMMIT };
 enum rotation_action rotation_next(const struct envelope *env);
+/* rotation_prepare(): in a full envelope the oldest retired generation makes room for a new one. */
 RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t now_s,
                     struct err *e);
 RC rotation_verified(struct envelope *env, struct err *e);

@@ -8,6 +8,9 @@
  * unwrapped by a real call and gave the committed key. Commit switches all of them, the canary, the mode and the current
  * generation in one write: from then on there is no way back. A stop leaves one of these states, and rotation_next()
  * says how to go on.
+ *
+ * Room      An envelope holds CUSTODY_GEN_MAX generations. When it is full, the oldest retired one leaves it in the write that prepares a new one: the census
+ *           counted nothing under it, and a copy that was made under it has an envelope of its own. What is LIVE never makes room.
  */
 #include <string.h>
 
@@ -41,6 +44,24 @@ static size_t count_live(const struct envelope *env)
     return n;
 }
 
+/* make_room(): the generations are in ascending order, so that the first retired one is the oldest. */
+static RC make_room(struct envelope *env, struct err *e)
+{
+    if (env->next_gen == UINT32_MAX)
+        FAIL(e, ERR_CONFLICT, "no number is left for another generation");
+    if (env->n_gens < CUSTODY_GEN_MAX)
+        return RC_OK;
+    for (size_t i = 0; i < env->n_gens; i++) {
+        if (env->gens[i].state == GEN_RETIRED) {
+            envelope_drop_gen(env, env->gens[i].gen);
+            return RC_OK;
+        }
+    }
+    FAIL(e, ERR_CONFLICT,
+         "data is still under each of %u generations: try again when some of it is re-encrypted",
+         env->n_gens);
+}
+
 RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t now_s,
                     struct err *e)
 {
@@ -53,10 +74,8 @@ RC rotation_prepare(struct envelope *env, const struct rotation_plan *p, int64_t
     /* a new generation and its canary are under a new version: whatever is not re-wrapped would stay under the old one */
     if (!(p->kind & ROT_REWRAP))
         FAIL(e, ERR_INTERNAL, "a rotation re-wraps every live generation");
-    if ((p->kind & ROT_NEW_GENERATION) &&
-        (env->n_gens >= CUSTODY_GEN_MAX || env->next_gen == UINT32_MAX))
-        FAIL(e, ERR_CONFLICT, "the envelope has %u generations: retire and destroy some first",
-             env->n_gens);
+    if (p->kind & ROT_NEW_GENERATION)
+        TRY(make_room(env, e));
     for (size_t i = 0; i < env->n_gens; i++)
         if (env->gens[i].state == GEN_LIVE)
             env->gens[i].pending = p->wraps[w++];

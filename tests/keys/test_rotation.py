@@ -11,6 +11,7 @@ import threading
 import time
 
 import pymongo.errors
+import pytest
 
 from processes import ROOT, wait_until
 
@@ -215,6 +216,55 @@ def test_a_backup_holds_up_the_last_step(make_node, tmp_path):
     other.user, other.password = node.user, node.password
     other.start()
     assert whole(other), "the backup has its own envelope, and opens with what it had"
+
+
+def rotate_with_room(node):
+    """Refused while data is still under as many generations as an envelope holds: that is over when it is re-encrypted."""
+    return wait_until(lambda: next((a["generation"] for a in [node.admin("rotateKey")] if a["ok"]), None), "a rotation", 120, interval=0.2)
+
+
+def backups_shown(node):
+    return {n["generation"]: n["inEnvelope"] for n in node.admin("keyShow")["needed"] if n["by"] == "backup"}
+
+
+def destroyed(node):
+    return {e["generation"]: e["inBackups"] for e in node.events("generationDestroyed")}
+
+
+def test_more_kept_backups_than_an_envelope_holds(make_node, tmp_path):
+    """Each made under a generation of its own. The oldest leave the node's envelope, told as destroyed, and their backups' own envelopes open them."""
+    node = make_node({"rotation-rate": "0"})
+    fill(node, 200)
+    places = {}
+    for gen in range(1, 71):
+        places[gen] = str(tmp_path / f"b{gen}")
+        answer = node.admin("backup", dir=places[gen])
+        assert answer["ok"], answer
+        if gen == 66:  # killed when room was made for the next, before anybody was told so
+            wait_until(lambda: [g for g, state in generations(node) if state == "live"] == [66], "nothing else is written to the envelope", 120)
+            wait_until(lambda: destroyed(node) == {1: True, 2: True}, "what made room is told")
+            node.stop()
+            node.env = {"COFFER_FAULTS": "envelope.after-copy-1=kill:0:1"}
+            node.start()
+            with pytest.raises((OSError, ValueError, AssertionError)):
+                rotate_with_room(node)
+            wait_until(lambda: not node.alive(), "the node is dead")
+            node.env = {}
+            node.start()
+            assert generations(node)[0] == (4, "retired") and whole(node, 200), "the new one comes into force at the start, and 3 has made room"
+        else:
+            assert rotate_with_room(node) == gen + 1
+    wait_until(lambda: generations(node)[-2:] == [(70, "retired"), (71, "live")], "generation 70 is retired", 120)
+    assert generations(node) == [(gen, "retired") for gen in range(8, 71)] + [(71, "live")]
+    assert backups_shown(node) == {gen: gen >= 8 for gen in range(1, 71)}
+    wait_until(lambda: destroyed(node) == {gen: True for gen in (1, 2, 4, 5, 6, 7)}, "what made room is told, but for the one that the stop hid")
+    assert whole(node, 200) and under(node) == [71]
+    for gen in (1, 70):
+        other = make_node({"restore-from": places[gen], "service-root-key": os.path.join(node.state_dir, "service-root.key")}, start=False, admin=False)
+        other.user, other.password = node.user, node.password
+        other.start()
+        assert whole(other, 200)
+        other.stop()
 
 
 def test_what_was_spilled_before_is_read_after(make_node):

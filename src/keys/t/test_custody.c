@@ -554,14 +554,110 @@ static void many_rotations(void **state)
     scene_open(&s);
 }
 
+static bool has_generation(uint32_t gen)
+{
+    return strcmp(version_of(gen), "none") != 0;
+}
+
+/* As many as an envelope holds, none of them retired. */
+static void fill_envelope(void)
+{
+    struct err e = { 0 };
+
+    scene_create(&s);
+    for (int i = 1; i < CUSTODY_GEN_MAX; i++)
+        scene_must(custody_new_generation(s.k, &e), &e);
+    assert_int_equal(status().n, CUSTODY_GEN_MAX);
+}
+
+/* In a full envelope the oldest retired one makes room, and nothing that data is under. */
+static void the_oldest_retired_makes_room(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    fill_envelope();
+    scene_must(custody_retire(s.k, 5, NULL, 0, &e), &e);
+    scene_must(custody_retire(s.k, 3, NULL, 0, &e), &e);
+    s.vault.fail = ERR_KEY_UNREACHABLE;
+    assert_true(custody_new_generation(s.k, &e).failed); /* no room is made for nothing */
+    err_reset(&e);
+    assert_true(has_generation(3) && has_generation(5));
+    s.vault.fail = 0;
+    scene_must(custody_new_generation(s.k, &e), &e);
+    assert_int_equal(status().current, CUSTODY_GEN_MAX + 1);
+    assert_false(has_generation(3));
+    assert_true(has_generation(1) && has_generation(5));
+    scene_open(&s);
+    assert_false(has_generation(3));
+    scene_must(custody_new_generation(s.k, &e), &e);
+    assert_false(has_generation(5));
+    assert_true(custody_new_generation(s.k, &e).failed); /* data is under all that are left */
+    assert_int_equal(e.code, ERR_CONFLICT);
+    err_reset(&e);
+    assert_int_equal(status().n, CUSTODY_GEN_MAX);
+    assert_true(has_generation(1));
+}
+
+__attribute__((noreturn)) static void child_rotation(const char *point, int skip)
+{
+    struct custody_report r;
+    struct custody *k = NULL;
+    struct err e = { 0 };
+
+    if (custody_open(&s.cfg, &k, &r, &e).failed)
+        _exit(2);
+    fault_arm(point, "kill", skip, 1);
+    _exit(custody_new_generation(k, &e).failed ? 3 : 0);
+}
+
+/* What makes room leaves with the write that prepares the new one: after a stop anywhere both are as before, or the new one comes into force. */
+static void killed_while_room_is_made(void **state)
+{
+    int before = 0, after = 0;
+    struct err e = { 0 };
+
+    (void)state;
+    fill_envelope();
+    scene_must(custody_retire(s.k, 1, NULL, 0, &e), &e);
+    AUTO(buf_fini) struct buf full = scene_read(&s, "envelope.1");
+    AUTO(buf_fini) struct buf pin = scene_read_pin(&s);
+    for (size_t p = 0; p < ARRAY_LEN(kill_points); p++) {
+        for (int skip = 0, killed = 1; killed; skip++) {
+            int status_ = 0;
+
+            scene_wipe(&s);
+            scene_write_both(&s, buf_view(&full));
+            scene_write_path(s.pin, buf_view(&pin));
+            pid_t pid = fork();
+            assert_true(pid >= 0);
+            if (pid == 0)
+                child_rotation(kill_points[p], skip);
+            assert_int_equal(waitpid(pid, &status_, 0), pid);
+            killed = WIFSIGNALED(status_);
+            assert_true(killed ? WTERMSIG(status_) == SIGKILL : WEXITSTATUS(status_) == 0);
+            scene_open(&s);
+            assert_int_equal(status().rotation, ROT_IDLE);
+            assert_int_equal(status().n, CUSTODY_GEN_MAX);
+            bool made = status().current == CUSTODY_GEN_MAX + 1;
+            assert_true(made != has_generation(1));
+            for (uint32_t gen = 2; gen <= CUSTODY_GEN_MAX; gen++)
+                assert_true(keyring_has(custody_keyring(s.k), gen));
+            before += !made;
+            after += made;
+            scene_close(&s);
+        }
+    }
+    print_message("the old one stayed %d times, made room %d times\n", before, after);
+    assert_true(before > 0 && after > (int)ARRAY_LEN(kill_points));
+}
+
 static void too_many_generations(void **state)
 {
     struct err e = { 0 };
 
     (void)state;
-    scene_create(&s);
-    for (int i = 1; i < CUSTODY_GEN_MAX; i++)
-        scene_must(custody_new_generation(s.k, &e), &e);
+    fill_envelope();
     assert_true(custody_new_generation(s.k, &e).failed);
     assert_int_equal(e.code, ERR_CONFLICT);
     assert_int_equal(status().rotation, ROT_IDLE);
@@ -637,6 +733,8 @@ int main(void)
         T(killed_at_every_step),
         T(many_rotations),
         T(too_many_generations),
+        T(the_oldest_retired_makes_room),
+        T(killed_while_room_is_made),
         T(status_does_not_wait),
     };
 

@@ -13,8 +13,9 @@ enum { OLDER_MAX = 4096, CENSUS_MAX = CUSTODY_GEN_MAX };
 struct needs {
     struct arena *a;
     struct bw *w;
-    const char *in_use; /* the version in use */
-    const char **older; /* OLDER_MAX; distinct */
+    const struct custody_status *st; /* NULL: sealed */
+    const char *in_use;              /* the version in use */
+    const char **older;              /* OLDER_MAX; distinct */
     int n_older;
     bool more; /* than fit */
 };
@@ -125,6 +126,8 @@ static void show_backup(const struct backup_facts *b, void *arg)
     begin(n, "backup", b->version, b->generation);
     bw_str(n->w, "dir", b->dir);
     bw_bool(n->w, "present", b->present);
+    if (n->st) /* false: the backup's own envelope is all that opens it */
+        bw_bool(n->w, "inEnvelope", find(n->st, b->generation) != NULL);
     bw_date(n->w, "made", b->made_ms);
     if (b->verified_ms) {
         bw_date(n->w, "verified", b->verified_ms);
@@ -175,6 +178,7 @@ void needs_write(const struct status_source *s, struct bw *w)
     bw_array_begin(w, "needed");
     if (st) {
         custody_status(s->custody, st);
+        n.st = st;
         n.in_use = st->version;
         show_envelope(&n, st);
         (void)show_data(&n, s, st, &uncounted).failed;

@@ -40,6 +40,9 @@ struct rotator {
     char *state_path;
     uint64_t next_look_us;   /* the thread's: when the backups are looked at again */
     uint64_t next_resume_us; /* the thread's: when what was cut off is tried again */
+    /* the thread's: the generations that were in the envelope, so that whoever takes one out of it, its end is told */
+    uint32_t seen[CUSTODY_GEN_MAX];
+    size_t n_seen;
 
     struct mutex op; /* one rotation, pause or resume at a time; held over [net]; above lock */
     struct mutex removing; /* a generation leaves the envelope, or may not */
@@ -216,6 +219,43 @@ static RC retire(struct rotator *r, const struct custody_status *st, struct err 
     return RC_OK;
 }
 
+static bool holds(const struct custody_status *st, uint32_t gen)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->row[i].gen == gen)
+            return true;
+    return false;
+}
+
+/* One that is only prepared may be given up, and is nothing that data was ever under. */
+static void see(struct rotator *r, const struct custody_status *st)
+{
+    r->n_seen = 0;
+    for (size_t i = 0; i < st->n; i++)
+        if (st->row[i].state != GEN_PREPARED)
+            r->seen[r->n_seen++] = st->row[i].gen;
+}
+
+/* What left the envelope since the last look: destroyed here, or by a change that needed its room. */
+static void tell_destroyed(struct rotator *r)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+
+    custody_status(r->c.custody, st);
+    for (size_t i = 0; i < r->n_seen; i++) {
+        if (holds(st, r->seen[i]))
+            continue;
+        pin_envelope(r);
+        mutex_lock(&r->lock);
+        r->completed++;
+        mutex_unlock(&r->lock);
+        metric_add(M_ROTATIONS, 1);
+        log_event(EV_GENERATION_DESTROYED, KV_U64("generation", r->seen[i]),
+                  KV_BOOL("inBackups", r->c.needed(r->c.arg, r->seen[i])));
+    }
+    see(r, st);
+}
+
 static RC destroy(struct rotator *r, const struct custody_status *st, bool whoever_wants_it,
                   struct err *e)
 {
@@ -230,12 +270,7 @@ static RC destroy(struct rotator *r, const struct custody_status *st, bool whoev
         if (st->row[i].state != GEN_RETIRED || (!whoever_wants_it && r->c.needed(r->c.arg, gen)))
             continue;
         TRY(custody_destroy(r->c.custody, gen, e));
-        pin_envelope(r);
-        mutex_lock(&r->lock);
-        r->completed++;
-        mutex_unlock(&r->lock);
-        metric_add(M_ROTATIONS, 1);
-        log_event(EV_GENERATION_DESTROYED, KV_U64("generation", gen));
+        tell_destroyed(r);
     }
     return RC_OK;
 }
@@ -307,6 +342,7 @@ static RC round_of(struct rotator *r, struct err *e)
 
     custody_status(r->c.custody, st);
     finish_what_was_begun(r, st);
+    tell_destroyed(r);
     custody_status(r->c.custody, st);
     struct wish w = wish_of(r);
     bool urgent = hurries(r, &w);
@@ -361,6 +397,7 @@ static void *loop(void *arg)
 
 RC rotator_start(const struct rotator_config *c, struct rotator **out, struct err *e)
 {
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
     struct rotator *r = NEW(struct rotator);
 
     (void)e;
@@ -373,6 +410,8 @@ RC rotator_start(const struct rotator_config *c, struct rotator **out, struct er
     load(r);
     forget_intention(r);
     set_pace(r);
+    custody_status(r->c.custody, st);
+    see(r, st);
     r->thread = thread_start("rotator", loop, r);
     *out = r;
     return RC_OK;

@@ -6,7 +6,8 @@
  *          at the next start. Whether it pauses, and whether it hurries, stands in the state directory: "paused", "urgent N" (as soon as the current generation
  *          is above N). That it hurries is written before the new generation is made, so that a stop in between cannot lose it.
  * Destroy  A retired generation's wrapped form stays while needed() says that something outside of the data directory may want it; after
- *          rotator_rotate(compromised) or rotator_urgently() nothing holds it up.
+ *          rotator_rotate(compromised) or rotator_urgently() nothing holds it up. A new generation that finds the envelope full takes the place of the oldest
+ *          retired one, which a copy of its own envelope still opens. Whoever takes a generation out, this thread tells it.
  * Threads  [any] all but start and stop. Lock order: op (a rotation, held over [net]) -> removing (generations leave) -> the custody's.
  */
 #ifndef COFFERD_ROTATOR_H

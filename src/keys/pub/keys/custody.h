@@ -89,7 +89,8 @@ void custody_set_provider(struct custody *k, struct key_provider *p);
  *
  * custody_rewrap(): wrap every live generation with another version of the key (version NULL: the newest) of the same root; no data is
  * touched. Does nothing when that is the version in use.
- * custody_new_generation(): a new SMK for new files, under the newest version; the others are re-wrapped to it as well.
+ * custody_new_generation(): a new SMK for new files, under the newest version; the others are re-wrapped to it as well. When the envelope is full, here and in
+ * custody_switch(), the oldest retired generation is destroyed by the write that prepares the new one; ERR_CONFLICT when none is retired.
  * custody_switch(): to another root: from SMK to CMK mode (a new generation; older ones are marked exposed), or to another key or
  * vault (re-wrap only, unless new_generation). The old root is not needed: the SMKs are in the ring. On success to->provider is
  * the one from then on. */
