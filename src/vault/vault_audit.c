@@ -207,7 +207,7 @@ static RC ready_locked(struct vault_service *s, struct err *e)
     if (a->fd < 0 || a->len + (size_t)(a->coming + 1) * AUDIT_FRAME_MAX > AUDIT_SEGMENT_MAX)
         TRY(segment_open(s, e));
     TRY(take_room(a, e));
-    if (a->pin_owed || (a->at.seq > a->pinned_seq && clock_mono_us() - a->pinned_us >= PIN_US))
+    if (a->pin_owed || (a->at.seq > a->pinned_seq && clock_mono_us() - a->pinned_us >= a->pin_us))
         TRY(pin_write(s, e));
     a->coming++;
     return RC_OK;
@@ -422,6 +422,7 @@ RC vault__audit_open(struct vault_service *s, struct err *e)
 
     mutex_init(&a->lock);
     a->fd = -1;
+    a->pin_us = PIN_US;
     a->dir = mem_printf("%s/audit", s->state_dir);
     a->pin_file = mem_printf("%s.audit", s->pin_file);
     TRY(dir_make(a->dir, 0700, e));

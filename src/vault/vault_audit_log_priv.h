@@ -28,7 +28,8 @@ struct vault_audit {
     struct audit_at next; /* where the segment behind it begins */
     struct audit_at at;
     uint64_t pinned_seq, pinned_us;
-    bool pin_owed; /* renewing it failed */
+    uint64_t pin_us; /* from one pin to the next, at least */
+    bool pin_owed;   /* renewing it failed */
 };
 
 /* mem_free() it */
