@@ -59,9 +59,11 @@ static RC count_limit(struct bval v, int64_t *out, struct err *e)
     if (bval_is_missing(v) || v.type == BT_NULL)
         return RC_OK;
     int64_t n;
-    if (!bval_is_number(v) || !bval_to_i64(v, &n))
-        FAIL(e, ERR_BAD_VALUE, "limit value for count must be a whole number, not %s",
-             bval_is_number(v) ? "a part of one" : btype_name(v.type));
+    if (!bval_is_number(v))
+        FAIL(e, ERR_BAD_VALUE, "limit value for count must be a number, not %s",
+             btype_name(v.type));
+    if (!bval_to_i64(v, &n))
+        FAIL(e, ERR_FAILED_TO_PARSE, "limit value for count must be a whole number of 64 bits");
     if (n == INT64_MIN)
         FAIL(e, ERR_BAD_VALUE, "limit value for count cannot be min long");
     *out = n < 0 ? -n : n;
