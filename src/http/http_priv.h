@@ -28,6 +28,11 @@ enum http_phase {
     PHASE_ANSWERED,
 };
 
+/* What a connection's socket carries from its first request to its end: the context that libmicrohttpd keeps for it. */
+struct http_connection {
+    bool unread; /* it was answered before its request was read: it lingers */
+};
+
 struct http_request {
     uint32_t magic;
     struct http_server *server;
@@ -64,6 +69,8 @@ struct http_server {
     uint16_t port;
     unsigned n_workers;
     pthread_t *workers;
+    struct http_linger *linger;
+    size_t drain_max; /* bytes of a refused body that are read before its client is cut off */
     struct mutex lock;
     struct cond work, idle;
     struct list queue; /* guarded by lock */
@@ -79,5 +86,18 @@ void http__refuse(struct http_request *q, int status, const char *why);
 struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn,
                                        const char *url);
 void http__request_free(struct http_request *q);
+
+/* Connections that were answered before their request was read: see http_linger.c. */
+enum { HTTP_LINGER_MAX = 32 };
+struct http_linger;
+struct http_linger_bounds {
+    unsigned ms, quiet_ms;
+    size_t bytes;
+};
+RC http__linger_new(const struct http_linger_bounds *b, struct http_linger **out, struct err *e);
+/* http__linger_add(): takes the socket, which nobody else may use any more. Never blocks. */
+void http__linger_add(struct http_linger *l, int fd);
+/* http__linger_free(): closes all that linger. */
+void http__linger_free(struct http_linger *l);
 
 #endif

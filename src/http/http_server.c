@@ -6,12 +6,13 @@
  *   once more           queue the answer; PHASE_ANSWERED
  *   completed           everything of the request is wiped and released
  *
- * A refused request that carries a body is answered at once and its connection closed, so that nothing of the body is ever
- * read as a next request. One without a body is answered at its end: the connection stays open, which a client that is
- * challenged with 401 relies on.
+ * A refused request that carries a body is answered at once and its connection ends, so that nothing of the body is ever
+ * read as a next request; the rest of it is thrown away for a while first, so that the client gets to read the answer (http_linger.c).
+ * One without a body is answered at its end: the connection stays open, which a client that is challenged with 401 relies on.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@
 #include "base/mem.h"
 #include "http_priv.h"
 
-enum { DRAIN_MAX = 1 << 20 };
+/* What a client may send in vain and still read why. */
+enum { LINGER_BYTES = 16 << 20, LINGER_MS = 30000, LINGER_QUIET_MS = 5000 };
 
 static size_t keep_undecoded(void *cls, struct MHD_Connection *conn, char *s)
 {
@@ -77,6 +79,37 @@ static enum MHD_Result send_reply(struct http_request *q, bool close_after)
     return rc;
 }
 
+/* The connection's socket is kept until its client has had time to read the answer. */
+static void linger(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *c = i ? i->socket_context : NULL;
+
+    if (c)
+        c->unread = true;
+}
+
+/* libmicrohttpd has sent all that it will and is about to close its descriptor: ours keeps the socket. */
+static void on_connection(void *cls, struct MHD_Connection *conn, void **slot,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http_server *s = cls;
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = NEW(struct http_connection);
+        return;
+    }
+    struct http_connection *c = *slot;
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int fd = c && c->unread && i ? fcntl(i->connect_fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd >= 0)
+        http__linger_add(s->linger, fd);
+    mem_free(c);
+    *slot = NULL;
+}
+
 static bool announces_body(struct MHD_Connection *conn, uint64_t *len)
 {
     const char *cl = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
@@ -118,12 +151,14 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
     }
     if (q->refusal && q->has_body) {
         http__refuse(q, q->refusal, q->refusal_why);
+        linger(conn);
         return send_reply(q, true);
     }
     return MHD_YES;
 }
 
-/* Past the limit nothing is kept; a client that goes on and on is cut off. */
+/* Past the limit nothing is kept. libmicrohttpd takes no answer in the middle of a body: it comes at the end, and a client that goes on and on is
+ * cut off. */
 static enum MHD_Result body_callback(struct http_request *q, const char *data, size_t *len)
 {
     if (q->refusal || *len > q->max_body - q->body.len) {
@@ -132,7 +167,7 @@ static enum MHD_Result body_callback(struct http_request *q, const char *data, s
             q->refusal_why = "the request body is too large";
         }
         q->drained += *len;
-        if (q->drained > DRAIN_MAX)
+        if (q->drained > q->server->drain_max)
             return MHD_NO;
     } else {
         if (!q->body.cap)
@@ -276,9 +311,9 @@ static RC start_daemon(struct http_server *s, const struct http_server_config *c
     s->daemon =
         MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
                          drop_message, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_UNESCAPE_CALLBACK,
-                         keep_undecoded, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+                         on_connection, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_undecoded, NULL,
+                         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          c->connection_memory ? c->connection_memory : (size_t)32768,
                          MHD_OPTION_CONNECTION_LIMIT,
                          c->max_connections ? c->max_connections : 256u,
@@ -307,7 +342,14 @@ RC http_server_start(const struct http_server_config *c, struct http_server **ou
     cond_init(&s->work);
     cond_init(&s->idle);
     list_init(&s->queue);
-    if (open_socket(s, c, e).failed || start_daemon(s, c, e).failed) {
+    struct http_linger_bounds bounds = {
+        .ms = c->linger_ms ? c->linger_ms : (unsigned)LINGER_MS,
+        .quiet_ms = c->linger_quiet_ms ? c->linger_quiet_ms : (unsigned)LINGER_QUIET_MS,
+        .bytes = c->linger_bytes ? c->linger_bytes : (size_t)LINGER_BYTES,
+    };
+    s->drain_max = bounds.bytes;
+    if (open_socket(s, c, e).failed || http__linger_new(&bounds, &s->linger, e).failed ||
+        start_daemon(s, c, e).failed) {
         fd_close(s->listen_fd);
         s->listen_fd = -1;
         http_server_stop(s, 0);
@@ -346,6 +388,7 @@ void http_server_stop(struct http_server *s, unsigned grace_ms)
         MHD_stop_daemon(s->daemon);
         fd_close(fd);
     }
+    http__linger_free(s->linger); /* the daemon handed it sockets until it had stopped */
     mem_free(s->workers);
     cond_fini(&s->work);
     cond_fini(&s->idle);

@@ -57,6 +57,23 @@ def b64u(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def test_a_client_that_goes_on_sending_reads_why_it_was_refused(served):
+    """10 MB against a limit of 64 KiB, or to nothing: refused on its headers alone, while the client has just begun to send."""
+    context = ssl.create_default_context(cafile=served.ca_file)
+    for path, status in (("/keys/data/create", 413), ("/nothing", 404)):
+        connection = http.client.HTTPSConnection("localhost", served.port, timeout=60, context=context)
+        connection.putrequest("POST", f"{path}?api-version=7.4")
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(10 << 20))
+        connection.endheaders()
+        for _ in range(160):
+            connection.send(b"x" * 65536)
+            time.sleep(0.01)  # slowly: the answer is there long before the end
+        answer = connection.getresponse()
+        assert answer.status == status and json.load(answer)["error"]["message"]
+        connection.close()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_version_is_taken(served, version):
     key = done(ask(served, "GET", "/keys/data/", version=version))

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 #include "base/thread.h"
 #include "http/http_client.h"
 #include "http/http_server.h"
+#include "http_priv.h"
 
 struct fixture {
     struct http_server *server;
@@ -255,6 +257,117 @@ static void bodies_are_bounded(void **state)
     mem_free(a);
     close(fd);
     buf_fini(&b);
+}
+
+/* ---- clients that go on sending ---- */
+
+#define TOO_LARGE "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10485760\r\n\r\n"
+
+/* A connection whose request was refused and answered, and which the server has ended from its side. */
+static int refused(int port)
+{
+    int fd = dial(port);
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+    assert_int_equal(write(fd, TOO_LARGE, strlen(TOO_LARGE)), strlen(TOO_LARGE));
+    assert_int_equal(poll(&p, 1, 30000), 1);
+    assert_int_equal(p.revents, POLLRDHUP);
+    return fd;
+}
+
+/* Sends so many bytes in pieces; false when the connection was cut before that. */
+static bool send_on(int fd, size_t total, size_t piece, unsigned pause_ms)
+{
+    static const uint8_t bytes[65536];
+
+    for (size_t sent = 0; sent < total; sent += piece) {
+        if (send(fd, bytes, piece, MSG_NOSIGNAL) < 0)
+            return false;
+        clock_sleep_us((uint64_t)pause_ms * 1000);
+    }
+    return true;
+}
+
+static struct http_server *lingering_server(size_t bytes, unsigned ms, unsigned quiet_ms)
+{
+    struct http_server_config c = {
+        .address = "127.0.0.1",
+        .sites = sites,
+        .n_sites = 2,
+        .max_body = 1000,
+        .workers = 1,
+        .linger_bytes = bytes,
+        .linger_ms = ms,
+        .linger_quiet_ms = quiet_ms,
+    };
+    struct http_server *s;
+    struct err e = { 0 };
+
+    assert_false(http_server_start(&c, &s, &e).failed);
+    return s;
+}
+
+static void who_goes_on_sending_reads_the_answer(void **state)
+{
+    struct fixture *f = *state;
+    int fd = refused(f->port);
+
+    assert_true(send_on(fd, 10 << 20, 65536, 1));
+    char *a = answer(fd);
+    HAS(a, " 413 ");
+    HAS(a, "the request body is too large");
+    mem_free(a);
+    close(fd);
+
+    fd = dial(f->port); /* a body without a length is answered at its end */
+    const char *head =
+        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n500000\r\n";
+    assert_int_equal(write(fd, head, strlen(head)), strlen(head));
+    assert_true(send_on(fd, 5 << 20, 65536, 0));
+    const char *end = "\r\n0\r\n\r\n";
+    assert_int_equal(write(fd, end, strlen(end)), strlen(end));
+    a = answer(fd);
+    HAS(a, " 413 ");
+    mem_free(a);
+    close(fd);
+}
+
+static void lingering_is_bounded(void **state)
+{
+    static const struct {
+        size_t bytes, total, piece;
+        unsigned ms, quiet_ms, pause_ms;
+    } cases[] = {
+        { 200000, 1 << 30, 65536, 600000, 600000, 0 }, /* by bytes */
+        { 1 << 30, 6000, 1, 100, 600000, 10 },         /* altogether */
+        { 1 << 30, 600, 1, 600000, 10, 100 },          /* in silence */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_server *s = lingering_server(cases[i].bytes, cases[i].ms, cases[i].quiet_ms);
+        int fd = refused(http_server_port(s));
+        assert_false(send_on(fd, cases[i].total, cases[i].piece, cases[i].pause_ms));
+        close(fd);
+        http_server_stop(s, 1000);
+    }
+}
+
+static void the_oldest_that_lingers_gives_way(void **state)
+{
+    struct http_server *s = lingering_server(1 << 30, 600000, 600000);
+    int fds[HTTP_LINGER_MAX + 1];
+
+    (void)state;
+    for (int i = 0; i <= HTTP_LINGER_MAX; i++)
+        fds[i] = refused(http_server_port(s));
+    assert_false(send_on(fds[0], 6000, 1, 10));
+    assert_true(send_on(fds[1], 1 << 20, 65536, 0));
+    assert_true(send_on(fds[HTTP_LINGER_MAX], 1 << 20, 65536, 0));
+    http_server_stop(s, 1000); /* and is not held up by the others */
+    assert_false(send_on(fds[1], 6000, 1, 10));
+    for (int i = 0; i <= HTTP_LINGER_MAX; i++)
+        close(fds[i]);
 }
 
 static void json_is_checked(void **state)
@@ -519,6 +632,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(paths_stay_undecoded, setup, teardown),
         cmocka_unit_test_setup_teardown(connection_survives_a_challenge, setup, teardown),
         cmocka_unit_test_setup_teardown(bodies_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_goes_on_sending_reads_the_answer, setup, teardown),
+        cmocka_unit_test(lingering_is_bounded),
+        cmocka_unit_test(the_oldest_that_lingers_gives_way),
         cmocka_unit_test_setup_teardown(json_is_checked, setup, teardown),
         cmocka_unit_test(stop_waits_for_what_runs),
         cmocka_unit_test_setup_teardown(half_requests_hold_nobody_up, setup, teardown),

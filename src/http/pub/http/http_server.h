@@ -7,7 +7,7 @@
  *          separator, a trailing slash makes a last, empty segment. "{}" in a pattern fits any one segment, an empty one too;
  *          http_param() decodes it.
  * Limits   Headers share the connection's memory; bodies past max_body are refused (413); a request that cannot be served is
- *          answered before its body is read. Connections, idle time and the queue before the workers are bounded (503).
+ *          answered before its body is read, and what of it still arrives is thrown away for a bounded time. Connections, idle time and the queue before the workers are bounded (503).
  * TLS      is libmicrohttpd's own (GnuTLS), 1.2 or newer. It does not leave this module.
  * Threads  http_server_start/stop by the owner; handlers run in worker threads, one request each.
  */
@@ -69,6 +69,11 @@ struct http_server_config {
     unsigned idle_timeout_s;  /* 30 */
     size_t connection_memory; /* 32 KiB: all header lines of a request */
     size_t max_body;          /* 64 KiB */
+    /* A client that is answered before its body was read may go on sending, in vain, and still read the answer: for so many bytes, so long
+     * altogether and so long in silence. Past that it is cut off; so is a body without a length that goes on past max_body. */
+    size_t linger_bytes;      /* 16 MiB */
+    unsigned linger_ms;       /* 30 s */
+    unsigned linger_quiet_ms; /* 5 s */
 };
 
 /* http_server_start(). Errors: ERR_CONFIG (address, certificate), ERR_IO (the port is taken: names it). */
