@@ -1,6 +1,7 @@
 /* file.c - whole files, durably. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,9 +112,13 @@ static RC replace(int fd, const char *tmp, const char *path, struct slice conten
     return RC_OK;
 }
 
+/* What no one calls a copy of his own: "pin.backup" looks like a name of mkostemp()'s, and is somebody's. */
+#define TMP_MARK ".writing-"
+enum { TMP_RANDOM = 6 };
+
 RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e)
 {
-    AUTO(mem_freep) char *tmp = mem_printf("%s.XXXXXX", path);
+    AUTO(mem_freep) char *tmp = mem_printf("%s" TMP_MARK "XXXXXX", path);
     AUTO(mem_freep) char *dir = parent_of(path);
     int fault = fault_hit("file.create");
     AUTO(fd_closep) int fd = fault ? -1 : mkostemp(tmp, O_CLOEXEC);
@@ -130,6 +135,38 @@ RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct
         return RC_FAILED;
     }
     return dir_sync(dir, e);
+}
+
+static bool is_temporary(const char *name)
+{
+    size_t len = strlen(name), tail = strlen(TMP_MARK) + TMP_RANDOM;
+
+    return len > tail && strncmp(name + len - tail, TMP_MARK, strlen(TMP_MARK)) == 0 &&
+           strspn(name + len - TMP_RANDOM, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789") == TMP_RANDOM;
+}
+
+static bool is_regular(int dir, const char *name)
+{
+    struct stat st;
+
+    return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+int file_sweep(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *de;
+    int n = 0;
+
+    if (!d)
+        return 0;
+    while ((de = readdir(d)))
+        if (is_temporary(de->d_name) && is_regular(dirfd(d), de->d_name) &&
+            unlinkat(dirfd(d), de->d_name, 0) == 0)
+            n++;
+    closedir(d);
+    return n;
 }
 
 RC file_remove(const char *path, struct err *e)

@@ -42,7 +42,7 @@ bool custody_exists(const char *dir)
 
 int custody_clean(const char *dir)
 {
-    return env_files_clean(dir);
+    return file_sweep(dir);
 }
 
 static struct custody *custody_new(const struct custody_config *c)
@@ -307,7 +307,7 @@ RC custody_create(const struct custody_config *c, struct custody **out, struct e
     TRY(refuse_existing(c, e));
     k = custody_new(c);
     TRY(first_envelope(k, c->mode, e));
-    env_files_clean(c->dir);
+    file_sweep(c->dir);
     pin_of(k->env, &pin); /* sequence 0: an envelope of this lineage may follow */
     TRY(pin_write(c->pin_path, &pin, e));
     first = envelope_dup(k->env);
@@ -380,7 +380,7 @@ static void settle(struct custody *k, const struct env_loaded *l, bool pin_behin
     bool copies = l->good[0] && l->good[1];
     struct env_pin pin;
 
-    r->n_leftovers = env_files_clean(k->dir);
+    r->n_leftovers = file_sweep(k->dir);
     pin_of(k->env, &pin);
     if (!copies && env_files_repair(k->dir, l, &r->degraded_err).failed) {
         r->degraded = true;

@@ -11,7 +11,6 @@
  * A damaged copy (its digest does not match) is passed over. An undamaged one that turns out to be forged is never passed over:
  * falling back from it would let an attacker choose the older state.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -155,34 +154,6 @@ RC env_files_repair(const char *dir, const struct env_loaded *l, struct err *e)
         if (!l->good[i])
             TRY(write_copy(dir, i, buf_view(&l->bytes), e));
     return RC_OK;
-}
-
-/* is_leftover(): "envelope.1.XXXXXX", as file_write_atomic() names its temporary files. */
-static bool is_leftover(const char *name)
-{
-    for (int i = 0; i < ENV_COPIES; i++) {
-        size_t len = strlen(copy_name[i]);
-
-        if (strncmp(name, copy_name[i], len) == 0 && name[len] == '.' &&
-            strlen(name + len + 1) == 6)
-            return true;
-    }
-    return false;
-}
-
-int env_files_clean(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *de;
-    int n = 0;
-
-    if (!d)
-        return 0;
-    while ((de = readdir(d)))
-        if (is_leftover(de->d_name) && unlinkat(dirfd(d), de->d_name, 0) == 0)
-            n++;
-    closedir(d);
-    return n;
 }
 
 /* The pin.

@@ -146,7 +146,6 @@ RC env_files_write(const char *dir, struct slice bytes, int *written, struct err
 /* env_files_hold(): whether both copies are these bytes. */
 bool env_files_hold(const char *dir, struct slice bytes);
 RC env_files_repair(const char *dir, const struct env_loaded *l, struct err *e);
-int env_files_clean(const char *dir); /* removes temporary files of interrupted writes; how many */
 
 /* keyring__dup_smk(): a copy of a generation's SMK, for wrapping it anew. ERR_MISSING_GENERATION. */
 RC keyring__dup_smk(struct keyring *k, uint32_t gen, struct secret **out, struct err *e);

@@ -1,10 +1,12 @@
 """The administrative operations: one table, offered on the administration socket and as the database command `coffer`."""
+import contextlib
 import os
+import shutil
 
 import pymongo.errors
 import pytest
 
-from processes import FAST_KEYS, wait_until
+from processes import FAST_KEYS, ProcessFailed, wait_until
 from sealing import fill
 
 UNAUTHORIZED, NO_SUCH, ILLEGAL, BAD_VALUE = 13, 59, 20, 2
@@ -98,3 +100,35 @@ def test_what_needs_keys_is_refused_while_sealed(cmk_node, vault, tmp_path):
     wait_until(lambda: cmk_node.admin("keyShow")["lastProbe"]["class"] == "denied", "the sealed node has asked for itself")
     shown = cmk_node.admin("keyShow")
     assert shown["ok"] and shown["state"] == "Inaccessible"
+
+
+def temporary(directory):
+    return [name for name in os.listdir(directory) if ".writing-" in name]
+
+
+def test_what_killed_writes_left_in_the_state_directory_goes(make_node):
+    node = make_node({"rotation-rate": "0"})
+    left, step = set(), 0
+    while not left:  # the first atomic writes are those of the port's file and of the envelope's copies; the pin follows them
+        assert step < 8, "no kill left anything in the state directory"
+        node.stop()
+        node.env = {"COFFER_FAULTS": f"file.rename=kill:{step}:1"}
+        node.spawn()
+        with contextlib.suppress(OSError, ValueError, ProcessFailed):
+            node.wait_port()
+            node.admin("rotateKey")
+        wait_until(lambda: not node.alive(), "the node is dead", 60)
+        left = {name.split(".writing-")[0] for name in temporary(node.state_dir)}
+        step += 1
+        node.env = {}
+        node.start()
+        # what goes on in the background writes too
+        wait_until(lambda: temporary(node.state_dir) == temporary(node.data_dir) == [], "what the kill left is gone")
+    assert len(left) == 1 and [e["files"] for e in node.events("stateLeftovers")] == [1]
+    node.stop()
+    others = {"pin.backup": None, "service-root.key.backup": None, "link.writing-abc123": "pin", "pin.writing-abc123": None}
+    for name, target in others.items():
+        path = os.path.join(node.state_dir, name)
+        os.symlink(target, path) if target else shutil.copy(os.path.join(node.state_dir, "pin"), path)
+    node.start()
+    assert {name: os.path.lexists(os.path.join(node.state_dir, name)) for name in others} == {name: name != "pin.writing-abc123" for name in others}

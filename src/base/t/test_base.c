@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -149,6 +150,52 @@ static void settings_from_a_file(void **state)
     rmdir(dir);
 }
 
+/* Of a child killed before its rename the temporary file is left; it goes, and nothing that only looks like one. */
+static void what_a_kill_left_is_swept(void **state)
+{
+    (void)state;
+    static const char *const stay[] = { "f.backup",        "f.AbC123",          "f.writing-",
+                                        "f.writing-abc12", "f.writing-abc1234", "f.writing-ab.123",
+                                        ".writing-abc123", "f.Writing-abc123" };
+    struct err e = { 0 };
+    char *dir = temp_dir();
+    AUTO(mem_freep) char *path = mem_printf("%s/f", dir);
+    AUTO(mem_freep) char *link = mem_printf("%s/l.writing-abc123", dir);
+    AUTO(mem_freep) char *folder = mem_printf("%s/d.writing-abc123", dir);
+    CHECK_RC_OK(file_write_atomic(path, 0600, SLICE_LIT("old"), &e), &e);
+    assert_int_equal(symlink("f", link), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (size_t i = 0; i < ARRAY_LEN(stay); i++) {
+        AUTO(mem_freep) char *other = mem_printf("%s/%s", dir, stay[i]);
+        CHECK_RC_OK(file_write_atomic(other, 0600, SLICE_LIT("x"), &e), &e);
+    }
+    assert_int_equal(file_sweep(dir), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        fault_arm("file.rename", "kill", 0, 1);
+        _exit(file_write_atomic(path, 0600, SLICE_LIT("new"), &e).failed);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(file_sweep(dir), 1);
+    assert_int_equal(file_sweep(dir), 0);
+    struct buf b = BUF_INIT;
+    CHECK_RC_OK(file_read(path, 100, &b, &e), &e);
+    assert_true(slice_eq_str(buf_view(&b), "old"));
+    buf_fini(&b);
+    for (size_t i = 0; i < ARRAY_LEN(stay); i++) {
+        AUTO(mem_freep) char *other = mem_printf("%s/%s", dir, stay[i]);
+        assert_int_equal(unlink(other), 0);
+    }
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(folder), 0);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(file_sweep(dir), 0);
+}
+
 /* Each failing step of an atomic write leaves the old content and no temporary file. */
 static void atomic_write_survives_every_failure(void **state)
 {
@@ -280,6 +327,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_error_is_passed_on_whole),
     cmocka_unit_test(settings_from_flags),
     cmocka_unit_test(settings_from_a_file),
+    cmocka_unit_test(what_a_kill_left_is_swept),
     cmocka_unit_test(atomic_write_survives_every_failure),
     cmocka_unit_test(odd_files_are_refused),
     cmocka_unit_test(a_file_is_read_in_place),

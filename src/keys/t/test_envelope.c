@@ -471,14 +471,14 @@ static void leftovers_are_cleaned(void **state)
 
     (void)state;
     scene_create(&s);
-    scene_write(&s, "envelope.1.abc123", SLICE_LIT("half"));
-    scene_write(&s, "envelope.2.XyZ789", SLICE_EMPTY);
-    scene_write(&s, "envelope.keep", SLICE_LIT("not ours to judge"));
+    scene_write(&s, "envelope.1.writing-abc123", SLICE_LIT("half"));
+    scene_write(&s, "envelope.2.writing-XyZ789", SLICE_EMPTY);
+    scene_write(&s, "envelope.1.backup", SLICE_LIT("not ours to judge"));
     fake_add_version(&s.vault);
     scene_must(custody_rewrap(s.k, NULL, &e), &e); /* they do not stand in the way of a rotation */
     scene_open(&s);
     assert_int_equal(s.r.n_leftovers, 2);
-    AUTO(mem_freep) char *kept = mem_printf("%s/envelope.keep", s.dir);
+    AUTO(mem_freep) char *kept = mem_printf("%s/envelope.1.backup", s.dir);
     assert_true(path_exists(kept));
 }
 

@@ -92,6 +92,15 @@ static RC load_conf(struct process *p, struct err *e)
     return RC_OK;
 }
 
+/* What a kill left of a write to the state directory. Who holds the data directory's lock is alone there too, and nothing of this image runs yet. */
+static void sweep(struct process *p)
+{
+    int n = file_sweep(p->state_dir);
+
+    if (n)
+        log_event(EV_STATE_LEFTOVERS, KV_U64("files", (uint64_t)n), KV_STR("dir", p->state_dir));
+}
+
 static RC prepare(struct process *p, struct err *e)
 {
     set_signals();
@@ -106,6 +115,7 @@ static RC prepare(struct process *p, struct err *e)
     TRY(handoff_take(&p->handoff, e));
     TRY(process_places(p, e));
     TRY(process_lock(p, e));
+    sweep(p);
     TRY(load_conf(p, e));
     TRY(kms_init(/* wiping= */ true, e));
     TRY(secret_arena_init((size_t)settings_i64(p->set, SET_KEY_MEMORY), e));

@@ -11,8 +11,11 @@
 /* file_read(): the whole of a regular file, refused past max bytes (ERR_IO) and when it is not a regular file. What is
  * read is never moved, so that wiping out wipes all of it. */
 RC file_read(const char *path, size_t max, struct buf *out, struct err *e);
-/* file_write_atomic(): temp file beside it, fsync, rename, fsync of the directory. Old content intact on any failure. */
+/* file_write_atomic(): temp file "PATH.writing-XXXXXX", fsync, rename, fsync of the directory. Old content intact on any failure. */
 RC file_write_atomic(const char *path, mode_t mode, struct slice content, struct err *e);
+/* file_sweep(): remove the temp files that a process killed in file_write_atomic() left in dir (regular files of that name, nothing else); how many.
+ * Only where nobody else may be writing: under a lock. A directory that cannot be read has none. */
+int file_sweep(const char *dir);
 /* file_remove(): and make that durable. One that is not there is fine. */
 RC file_remove(const char *path, struct err *e);
 RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e);
