@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "http_priv.h"
 
-enum { PIECE = 16384 };
+enum { PIECE = 1 << 20 };
 
 struct lingering {
     int fd;
@@ -39,7 +39,6 @@ struct http_linger {
     /* the thread's alone, oldest first */
     struct lingering held[HTTP_LINGER_MAX];
     int n_held;
-    uint8_t piece[PIECE];
 };
 
 static void let_go(struct http_linger *l, int i)
@@ -73,10 +72,11 @@ static bool take_in(struct http_linger *l)
     return !stopping;
 }
 
-/* One piece of what has arrived. False when the socket has nothing more to give, or has given all that it may. */
+/* One piece of what has arrived, which the system drops (MSG_TRUNC, tcp(7)): a key that somebody sent in vain is nowhere in our memory. False when the
+ * socket has nothing more to give, or has given all that it may. */
 static bool throw_away(struct http_linger *l, struct lingering *g, uint64_t now)
 {
-    ssize_t n = recv(g->fd, l->piece, MIN(sizeof l->piece, g->left), MSG_DONTWAIT);
+    ssize_t n = recv(g->fd, NULL, MIN((size_t)PIECE, g->left), MSG_DONTWAIT | MSG_TRUNC);
 
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
@@ -85,12 +85,17 @@ static bool throw_away(struct http_linger *l, struct lingering *g, uint64_t now)
     return n > 0 && g->left > 0;
 }
 
+static uint64_t ends_us(const struct lingering *g)
+{
+    return MIN(g->until_us, g->quiet_us);
+}
+
 static int wait_ms(const struct http_linger *l)
 {
     uint64_t now = clock_mono_us(), first = UINT64_MAX;
 
     for (int i = 0; i < l->n_held; i++)
-        first = MIN(first, MIN(l->held[i].until_us, l->held[i].quiet_us));
+        first = MIN(first, ends_us(&l->held[i]));
     if (first == UINT64_MAX)
         return -1;
     return first <= now ? 0 : (int)MIN((first - now) / 1000 + 1, (uint64_t)60000);
@@ -113,8 +118,7 @@ static void *drain(void *arg)
         /* from the end: what goes moves the later ones */
         for (int i = l->n_held - 1; i >= 0; i--) {
             struct lingering *g = &l->held[i];
-            if ((fds[i].revents && !throw_away(l, g, now)) || now >= g->until_us ||
-                now >= g->quiet_us)
+            if ((fds[i].revents && !throw_away(l, g, now)) || now >= ends_us(g))
                 let_go(l, i);
         }
     }
