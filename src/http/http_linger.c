@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -148,15 +149,17 @@ RC http__linger_new(const struct http_linger_bounds *b, struct http_linger **out
 
 void http__linger_add(struct http_linger *l, int fd)
 {
+    int gone = -1;
+
     mutex_lock(&l->lock);
-    bool room = l->n_come < HTTP_LINGER_MAX && !l->stopping;
-    if (room)
-        l->come[l->n_come++] = fd;
+    if (l->n_come == HTTP_LINGER_MAX) { /* here too the oldest gives way */
+        gone = l->come[0];
+        memmove(l->come, l->come + 1, (size_t)--l->n_come * sizeof l->come[0]);
+    }
+    l->come[l->n_come++] = fd;
     mutex_unlock(&l->lock);
-    if (room)
-        wake(l);
-    else
-        fd_close(fd);
+    fd_close(gone);
+    wake(l);
 }
 
 void http__linger_free(struct http_linger *l)
@@ -168,6 +171,8 @@ void http__linger_free(struct http_linger *l)
     mutex_unlock(&l->lock);
     wake(l);
     thread_join(l->thread);
+    for (int i = 0; i < l->n_come; i++)
+        fd_close(l->come[i]);
     while (l->n_held > 0)
         let_go(l, l->n_held - 1);
     fd_close(l->wake);
