@@ -128,7 +128,7 @@ static RC ipsec_seal(const struct aead_key *k, const struct aead_seal *m, struct
     memcpy(m->tag, unwritten, AEAD_TAG_LEN);
     IMB_AES256_GCM_ENC(mgr, sched, op, m->out ? m->out : none, some(m->plain), m->plain.len,
                        m->nonce, some(m->aad), m->aad.len, m->tag, AEAD_TAG_LEN);
-    if (memcmp(m->tag, unwritten, AEAD_TAG_LEN) == 0) /* banned-ok: was anything written at all */
+    if (ct_equal(m->tag, unwritten, AEAD_TAG_LEN)) /* was anything written at all */
         FAIL(e, ERR_CRYPTO, "libipsec-mb did not seal");
     return RC_OK;
 }
@@ -147,7 +147,8 @@ static RC ipsec_open(const struct aead_key *k, const struct aead_open *m, bool *
     memcpy(tag, unwritten, AEAD_TAG_LEN);
     IMB_AES256_GCM_DEC(mgr, sched, op, m->out ? m->out : none, some(m->cipher), m->cipher.len,
                        m->nonce, some(m->aad), m->aad.len, tag, AEAD_TAG_LEN);
-    if (memcmp(tag, unwritten, AEAD_TAG_LEN) == 0) /* banned-ok: was anything written at all */
+    /* as above; a memcmp would show the right tag to a fuzzer that watches it */
+    if (ct_equal(tag, unwritten, AEAD_TAG_LEN))
         FAIL(e, ERR_CRYPTO, "libipsec-mb did not open");
     *match = ct_equal(tag, m->tag, AEAD_TAG_LEN);
     mem_wipe(tag, sizeof(tag)); /* the right tag of a forged message is not left on the stack */
