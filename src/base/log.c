@@ -69,7 +69,11 @@ static RC begin_file(const char *path, int fd, struct err *e)
 
     if (fresh < 0)
         return file_err(e, errno, "open the log", path);
-    rc_t rc = dup3(fresh, fd, O_CLOEXEC) < 0 ? file_err(e, errno, "replace the log", path) : RC_OK;
+    rc_t rc = RC_OK;
+    if (dup3(fresh, fd, O_CLOEXEC) < 0) {
+        rc = file_err(e, errno, "replace the log", path);
+        unlink(path); /* the old one takes its name back */
+    }
     close(fresh);
     return rc;
 }
