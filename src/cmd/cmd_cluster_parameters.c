@@ -175,9 +175,11 @@ static RC make(void *arg, struct bdoc old, struct arena *a, struct bdoc *out, st
 void cmd_cluster_parameters_apply(struct node *n)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);
-    struct bval ms = bdoc_get(kept_get(n->kept, "defaultMaxTimeMS", a), "readOperations");
 
+    mutex_lock(&n->p.lock); /* of two changes the later one is applied last */
+    struct bval ms = bdoc_get(kept_get(n->kept, "defaultMaxTimeMS", a), "readOperations");
     atomic_store(&n->p.default_max_time_ms, bval_is_number(ms) ? cmd_i64(ms) : 0);
+    mutex_unlock(&n->p.lock);
 }
 
 RC cmd__setClusterParameter(struct cmd_req *r, struct bw *w, struct err *e)

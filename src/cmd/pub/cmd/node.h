@@ -81,8 +81,8 @@ struct node_params {
     atomic_int verbosity;
     atomic_int_least64_t default_max_time_ms; /* of reads that set none; 0: no bound */
     atomic_int_least64_t ttl_sleep_ms;
-    struct mutex lock;                        /* a leaf; around changes of verbosity too */
-    int usual_level;                          /* of the log, at verbosity 0; guarded by lock */
+    struct mutex lock; /* before kept's; around changes of verbosity and of the default time too */
+    int usual_level;   /* of the log, at verbosity 0; guarded by lock */
     char descriptor[NODE_DESCRIPTOR_MAX + 1]; /* shown in hello; guarded by lock */
 };
 
