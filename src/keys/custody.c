@@ -520,6 +520,14 @@ void custody_status(struct custody *k, struct custody_status *out)
     mutex_unlock(&k->view);
 }
 
+const struct generation_status *custody_status_of(const struct custody_status *st, uint32_t gen)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->row[i].gen == gen)
+            return &st->row[i];
+    return NULL;
+}
+
 RC envelope_inspect(struct slice bytes, struct custody_status *out, struct err *e)
 {
     AUTO(envelope_freep) struct envelope *env = NULL;

@@ -45,21 +45,13 @@ static void begin(struct needs *n, const char *by, const char *version, uint32_t
 
 /* ---- what is on disk here ---------------------------------------------------------------------------------------- */
 
-static const struct generation_status *find(const struct custody_status *st, uint32_t gen)
-{
-    for (size_t i = 0; i < st->n; i++)
-        if (st->row[i].gen == gen)
-            return &st->row[i];
-    return NULL;
-}
-
 /* Rows of a count that are under another generation than the current one. less: what another count has of the same files; NULL = nothing. */
 static void show_census(struct needs *n, const char *by, const struct custody_status *st,
                         const struct store_census_row *rows, int n_rows,
                         const struct store_census_row *less, int n_less)
 {
     for (int i = 0; i < n_rows; i++) {
-        const struct generation_status *g = find(st, rows[i].gen);
+        const struct generation_status *g = custody_status_of(st, rows[i].gen);
         uint64_t files = rows[i].n_files, bytes = rows[i].bytes;
 
         for (int k = 0; k < n_less; k++) {
@@ -127,7 +119,7 @@ static void show_backup(const struct backup_facts *b, void *arg)
     bw_str(n->w, "dir", b->dir);
     bw_bool(n->w, "present", b->present);
     if (n->st) /* false: the backup's own envelope is all that opens it */
-        bw_bool(n->w, "inEnvelope", find(n->st, b->generation) != NULL);
+        bw_bool(n->w, "inEnvelope", custody_status_of(n->st, b->generation) != NULL);
     bw_date(n->w, "made", b->made_ms);
     if (b->verified_ms) {
         bw_date(n->w, "verified", b->verified_ms);

@@ -219,14 +219,6 @@ static RC retire(struct rotator *r, const struct custody_status *st, struct err 
     return RC_OK;
 }
 
-static bool holds(const struct custody_status *st, uint32_t gen)
-{
-    for (size_t i = 0; i < st->n; i++)
-        if (st->row[i].gen == gen)
-            return true;
-    return false;
-}
-
 /* One that is only prepared may be given up, and is nothing that data was ever under. */
 static void see(struct rotator *r, const struct custody_status *st)
 {
@@ -243,7 +235,7 @@ static void tell_destroyed(struct rotator *r)
 
     custody_status(r->c.custody, st);
     for (size_t i = 0; i < r->n_seen; i++) {
-        if (holds(st, r->seen[i]))
+        if (custody_status_of(st, r->seen[i]))
             continue;
         pin_envelope(r);
         mutex_lock(&r->lock);

@@ -157,6 +157,8 @@ struct custody_status {
 };
 /* [any] never waits for the network */
 void custody_status(struct custody *k, struct custody_status *out);
+/* custody_status_of(): the row of a generation, which lives as long as st; NULL: there is none. */
+const struct generation_status *custody_status_of(const struct custody_status *st, uint32_t gen);
 /* custody_versions(): every version that ever wrapped gen, oldest first: fn is called with the custody's lock held. */
 void custody_versions(struct custody *k, uint32_t gen,
                       void (*fn)(const char *version, int64_t since_s, void *arg), void *arg);
