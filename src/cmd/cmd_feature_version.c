@@ -10,15 +10,21 @@
 /* Of the release before and of this one. */
 static const char *const versions[] = { "8.0", CMD_FEATURE_VERSION };
 
-const char *cmd_feature_version(struct node *n)
+/* NULL: none of them. */
+static const char *known(struct bval v)
 {
-    AUTO(arena_freep) struct arena *a = arena_new(0);
-    struct bval v = bdoc_get(kept_get(n->kept, NAME, a), "version");
-
     for (size_t i = 0; v.type == BT_STRING && i < ARRAY_LEN(versions); i++)
         if (slice_eq_str(bval_str(v), versions[i]))
             return versions[i];
-    return CMD_FEATURE_VERSION;
+    return NULL;
+}
+
+const char *cmd_feature_version(struct node *n)
+{
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    const char *v = known(bdoc_get(kept_get(n->kept, NAME, a), "version"));
+
+    return v ? v : CMD_FEATURE_VERSION;
 }
 
 struct args {
@@ -47,7 +53,6 @@ RC cmd__setFeatureCompatibilityVersion(struct cmd_req *r, struct bw *w, struct e
 {
     struct bval v = cmd_first(r);
     struct args a = { 0 };
-    const char *to = NULL;
 
     (void)w;
     if (v.type == BT_NULL)
@@ -56,9 +61,7 @@ RC cmd__setFeatureCompatibilityVersion(struct cmd_req *r, struct bw *w, struct e
     if (v.type != BT_STRING)
         return cmd_wrong_type(r->def->name, r->def->name, v, "string", e);
     TRY(cmd_args(r, table, ARRAY_LEN(table), &a, e));
-    for (size_t i = 0; i < ARRAY_LEN(versions); i++)
-        if (slice_eq_str(bval_str(v), versions[i]))
-            to = versions[i];
+    const char *to = known(v);
     if (!to)
         FAIL(e, ERR_LOC(4926900), "Invalid feature compatibility version value '%.*s'; expected %s",
              (int)MIN(bval_str(v).len, 32u), bval_str(v).p, "'8.0' or '" CMD_FEATURE_VERSION "'");
