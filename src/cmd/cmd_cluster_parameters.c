@@ -189,9 +189,7 @@ RC cmd__setClusterParameter(struct cmd_req *r, struct bw *w, struct err *e)
     struct biter it;
 
     (void)w;
-    if (v.type == BT_NULL)
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s.%s' is missing but a required field",
-             r->def->name, r->def->name);
+    TRY(cmd_first_required(r, e));
     if (v.type != BT_DOCUMENT)
         return cmd_wrong_type(r->def->name, r->def->name, v, "object", e);
     if (bdoc_count(bval_doc(v)) > 1)

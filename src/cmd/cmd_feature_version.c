@@ -55,9 +55,7 @@ RC cmd__setFeatureCompatibilityVersion(struct cmd_req *r, struct bw *w, struct e
     struct args a = { 0 };
 
     (void)w;
-    if (v.type == BT_NULL)
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s.%s' is missing but a required field",
-             r->def->name, r->def->name);
+    TRY(cmd_first_required(r, e));
     if (v.type != BT_STRING)
         return cmd_wrong_type(r->def->name, r->def->name, v, "string", e);
     TRY(cmd_args(r, table, ARRAY_LEN(table), &a, e));

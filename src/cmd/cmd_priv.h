@@ -107,7 +107,8 @@ bool cmd_docs_next(struct cmd_docs *d, struct bval *out);
 void cmd_docs_rewind(struct cmd_docs *d);
 
 /* ---- Helpers (cmd_util.c) ---- */
-struct bval cmd_first(const struct cmd_req *r); /* the value of the command's name */
+struct bval cmd_first(const struct cmd_req *r);                /* the value of the command's name */
+RC cmd_first_required(const struct cmd_req *r, struct err *e); /* null is as good as nothing */
 struct cmd_ns {
     struct slice db, coll;
     char *ns; /* "db.coll", in the request's arena */

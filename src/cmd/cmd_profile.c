@@ -173,9 +173,7 @@ RC cmd__profile(struct cmd_req *r, struct bw *w, struct err *e)
     bool unset;
 
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
-    if (level.type == BT_NULL)
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE,
-             "BSON field 'profile.profile' is missing but a required field");
+    TRY(cmd_first_required(r, e));
     if (!bval_is_number(level))
         return cmd_wrong_type("profile", "profile", level, "[long, int, decimal, double]", e);
     TRY(want_number(r, "slowms", a.slow_ms, e));

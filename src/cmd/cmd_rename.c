@@ -13,14 +13,6 @@ static const struct arg args[] = {
     ARG(struct rename_args, stay_temp, "stayTemp", ARG_BOOL, 0),
 };
 
-static RC check_first(struct cmd_req *r, struct err *e)
-{
-    if (cmd_first(r).type == BT_NULL)
-        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s.%s' is missing but a required field",
-             r->def->name, r->def->name);
-    return RC_OK;
-}
-
 /* dropTarget: a bool, or the UUID that the target has to have. */
 static RC check_drop_target(struct bval v, struct err *e)
 {
@@ -62,7 +54,7 @@ RC cmd__rename_auth(struct cmd_req *r, struct err *e)
     struct cmd_ns from, to;
     struct bval drop = bdoc_get(r->body, "dropTarget");
 
-    TRY(check_first(r, e));
+    TRY(cmd_first_required(r, e));
     TRY(cmd_ns_full(r, cmd_first(r), &from, e));
     TRY(cmd_ns_full(r, bdoc_get(r->body, "to"), &to, e));
     bool same_db = slice_eq(from.db, to.db);
@@ -165,7 +157,7 @@ RC cmd__renameCollection(struct cmd_req *r, struct bw *w, struct err *e)
     (void)w;
     TRY(cmd_args(r, args, ARRAY_LEN(args), &a, e));
     TRY(check_drop_target(a.drop_target, e));
-    TRY(check_first(r, e));
+    TRY(cmd_first_required(r, e));
     TRY(cmd_ns_full(r, cmd_first(r), &src, e));
     TRY(cmd_ns_full(r, a.to, &dst, e));
     if (strcmp(src.ns, dst.ns) == 0)

@@ -9,6 +9,14 @@ struct bval cmd_first(const struct cmd_req *r)
     return biter_next(&it) ? it.val : BVAL_MISSING;
 }
 
+RC cmd_first_required(const struct cmd_req *r, struct err *e)
+{
+    if (cmd_first(r).type == BT_NULL)
+        FAIL(e, ERR_IDL_FAILED_TO_PARSE, "BSON field '%s.%s' is missing but a required field",
+             r->def->name, r->def->name);
+    return RC_OK;
+}
+
 struct cmd_ns cmd_ns_join(struct cmd_req *r, struct slice db, struct slice coll)
 {
     return (struct cmd_ns){ .db = db,
