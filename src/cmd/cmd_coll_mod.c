@@ -355,7 +355,7 @@ RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)
     x = cmd_coll(r, &ns);
     if (!x)
         FAIL(e, ERR_NAMESPACE_NOT_FOUND, "ns does not exist");
-    TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
+    TRY(cmd_view_check_cycle(r, &ns, a.view_on, a.pipeline, e));
     if (x->is_view)
         TRY(check_reads(r, &a, x, e));
     return run(r, &a, x, w, e);

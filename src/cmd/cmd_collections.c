@@ -220,8 +220,8 @@ static RC check_view(struct cmd_req *r, const struct create_args *a, struct err 
     struct pipeline *p;
     cmd_qctx(r, r->arena, r->scratch, &q);
     struct agg_env *env = exec_env(r->node->catalog, &q, r->db, true, 0);
-    TRY(pipeline_parse(&q, a->pipeline.type == BT_ARRAY ? bval_doc(a->pipeline) : BDOC_EMPTY, 0,
-                       env, &p, e));
+    TRY(pipeline_parse(&q, a->pipeline.type == BT_ARRAY ? bval_doc(a->pipeline) : BDOC_EMPTY,
+                       PIPELINE_VIEW, env, &p, e));
     if (pipeline_writes(p))
         FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW,
              "the stages $out and $merge cannot be part of a view");
@@ -305,7 +305,8 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(check_capped(&a, &size, &max, e));
     TRY(check_collation(&a, e));
     TRY(check_view(r, &a, e));
-    TRY(cmd_view_check_cycle(r, &ns, a.view_on, e));
+    if (!bval_is_missing(a.view_on))
+        TRY(cmd_view_check_cycle(r, &ns, a.view_on, a.pipeline, e));
     TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));
     if (!a.auto_index_id)

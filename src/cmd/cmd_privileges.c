@@ -2,7 +2,7 @@
  *
  * Everything here reads the request before its own parser did: what is malformed is passed over, since the parser refuses it before anything is done.
  */
-#include "cmd_priv.h"
+#include "cmd_view.h"
 
 static struct slice name_of(struct bval v)
 {
@@ -51,32 +51,11 @@ RC cmd_check_privileges(struct cmd_req *r, struct err *e)
 
 /* ---- Pipelines ---- */
 
-/* The other collections that stages read, at any depth: `from` and `coll` of $lookup, $graphLookup and $unionWith. Too many names can only ask for too much. */
-static RC need_foreign(struct cmd_req *r, struct bval v, int depth, struct err *e)
+static RC need_read(struct bval name, void *arg, struct err *e)
 {
-    struct biter it, fields;
+    struct cmd_req *r = arg;
 
-    if (v.type != BT_DOCUMENT && v.type != BT_ARRAY)
-        return RC_OK;
-    if (depth > QUERY_DEPTH_MAX)
-        FAIL(e, ERR_OVERFLOW, "pipeline is nested deeper than %d levels", QUERY_DEPTH_MAX);
-    biter_init(&it, bval_doc(v));
-    while (biter_next(&it)) {
-        bool stage = slice_eq_str(it.name, "$lookup") || slice_eq_str(it.name, "$graphLookup") ||
-                     slice_eq_str(it.name, "$unionWith");
-
-        if (stage && it.val.type == BT_STRING)
-            TRY(need(r, named(r, it.val), ACT_FIND, e));
-        if (stage && it.val.type == BT_DOCUMENT) {
-            biter_init(&fields, bval_doc(it.val));
-            while (biter_next(&fields))
-                if (fields.val.type == BT_STRING &&
-                    (slice_eq_str(fields.name, "from") || slice_eq_str(fields.name, "coll")))
-                    TRY(need(r, named(r, fields.val), ACT_FIND, e));
-        }
-        TRY(need_foreign(r, it.val, depth + 1, e));
-    }
-    return RC_OK;
+    return need(r, named(r, name), ACT_FIND, e);
 }
 
 /* The collection that a stage that writes names: a string, or {db, coll}, perhaps in `into`. */
@@ -153,7 +132,8 @@ static RC need_pipeline(struct cmd_req *r, struct bval coll, struct bval stages,
             first = it.val;
     }
     TRY(need_source(r, coll, first, e));
-    TRY(need_foreign(r, stages, 0, e));
+    /* too many names can only ask for too much */
+    TRY(cmd_foreign_each(stages, 0, need_read, r, e));
     if (stages.type != BT_ARRAY)
         return RC_OK;
     biter_init(&it, bval_doc(stages));

@@ -1,80 +1,131 @@
 /* cmd_view.c - views: finding the collection below, and running reads as pipelines (compatibility 17). */
 #include "cmd_shape.h"
 #include "cmd_stages.h"
-
-enum { VIEW_DEPTH_MAX = 20 };
+#include "query/vals.h"
 
 static struct bdoc arena_doc(struct arena *a, struct bdoc d)
 {
     return (struct bdoc){ .p = arena_dup(a, d.p, d.len), .len = d.len };
 }
 
-/* first's stages, then second's, as one array. */
-static struct bdoc join(struct arena *a, struct bdoc first, struct bdoc second)
-{
-    AUTO(buf_fini) struct buf b = BUF_INIT;
-    struct bw w;
-    struct biter it;
-
-    bw_init(&w, &b);
-    bw_array_begin(&w, "p");
-    biter_init(&it, first);
-    while (biter_next(&it))
-        bw_val(&w, NULL, it.val);
-    biter_init(&it, second);
-    while (biter_next(&it))
-        bw_val(&w, NULL, it.val);
-    bw_array_end(&w);
-    struct bdoc all = arena_doc(a, bw_finish(&w));
-    return bval_doc(bdoc_get(all, "p"));
-}
-
 RC cmd_view_resolve(struct cmd_req *r, struct catalog_coll *view, struct arena *a,
                     struct cmd_ns *base, struct bdoc *pipeline, struct err *e)
 {
-    struct catalog_coll *x = catalog_coll_ref(view);
+    *base = (struct cmd_ns){ 0 };
+    TRY(exec_view_resolve(r->node->catalog, view, a, &base->db, &base->coll, pipeline, e));
+    base->ns = arena_printf(a, "%.*s.%.*s", (int)base->db.len, base->db.p, (int)base->coll.len,
+                            base->coll.p);
+    return RC_OK;
+}
 
-    *pipeline = BDOC_EMPTY;
-    for (int depth = 0; x && x->is_view; depth++) {
-        pthread_rwlock_rdlock(&x->lock);
-        struct bval on = bdoc_get(x->options, "viewOn"), stages = bdoc_get(x->options, "pipeline");
-        struct slice db = SLICE(arena_dup(a, x->db.p, x->db.len), x->db.len);
-        struct bval name = bval_dup(a, on);
-        if (stages.type == BT_ARRAY)
-            *pipeline = join(a, bval_doc(stages), *pipeline);
-        pthread_rwlock_unlock(&x->lock);
-        catalog_coll_unref(x);
-        x = NULL;
-        if (depth > VIEW_DEPTH_MAX)
-            FAIL(e, ERR_VIEW_DEPTH_LIMIT_EXCEEDED, "View depth too deep or view cycle detected");
-        *base = (struct cmd_ns){ .db = db, .coll = bval_str(name) };
-        base->ns =
-            arena_printf(a, "%.*s.%.*s", (int)db.len, db.p, (int)base->coll.len, base->coll.p);
-        x = catalog_find(r->node->catalog, slice_str(base->ns));
+RC cmd_foreign_each(struct bval stages, int depth, cmd_foreign_fn fn, void *arg, struct err *e)
+{
+    struct biter it, fields;
+
+    if (stages.type != BT_DOCUMENT && stages.type != BT_ARRAY)
+        return RC_OK;
+    if (depth > QUERY_DEPTH_MAX)
+        FAIL(e, ERR_OVERFLOW, "pipeline is nested deeper than %d levels", QUERY_DEPTH_MAX);
+    biter_init(&it, bval_doc(stages));
+    while (biter_next(&it)) {
+        bool stage = slice_eq_str(it.name, "$lookup") || slice_eq_str(it.name, "$graphLookup") ||
+                     slice_eq_str(it.name, "$unionWith");
+
+        if (stage && it.val.type == BT_STRING)
+            TRY(fn(it.val, arg, e));
+        if (stage && it.val.type == BT_DOCUMENT) {
+            biter_init(&fields, bval_doc(it.val));
+            while (biter_next(&fields))
+                if (fields.val.type == BT_STRING &&
+                    (slice_eq_str(fields.name, "from") || slice_eq_str(fields.name, "coll")))
+                    TRY(fn(fields.val, arg, e));
+        }
+        TRY(cmd_foreign_each(it.val, depth + 1, fn, arg, e));
     }
-    catalog_coll_unref(x);
+    return RC_OK;
+}
+
+/* The collections and views that a view reads, directly and through other views. */
+struct reach {
+    struct cmd_req *r;
+    struct vals names; /* each once */
+    const struct cmd_ns *self;
+};
+
+static RC reach_add(struct bval name, void *arg, struct err *e)
+{
+    struct reach *c = arg;
+
+    if (slice_eq(bval_str(name), c->self->coll))
+        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE, "View cycle detected: %s would read itself", c->self->ns);
+    for (uint32_t i = 0; i < c->names.n; i++)
+        if (slice_eq(bval_str(c->names.v[i]), bval_str(name)))
+            return RC_OK;
+    vals_push(&c->names, bval_dup(c->names.arena, name));
+    return RC_OK;
+}
+
+static RC reach_through(struct reach *c, struct bval name, struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
+    struct cmd_ns at = cmd_ns_join(c->r, c->self->db, bval_str(name));
+
+    x = cmd_coll(c->r, &at);
+    if (!x || !x->is_view)
+        return RC_OK;
+    struct bdoc o = catalog_options(x, c->r->arena);
+    TRY(reach_add(bdoc_get(o, "viewOn"), c, e));
+    return cmd_foreign_each(bdoc_get(o, "pipeline"), 0, reach_add, c, e);
+}
+
+/* How many views a view on `on` would stand over. */
+static RC check_depth(struct cmd_req *r, const struct cmd_ns *ns, struct bval on, struct err *e)
+{
+    for (int depth = 1; on.type == BT_STRING; depth++) {
+        if (depth > EXEC_VIEW_DEPTH_MAX)
+            FAIL(e, ERR_VIEW_DEPTH_LIMIT_EXCEEDED,
+                 "View depth too deep or view cycle detected; %s would be more than %d views deep",
+                 ns->ns, EXEC_VIEW_DEPTH_MAX);
+        struct cmd_ns at = cmd_ns_join(r, ns->db, bval_str(on));
+        AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, &at);
+        on = x && x->is_view ? bdoc_get(catalog_options(x, r->arena), "viewOn") : BVAL_MISSING;
+    }
     return RC_OK;
 }
 
 RC cmd_view_check_cycle(struct cmd_req *r, const struct cmd_ns *ns, struct bval view_on,
-                        struct err *e)
+                        struct bval stages, struct err *e)
 {
-    struct cmd_ns at;
-    struct bdoc stages;
+    struct reach c = { .r = r, .names = vals_in(r->arena), .self = ns };
 
-    if (view_on.type != BT_STRING)
-        return RC_OK;
-    TRY(cmd_ns_of(r, view_on, &at, e));
-    if (strcmp(at.ns, ns->ns) == 0)
-        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE,
-             "View cycle detected: a view cannot be defined on itself");
-    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, &at);
-    if (!x || !x->is_view)
-        return RC_OK;
-    struct cmd_ns base;
-    TRY(cmd_view_resolve(r, x, r->arena, &base, &stages, e));
-    if (strcmp(base.ns, ns->ns) == 0)
-        FAIL(e, ERR_GRAPH_CONTAINS_CYCLE, "View cycle detected");
+    struct cmd_ns on;
+
+    if (view_on.type == BT_STRING) {
+        TRY(cmd_ns_of(r, view_on, &on, e));
+        TRY(reach_add(view_on, &c, e));
+        TRY(check_depth(r, ns, view_on, e));
+    }
+    TRY(cmd_foreign_each(stages, 0, reach_add, &c, e));
+    for (uint32_t i = 0; i < c.names.n; i++)
+        TRY(reach_through(&c, c.names.v[i], e));
+    return RC_OK;
+}
+
+/* A command's collation and the views that its stages name: those compare by bytes. */
+struct collated {
+    struct cmd_req *r;
+    const struct cmd_ns *ns;
+};
+
+static RC check_collated(struct bval name, void *arg, struct err *e)
+{
+    const struct collated *c = arg;
+    struct cmd_ns at = cmd_ns_join(c->r, c->ns->db, bval_str(name));
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(c->r, &at);
+
+    if (x && x->is_view)
+        FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW, "Cannot override a view's default collation: %s",
+             at.ns);
     return RC_OK;
 }
 
@@ -143,13 +194,16 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
         /* its own mistakes are told before the view's */
         TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
         TRY(cmd_view_resolve(r, c->coll, c->arena, &base, &own, e));
-        pipeline = join(c->arena, own, pipeline);
+        pipeline = exec_join_stages(c->arena, own, pipeline);
         flags = PIPELINE_BEHIND_VIEW;
         catalog_coll_unref(TAKE(c->coll));
         c->coll = cmd_coll(r, &base);
         own_stages->coll = c->coll;
     }
     TRY(pipeline_parse(&c->q, pipeline, flags, env, &p, e));
+    if (c->q.collator)
+        TRY(cmd_foreign_each(bval_of_doc(pipeline, BT_ARRAY), 0, check_collated,
+                             &(struct collated){ r, ns }, e));
     TRY(scan_for(r, &base, a, c, env, p, &skip, &x, e));
     struct doc_source *source = a->explain ? exec_lend(x) : exec_source(x);
     if (plan)

@@ -22,8 +22,13 @@ RC cmd_find_view(struct cmd_req *r, const struct find_args *a, const struct cmd_
 /* cmd_view_resolve(): the collection below a view and the stages of all views between, in a. ERR_VIEW_DEPTH_LIMIT_EXCEEDED, ERR_GRAPH_CONTAINS_CYCLE. */
 RC cmd_view_resolve(struct cmd_req *r, struct catalog_coll *view, struct arena *a,
                     struct cmd_ns *base, struct bdoc *pipeline, struct err *e);
-/* cmd_view_check_cycle(): may ns become a view on view_on (a string; anything else is fine)? ERR_GRAPH_CONTAINS_CYCLE. */
+/* cmd_view_check_cycle(): may ns become a view on view_on with these stages (each may be missing: it stays as it is), or would it read itself, through other views
+ * too? ERR_GRAPH_CONTAINS_CYCLE, ERR_VIEW_DEPTH_LIMIT_EXCEEDED. */
 RC cmd_view_check_cycle(struct cmd_req *r, const struct cmd_ns *ns, struct bval view_on,
-                        struct err *e);
+                        struct bval stages, struct err *e);
+/* cmd_foreign_each(): fn(name) for each collection that the stages name beside the one they run over: `from` and `coll` of $lookup, $graphLookup and $unionWith, at any
+ * depth. Data that only looks like a stage counts too. depth: 0. ERR_OVERFLOW. */
+typedef RC (*cmd_foreign_fn)(struct bval name, void *arg, struct err *e);
+RC cmd_foreign_each(struct bval stages, int depth, cmd_foreign_fn fn, void *arg, struct err *e);
 
 #endif

@@ -1,18 +1,12 @@
-/* env.c - what pipelines and sorts need from below: sealed temporary files and other collections. */
+/* env.c - what pipelines and sorts need from below: sealed temporary files, other collections (foreign.c), stages of the node. */
 #include "exec_priv.h"
-
-struct env {
-    struct agg_env agg;
-    struct catalog *cat;
-    const struct exec_stages *stages;
-};
 
 static RC spill_open(void *env, void **file, struct err *e)
 {
     struct store_spill *f = NULL;
 
     *file = NULL;
-    TRY(store_spill_new(catalog_store(((struct env *)env)->cat), &f, e));
+    TRY(store_spill_new(catalog_store(((struct exec_env_state *)env)->cat), &f, e));
     *file = f;
     return RC_OK;
 }
@@ -45,55 +39,24 @@ static const struct agg_spill_ops spill_ops = {
     .close = spill_close,
 };
 
-static RC open_collection(void *arg, struct qctx *q, struct slice coll, struct bdoc filter,
-                          struct bval sort, struct doc_source **out, struct err *e)
-{
-    struct env *v = arg;
-    AUTO(buf_fini) struct buf ns = BUF_INIT;
-    AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
-    struct match *m;
-    struct exec *ex;
-
-    *out = NULL;
-    buf_printf(&ns, "%s.%.*s", v->agg.db, (int)coll.len, coll.p);
-    x = catalog_find(v->cat, buf_view(&ns));
-    if (x && x->is_view)
-        FAIL(e, ERR_COMMAND_NOT_SUPPORTED_ON_VIEW,
-             "a view cannot be read from inside a pipeline in this release");
-    TRY(match_parse(q, filter, 0, &m, e));
-    struct exec_spec s = { .catalog = v->cat,
-                           .coll = x,
-                           .q = q,
-                           .match = m,
-                           .hint = BVAL_MISSING,
-                           .min = BDOC_EMPTY,
-                           .max = BDOC_EMPTY,
-                           .sort = sort.type == BT_DOCUMENT ? bval_doc(sort) : BDOC_EMPTY,
-                           .project_doc = BDOC_EMPTY,
-                           .env = &v->agg };
-    TRY(exec_open(&s, &ex, e));
-    *out = exec_source(ex);
-    return RC_OK;
-}
-
 static RC open_stage(void *arg, struct qctx *q, const char *name, struct bval spec,
                      struct doc_source *in, struct doc_source **out, struct err *e)
 {
-    const struct exec_stages *s = ((struct env *)arg)->stages;
+    const struct exec_stages *s = ((struct exec_env_state *)arg)->stages;
 
     return s->open(s->arg, q, name, spec, in, out, e);
 }
 
 static RC check_stage(void *arg, struct qctx *q, const char *name, struct bval spec, struct err *e)
 {
-    const struct exec_stages *s = ((struct env *)arg)->stages;
+    const struct exec_stages *s = ((struct exec_env_state *)arg)->stages;
 
     return s->check(s->arg, q, name, spec, e);
 }
 
 void exec_env_stages(struct agg_env *env, const struct exec_stages *s)
 {
-    struct env *v = env->env;
+    struct exec_env_state *v = env->env;
 
     v->stages = s;
     v->agg.stage = open_stage;
@@ -103,7 +66,7 @@ void exec_env_stages(struct agg_env *env, const struct exec_stages *s)
 struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, bool allow_disk_use,
                          size_t memory_limit)
 {
-    struct env *v = ARENA_NEW(q->arena, struct env);
+    struct exec_env_state *v = ARENA_NEW(q->arena, struct exec_env_state);
 
     v->cat = cat;
     v->agg = (struct agg_env){
@@ -112,7 +75,7 @@ struct agg_env *exec_env(struct catalog *cat, struct qctx *q, struct slice db, b
         .allow_disk_use = allow_disk_use,
         .memory_limit = memory_limit,
         .db = arena_strndup(q->arena, (const char *)db.p, db.len),
-        .open_collection = open_collection,
+        .open_collection = exec__foreign_open,
     };
     return &v->agg;
 }

@@ -73,6 +73,18 @@ struct planner {
 };
 RC exec__plan(struct planner *p, struct plan **out, struct err *e);
 
+/* env.c */
+struct exec_env_state {
+    struct agg_env agg;
+    struct catalog *cat;
+    const struct exec_stages *stages;
+    int view_depth; /* views that are being read one inside of the other */
+};
+
+/* foreign.c: the open_collection() of struct agg_env; env is an exec_env_state. */
+RC exec__foreign_open(void *env, struct qctx *q, struct slice coll, struct bdoc filter,
+                      struct doc_source **out, struct err *e);
+
 /* filters.c: exec__filter_find(): whether the query's shape has one; *indexes lives in a. */
 bool exec__filter_find(const struct exec_spec *s, struct arena *a, struct bdoc *indexes);
 bool exec__filter_allows(struct bdoc indexes, const struct index_def *d);

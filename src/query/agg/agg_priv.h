@@ -36,16 +36,17 @@ struct stage_parser {
 };
 
 enum stage_flags {
-    STAGE_FIRST = 1,     /* only first (40602) */
-    STAGE_SOURCE = 2,    /* makes documents itself, reads no input */
-    STAGE_NO_FACET = 4,  /* not in $facet (40600) */
-    STAGE_UPDATE = 8,    /* allowed in an update */
-    STAGE_LAST = 16,     /* only last (40601); writes */
-    STAGE_NO_SUB = 32,   /* not in $lookup (51047) or $unionWith (31441) */
-    STAGE_EXECUTOR = 64, /* run by agg_env.stage */
-    STAGE_NO_META = 128, /* its documents are new ones: metadata ends here */
-    STAGE_BLIND = 512,   /* nor does it see any */
-    STAGE_HYBRID = 256,  /* only first (10170100), though a view's stages may stand before it */
+    STAGE_FIRST = 1,      /* only first (40602) */
+    STAGE_SOURCE = 2,     /* makes documents itself, reads no input */
+    STAGE_NO_FACET = 4,   /* not in $facet (40600) */
+    STAGE_UPDATE = 8,     /* allowed in an update */
+    STAGE_LAST = 16,      /* only last (40601); writes */
+    STAGE_NO_SUB = 32,    /* not in $lookup (51047) or $unionWith (31441) */
+    STAGE_EXECUTOR = 64,  /* run by agg_env.stage */
+    STAGE_NO_META = 128,  /* its documents are new ones: metadata ends here */
+    STAGE_BLIND = 512,    /* nor does it see any */
+    STAGE_NO_VIEW = 1024, /* not in a view's definition (73): it is about no collection */
+    STAGE_HYBRID = 256,   /* only first (10170100), though a view's stages may stand before it */
 };
 
 typedef RC (*stage_parse_fn)(struct stage_parser *sp, const struct stage_def *def, struct bval spec,

@@ -15,12 +15,13 @@ static const struct stage_def defs[] = {
     ROW("addFields", STAGE_UPDATE, add_fields, 0),
     ROW("bucket", STAGE_NO_META, bucket, 0),
     ROW("bucketAuto", STAGE_NO_META | STAGE_BLIND, bucket_auto, 0),
-    BY_EXECUTOR("changeStream", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_SUB),
+    BY_EXECUTOR("changeStream",
+                STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_SUB | STAGE_NO_VIEW),
     BY_EXECUTOR("collStats", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     ROW("count", STAGE_NO_META, count, 0),
-    BY_EXECUTOR("currentOp", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    BY_EXECUTOR("currentOp", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_VIEW),
     ROW("densify", STAGE_NO_META | STAGE_BLIND, densify, 0),
-    ROW("documents", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET, documents, 0),
+    ROW("documents", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_VIEW, documents, 0),
     ROW("facet", STAGE_NO_FACET | STAGE_NO_META, facet, 0),
     ROW("fill", STAGE_NO_META | STAGE_BLIND, fill, 0),
     GIVING("geoNear", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET, META_GEO),
@@ -30,10 +31,10 @@ static const struct stage_def defs[] = {
     ROW("limit", 0, limit, 0),
     BY_EXECUTOR("listCatalog", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     BY_EXECUTOR("listClusterCatalog", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
-    BY_EXECUTOR("listLocalSessions", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    BY_EXECUTOR("listLocalSessions", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_VIEW),
     BY_EXECUTOR("listSampledQueries", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
     BY_EXECUTOR("listSearchIndexes", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
-    BY_EXECUTOR("listSessions", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET),
+    BY_EXECUTOR("listSessions", STAGE_FIRST | STAGE_SOURCE | STAGE_NO_FACET | STAGE_NO_VIEW),
     ROW("lookup", 0, lookup, 0),
     ROW("match", 0, match, 0),
     BY_EXECUTOR("merge", STAGE_LAST | STAGE_NO_FACET | STAGE_NO_SUB),
@@ -102,6 +103,9 @@ static RC check_place(const struct stage_parser *sp, const struct stage_def *def
 {
     if ((sp->flags & PIPELINE_UPDATE) && !(def->flags & STAGE_UPDATE))
         FAIL(e, ERR_INVALID_OPTIONS, "$%s is not allowed to be used within an update", def->name);
+    if ((sp->flags & PIPELINE_VIEW) && (def->flags & STAGE_NO_VIEW))
+        FAIL(e, ERR_INVALID_NAMESPACE, "$%s cannot be part of a view: it reads no collection",
+             def->name);
     if ((sp->flags & PIPELINE_SUB) && (def->flags & STAGE_NO_SUB))
         FAIL(e, sp->flags & PIPELINE_UNION ? ERR_LOC(31441) : ERR_LOC(51047),
              "$%s is not allowed within a sub-pipeline", def->name);

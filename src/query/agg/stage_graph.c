@@ -208,7 +208,7 @@ static RC portion(struct graph_iter *gi, uint32_t end, int64_t depth, struct err
 
     TRY(frontier_filter(gi, end, &filter, e));
     gi->s.from = end;
-    TRY(env->open_collection(env->env, q, g->from, filter, BVAL_MISSING, &src, e));
+    TRY(env->open_collection(env->env, q, g->from, filter, &src, e));
     rc_t rc = round_of(gi, src, depth, e);
     doc_source_close(src);
     arena_rewind(q->scratch, mark);

@@ -125,7 +125,7 @@ static RC open_foreign(struct lookup_iter *li, struct bdoc doc, struct doc_sourc
     if (!r.env || !r.env->open_collection)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "$lookup has no collections here");
     struct doc_source *src;
-    TRY(r.env->open_collection(r.env->env, &li->q, lk->from, filter, BVAL_MISSING, &src, e));
+    TRY(r.env->open_collection(r.env->env, &li->q, lk->from, filter, &src, e));
     if (!lk->sub) {
         *out = src;
         return RC_OK;
@@ -345,7 +345,7 @@ static RC open_second(struct unite_iter *u, struct doc_source **out, struct err 
         pipeline_leading(un->sub, &lead);
     if (!env || !env->open_collection)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "$unionWith has no collections here");
-    TRY(env->open_collection(env->env, u->it.r.q, un->coll, lead.filter, BVAL_MISSING, out, e));
+    TRY(env->open_collection(env->env, u->it.r.q, un->coll, lead.filter, out, e));
     if (!un->sub)
         return RC_OK;
     struct doc_source *src = *out;

@@ -89,4 +89,12 @@ struct exec_stages {
 };
 void exec_env_stages(struct agg_env *env, const struct exec_stages *s);
 
+enum { EXEC_VIEW_DEPTH_MAX = 20 }; /* views one over the other */
+/* exec_view_resolve(): what a view shows: the collection below it and all views between (db and coll; it need not exist), and their stages in the order they run.
+ * In a. ERR_VIEW_DEPTH_LIMIT_EXCEEDED. */
+RC exec_view_resolve(struct catalog *cat, struct catalog_coll *view, struct arena *a,
+                     struct slice *db, struct slice *coll, struct bdoc *stages, struct err *e);
+/* exec_join_stages(): first's stages, then second's, as one array in a. */
+struct bdoc exec_join_stages(struct arena *a, struct bdoc first, struct bdoc second);
+
 #endif

@@ -100,14 +100,13 @@ static struct bdoc *docs_of(struct arena *a, struct bval arr, uint32_t *n)
 }
 
 static RC open_collection(void *env, struct qctx *q, struct slice coll, struct bdoc filter,
-                          struct bval sort, struct doc_source **out, struct err *e)
+                          struct doc_source **out, struct err *e)
 {
     struct foreign *f = env;
     struct bdoc all;
     struct match *m;
     uint32_t n = 0;
 
-    (void)sort;
     TRY(bdoc_from_json(f->a, f->json, &all, e));
     struct bval arr = bdoc_get_slice(all, coll);
     struct bdoc *docs = arr.type == BT_ARRAY ? docs_of(f->a, arr, &n) : NULL;

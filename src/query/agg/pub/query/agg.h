@@ -42,9 +42,9 @@ struct agg_env {
                 struct doc_source *in, struct doc_source **out, struct err *e);
     /* check_stage(): the same stages, at parse time. May be NULL. */
     RC (*check_stage)(void *env, struct qctx *q, const char *name, struct bval spec, struct err *e);
-    /* open_collection(): documents of db.coll that match filter (already parsed against q; may be NULL), in natural order or sorted when sort is not missing. A missing collection is empty. */
+    /* open_collection(): documents of the collection or view db.coll that match filter (it and q outlive *out). A missing collection is empty. */
     RC (*open_collection)(void *env, struct qctx *q, struct slice coll, struct bdoc filter,
-                          struct bval sort, struct doc_source **out, struct err *e);
+                          struct doc_source **out, struct err *e);
 };
 
 struct pipeline;
