@@ -202,8 +202,8 @@ static void write_totals(struct tally *t, bool keys)
     bw_doc_end(t->w);
 }
 
-RC admin_inspect(const char *dir, struct keyring *keys, struct bw *w, uint64_t *n_problems,
-                 struct err *e)
+RC admin_inspect(const char *dir, const char *shown_as, struct keyring *keys, struct bw *w,
+                 uint64_t *n_problems, struct err *e)
 {
     AUTO(mem_freep) char *store = mem_printf("%s/store", dir);
     struct tally t = { .w = w };
@@ -211,7 +211,7 @@ RC admin_inspect(const char *dir, struct keyring *keys, struct bw *w, uint64_t *
     size_t found;
 
     *n_problems = 0;
-    bw_str(w, "directory", dir);
+    bw_str(w, "directory", shown_as ? shown_as : dir);
     bw_str(w, "algorithm", "AES-256-GCM");
     TRY(tell_envelopes(&t, dir, &found, e));
     if (!found && !path_exists(store))

@@ -74,9 +74,36 @@ def test_with_keys_every_tag_of_a_backup(filled):
     assert [f["name"] for f in report["files"] if "problem" in f] == [os.path.basename(table)]
 
 
-def test_the_directory_in_use_is_not_read_with_keys(filled):
-    code, _, err = inspect(filled.data_dir, f"--admin-socket={filled.admin_socket}")
-    assert code == 1 and "inspect a backup of it" in err
+def test_with_keys_every_tag_of_the_directory_in_use(filled):
+    socket = f"--admin-socket={filled.admin_socket}"
+    code, report = inspect_json(filled.data_dir, socket)
+    assert code == 0, report
+    assert report["directory"] == str(filled.data_dir) and report["consistentCopy"] is True
+    sealed = [f for f in report["files"] if "salt" in f]
+    assert all(f["authenticated"] for f in sealed) and report["totals"]["authenticated"] == len(sealed)
+    tables = {f["name"] for f in report["files"] if f["role"] == "table"}
+    assert tables and tables == {f["name"] for f in inspect_json(filled.data_dir)[1]["files"] if f["role"] == "table"}
+    assert not [f for f in os.listdir(filled.dir) if ".verify-" in f] and filled.admin("keyShow")["needed"][0]["by"] == "cluster"
+    assert len(filled.admin("keyShow")["needed"]) == 1, "the copy is no backup that holds a version up"
+
+    table = largest_table(filled.data_dir)
+    with open(table, "r+b") as f:
+        f.seek(500)
+        byte = f.read(1)[0]
+        f.seek(500)
+        f.write(bytes([byte ^ 1]))
+    code, report = inspect_json(filled.data_dir, socket)
+    assert code == 1
+    assert [f["name"] for f in report["files"] if "problem" in f] == [os.path.basename(table)]
+    code, out, _ = inspect(filled.data_dir, socket)
+    assert code == 1 and "consistent copy" in out
+
+
+def test_with_the_keys_of_another_cluster(filled, make_node):
+    other = make_node()
+    for directory in (filled.data_dir, backup_of(filled, "copy")):
+        code, _, err = inspect(directory, f"--admin-socket={other.admin_socket}")
+        assert code == 1 and "is another cluster's" in err and "EnvelopeForeign" in err
 
 
 def test_what_is_in_the_clear_is_found(filled):

@@ -258,7 +258,7 @@ RC evidence_disk(const struct coffer *c, const char *cluster, struct bw *w, uint
     int n = 0;
 
     bw_init(&inner, &space);
-    TRY(admin_inspect(dir, NULL, &inner, problems, e));
+    TRY(admin_inspect(dir, NULL, NULL, &inner, problems, e));
     struct bdoc found = bw_finish(&inner);
     struct bdoc files = bval_doc(bdoc_get(found, "files"));
     biter_init(&it, files);

@@ -57,7 +57,7 @@ static const char *const plaintext[] = {
 static const char *const not_shown[] = {
     "the administration log lies with whoever operates the machine; the vault's own audit record of the key's use is independent of it",
     "that the vault's record is the whole of it is the vault's own word: compare the number and chain in keyUse with a line of `coffer vault audit` that was kept elsewhere",
-    "that the files are authentic: for this report they were read without keys; the node authenticates every byte that it reads, and `coffer inspect --with-keys-of` all of a backup",
+    "that the files are authentic: for this report they were read without keys; the node authenticates every byte that it reads, and `coffer inspect --with-keys-of` verifies all of it, or of a backup",
     "copies of the data directory and of its key envelope that the cluster does not know of: they need the version of the key that wrapped them",
     "whether connections of clients were encrypted, and what clients did with what they read",
     "what the operator of a Ready cluster could read in its memory: see docs/threat-model.md",

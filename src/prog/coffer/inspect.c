@@ -1,7 +1,7 @@
 /* inspect.c - `coffer inspect DIRECTORY`: every file of a data directory or a backup, what it is, and that none of it is in the clear.
  *
  * Without keys this program reads the files itself: nothing needs to run, and it holds no key. With --with-keys-of=CLUSTER (or --admin-socket) the
- * node that has the keys verifies every tag of the directory.
+ * node that has the keys verifies every tag of the directory; of the one that it writes to itself it verifies a consistent copy by links.
  */
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +87,9 @@ static void print_report(struct bdoc d)
         printf("key generation %lld: %lld files, %lld bytes\n", number_of(g, "generation"),
                number_of(g, "files"), number_of(g, "bytes"));
     }
+    if (bval_truthy(bdoc_get(d, "consistentCopy")))
+        printf(
+            "the node writes to this directory: what was authenticated is a consistent copy of it, tables by links\n");
     printf("%lld files, %lld bytes, %lld problems: %s\n", number_of(totals, "files"),
            number_of(totals, "bytes"), number_of(totals, "problems"),
            number_of(totals, "problems") ? "see the list"
@@ -122,7 +125,7 @@ RC coffer_inspect(struct coffer *c, int argc, char **argv, struct err *e)
     } else {
         struct bw w;
         bw_init(&w, &space);
-        TRY(admin_inspect(dir, NULL, &w, &problems, e));
+        TRY(admin_inspect(dir, NULL, NULL, &w, &problems, e));
         report = bw_finish(&w);
     }
     problems = (uint64_t)number_of(bval_doc(bdoc_get(report, "totals")), "problems");

@@ -47,7 +47,7 @@ static const struct {
       "start the stopped node, whose data directory is empty or gone, from a backup",
       coffer_restore },
     { "inspect", "DIRECTORY",
-      "every file of a data directory or backup: what it is, and that none of it is in the clear",
+      "every file of a data directory or backup: what it is, and that none of it is in the clear; --with-keys-of=CLUSTER: every tag verified",
       coffer_inspect },
     { "cluster list", "", "the clusters of the installation and the state of each",
       coffer_cluster_list },

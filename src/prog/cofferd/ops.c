@@ -127,6 +127,14 @@ static RC op_rotation_status(void *ctx, struct bdoc args, struct bw *w, struct e
     return RC_OK;
 }
 
+static RC inspect_own(void *arg, struct err *e)
+{
+    const struct verify_wanted *v = arg;
+    struct status_source *s = &v->o->source;
+
+    return verify_own(s->process, s->custody, s->store, v->path, v->w, e);
+}
+
 static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     struct ops_ctx *o = ctx;
@@ -137,10 +145,11 @@ static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
         FAIL(e, ERR_BAD_VALUE, "the operation \"inspect\" needs the absolute path \"dir\"");
     AUTO(mem_freep) char *lock = mem_printf("%s/store/LOCK", dir);
     AUTO(mem_freep) char *own = mem_printf("%s/LOCK", o->source.process->store_dir);
+    struct verify_wanted v = { .o = o, .path = dir, .w = w };
     if (path_same_file(lock, own))
-        FAIL(e, ERR_ILLEGAL_OPERATION,
-             "this node writes to \"%s\": inspect it without keys, or inspect a backup of it", dir);
-    return admin_inspect(dir, custody_keyring(o->source.custody), w, &problems, e);
+        return rotator_holding(o->source.rotator, inspect_own, &v, e);
+    TRY(verify_is_ours(o->source.custody, dir, e));
+    return admin_inspect(dir, NULL, custody_keyring(o->source.custody), w, &problems, e);
 }
 
 static RC op_erase(void *ctx, struct bdoc args, struct bw *w, struct err *e)
@@ -195,7 +204,8 @@ static const struct admin_op table[] = {
     { "backup", "dir", ADMIN_OP_CHANGES | ADMIN_OP_LOCAL,
       "copy the store, encrypted as it is, into a new directory", op_backup },
     { "inspect", "dir", ADMIN_OP_LOCAL,
-      "verify every tag of a directory that is under this node's keys", op_inspect },
+      "verify every tag of a directory that is under this node's keys; its own: of a consistent copy by links",
+      op_inspect },
     { "backupVerify", "dir", ADMIN_OP_LOCAL,
       "verify a backup: its keys by the vault, every tag of it, and that it opens",
       op_backup_verify },

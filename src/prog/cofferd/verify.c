@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/inspect.h"
 #include "backup.h"
 #include "backups.h"
 #include "base/clock.h"
@@ -67,17 +68,37 @@ static RC way_to(struct process *p, const char *dir, enum key_mode mode, struct 
     return rc;
 }
 
+static RC same_lineage(struct custody *custody, const struct custody_status *st, const char *dir,
+                       struct err *e)
+{
+    AUTO(mem_freep) struct custody_status *ours = NEW(struct custody_status);
+
+    custody_status(custody, ours);
+    if (memcmp(ours->lineage, st->lineage, LINEAGE_LEN) != 0)
+        FAIL(e, ERR_ENVELOPE_FOREIGN, "\"%.80s\" is another cluster's", dir);
+    return RC_OK;
+}
+
+RC verify_is_ours(struct custody *custody, const char *dir, struct err *e)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    struct err ignored = { 0 };
+
+    if (envelope_inspect_dir(dir, st, &ignored).failed) {
+        err_reset(&ignored);
+        return RC_OK;
+    }
+    return same_lineage(custody, st, dir, e);
+}
+
 static RC open_keys(struct process *p, struct custody *custody, const char *dir,
                     struct custody_status *st, struct keyring **out, struct err *e)
 {
-    AUTO(mem_freep) struct custody_status *ours = NEW(struct custody_status);
     AUTO(provider_freep) struct key_provider *provider = NULL;
     AUTO(keyconf_fini) struct keyconf conf = KEYCONF_INIT;
 
     TRY(envelope_inspect_dir(dir, st, e));
-    custody_status(custody, ours);
-    if (memcmp(ours->lineage, st->lineage, LINEAGE_LEN) != 0)
-        FAIL(e, ERR_ENVELOPE_FOREIGN, "\"%.80s\" is a backup of another cluster", dir);
+    TRY(same_lineage(custody, st, dir, e));
     TRY(way_to(p, dir, st->mode, &conf, e));
     TRY(provider_for_smk(p, &conf, /* make_root= */ false, &provider, e));
     struct custody_config cc = { .dir = dir,
@@ -245,6 +266,28 @@ static RC open_copy(const struct process *p, const char *dir, const char *store_
     if (!rc.failed)
         rc = read_all(copy, ring, seq, e);
     verify_clean(p);
+    return rc;
+}
+
+/* ---- the node's own files ------------------------------------------------------------------------------------------------ */
+
+RC verify_own(struct process *p, struct custody *custody, struct store *store, const char *shown_as,
+              struct bw *w, struct err *e)
+{
+    AUTO(mem_freep) char *scratch = mem_printf("%s.verify-XXXXXX", p->data_dir);
+    uint64_t problems; /* they are in the answer */
+
+    verify_clean(p);
+    TRY(make_scratch(p, scratch, e));
+    AUTO(mem_freep) char *copy = mem_printf("%s/copy", scratch);
+    rc_t rc = backup_make(p, store, copy, e);
+    if (!rc.failed)
+        rc = fault_step("verify.copied", "the verification", e);
+    if (!rc.failed)
+        rc = admin_inspect(copy, shown_as, custody_keyring(custody), w, &problems, e);
+    verify_clean(p);
+    if (!rc.failed)
+        bw_bool(w, "consistentCopy", true);
     return rc;
 }
 

@@ -1,9 +1,12 @@
-/* verify.h - would this backup open, and is every byte of it there and ours? Looked at now, instead of on the day it is needed. */
+/* verify.h - would this backup open, and is every byte of it there and ours? Looked at now, instead of on the day it is needed. And: is every byte of the
+ * data directory itself authentic? */
 #ifndef COFFERD_VERIFY_H
 #define COFFERD_VERIFY_H
 
 #include "bsonx/bw.h"
 #include "process.h"
+
+struct store;
 
 /* verify_backup(): its own envelope is unwrapped by real calls and authenticated; every tag of every file is verified; then it is opened, from a copy by
  * links that is made beside it and removed, as a restore would, and every record read. The backup stays as it is. The outcome is kept in the list of
@@ -11,6 +14,14 @@
  * Errors: ERR_BACKUP_INVALID (what is wrong with it), ERR_NOT_FOUND, ERR_ENVELOPE_FOREIGN (another cluster's), and those of the key's provider. */
 RC verify_backup(struct process *p, struct custody *custody, const char *dir, struct bw *w,
                  struct err *e);
+/* verify_is_ours(): the envelope in dir, if one can be read there, is this cluster's: else ERR_ENVELOPE_FOREIGN. What else is wrong is an inspection's to
+ * find. */
+RC verify_is_ours(struct custody *custody, const char *dir, struct err *e);
+/* verify_own(): every tag of what the node's own data directory holds at this moment. The node writes to it, so a consistent copy is made beside it, tables by
+ * links, looked at, and removed. Writes what admin_inspect() does, and consistentCopy: true. One at a time, and none beside verify_backup(). [long]
+ * Errors: ERR_IO, ERR_DISK_FULL. */
+RC verify_own(struct process *p, struct custody *custody, struct store *store, const char *shown_as,
+              struct bw *w, struct err *e);
 /* verify_clean(): remove the copy that a verification left that was cut short by a kill or by sealing. At each start with keys; failures are logged. */
 void verify_clean(const struct process *p);
 

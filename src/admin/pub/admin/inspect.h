@@ -10,11 +10,12 @@
 
 struct keyring;
 
-/* admin_inspect(): writes the fields directory, storeId, algorithm, envelopes[], files[], generations[], and totals {files, bytes, problems, authenticated}.
+/* admin_inspect(): writes the fields directory (shown_as, or dir when that is NULL), storeId, algorithm, envelopes[], files[], generations[], and totals
+ * {files, bytes, problems, authenticated}.
  * keys NULL: nothing is authenticated, and the node may be running on it; else every tag is verified, of a directory at rest.
  * What is wrong with a file is its field "problem" and counts in *n_problems; it is no error.
  * Errors: ERR_NOT_FOUND (no directory, or no data directory of ours), ERR_IO, ERR_ACCESS_DENIED. */
-RC admin_inspect(const char *dir, struct keyring *keys, struct bw *w, uint64_t *n_problems,
-                 struct err *e);
+RC admin_inspect(const char *dir, const char *shown_as, struct keyring *keys, struct bw *w,
+                 uint64_t *n_problems, struct err *e);
 
 #endif
