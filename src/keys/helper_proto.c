@@ -174,7 +174,7 @@ void put_info(struct out *o, const struct key_info *i)
     put_label(o, i->kty);
     put_u32(o, (uint32_t)i->bits);
     put_u8(o, (uint8_t)((i->enabled ? 1 : 0) | (i->can_wrap ? 2 : 0) | (i->can_unwrap ? 4 : 0) |
-                        (i->grace_malformed ? 8 : 0)));
+                        (i->grace_malformed ? 8 : 0) | (i->wrong_type ? 16 : 0)));
     put_u64(o, (uint64_t)i->not_before_s);
     put_u64(o, (uint64_t)i->expires_s);
     put_u64(o, (uint64_t)i->server_date_s);
@@ -204,6 +204,7 @@ void take_info(struct in *in, struct key_info *i)
     i->can_wrap = flags & 2;
     i->can_unwrap = flags & 4;
     i->grace_malformed = flags & 8;
+    i->wrong_type = flags & 16;
     i->not_before_s = (int64_t)take_u64(in);
     i->expires_s = (int64_t)take_u64(in);
     i->server_date_s = (int64_t)take_u64(in);

@@ -147,8 +147,12 @@ static void judge_kind(struct preflight *f)
     bool rsa = strncmp(k->kty, "RSA", 3) == 0;
     bool size = k->bits == 2048 || k->bits == 3072 || k->bits == 4096;
 
-    say(f, PREFLIGHT_TYPE, *k->kty ? PREFLIGHT_OK : PREFLIGHT_UNKNOWN, "%s",
-        *k->kty ? k->kty : "the vault does not say");
+    if (k->wrong_type)
+        say(f, PREFLIGHT_TYPE, PREFLIGHT_FAILED, "%s: the SMK cannot be wrapped with such a key",
+            k->kty);
+    else
+        say(f, PREFLIGHT_TYPE, *k->kty ? PREFLIGHT_OK : PREFLIGHT_UNKNOWN, "%s",
+            *k->kty ? k->kty : "the vault does not say");
     if (!rsa)
         say(f, PREFLIGHT_SIZE, PREFLIGHT_UNKNOWN, "the rule is one for RSA keys");
     else

@@ -39,6 +39,9 @@ RC key_info_valid(const struct key_info *i, bool for_wrap, struct err *e)
 {
     if (i->version[0] == '\0' || memchr(i->version, '\0', sizeof(i->version)) == NULL)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the vault described a key without a version");
+    if (i->wrong_type)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "version %s of the key is of type %s, which cannot wrap",
+             i->version, i->kty);
     if (!i->enabled)
         FAIL(e, ERR_KEY_DENIED, "version %s of the key is disabled", i->version);
     if (i->not_before_s && i->server_date_s < i->not_before_s)

@@ -76,13 +76,14 @@ static RC describe(const struct kmsg_kv_key *k, const struct beside *beside, str
         .can_unwrap = k->can_unwrap,
         .grace_ms = k->has_grace ? k->grace_ms : GRACE_NONE,
         .grace_malformed = k->grace_malformed,
+        .wrong_type = !k->is_rsa,
     };
     struct err inner = { 0 };
 
     memcpy(pub.n, k->n, k->n_len);
     memcpy(pub.e, k->e, k->e_len);
-    i.bits = rsa_bits(&pub);
-    if (rsa_public_sha256(&pub, i.public_sha256, &inner).failed)
+    i.bits = k->is_rsa ? rsa_bits(&pub) : 0;
+    if (k->is_rsa && rsa_public_sha256(&pub, i.public_sha256, &inner).failed)
         FAIL(e, ERR_KEY_BAD_ANSWER, "the vault's answer has no usable public RSA key in it");
     _Static_assert(sizeof i.version == sizeof k->version && sizeof i.kid == sizeof k->kid &&
                        sizeof i.kty == sizeof k->kty &&
@@ -129,6 +130,9 @@ static RC azure_wrap(struct kms_remote *remote, const char *version, const struc
     struct beside beside;
 
     TRY(read_key(p, version, deadline_us, &k, &beside, e));
+    if (!k.is_rsa)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "version %s is of type %s: an RSA key is needed", k.version,
+             k.kty);
     kmsg_kv_url(&p->target, k.version, "wrapkey", &url);
     kmsg_kv_body(SLICE(secret_view(plain), secret_len(plain)), &body);
     struct kms_exchange x = {

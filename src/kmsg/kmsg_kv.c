@@ -291,9 +291,12 @@ static RC read_jwk(const json_t *key, struct kmsg_kv_key *out, struct err *e)
     const char *kty = kjson_str(key, "kty");
     const json_t *ops = kjson_arr(key, "key_ops");
 
-    if (!kty || (strcmp(kty, "RSA") != 0 && strcmp(kty, "RSA-HSM") != 0))
-        return kmsg__bad(e, "describes a key that is not an RSA key");
-    (void)snprintf(out->kty, sizeof out->kty, "%s", kty);
+    if (!kty || !*kty)
+        return kmsg__bad(e, "does not say of what type the key is");
+    kmsg_printable(kty, out->kty, sizeof out->kty);
+    if (strcmp(kty, "RSA") != 0 && strcmp(kty, "RSA-HSM") != 0)
+        return RC_OK; /* the rest of it is told all the same */
+    out->is_rsa = true;
     if (!read_number(key, "n", out->n, sizeof out->n, &out->n_len) ||
         !read_number(key, "e", out->e, sizeof out->e, &out->e_len))
         return kmsg__bad(e, "has no public RSA key in it");

@@ -132,6 +132,25 @@ def test_preflight_lists_all_that_fails(cmk_node, vault):
     assert good["usable"] and {r["verdict"] for r in good["rules"]} <= {"ok", "unknown"}
 
 
+def test_preflight_lists_all_that_is_wrong_with_a_key_of_another_type(cmk_node, vault):
+    fill(cmk_node)
+    answer = vault.call("POST", "/keys/curve/create", {"kty": "EC", "crv": "P-256", "attributes": {"exp": 1700000000}})
+    assert answer.status_code == 200, answer.text
+    found = op(cmk_node, "keyCheck", key_url=f"{vault.url}/keys/curve")
+    failed = {r["rule"]: r["found"] for r in found["rules"] if r["verdict"] == "failed"}
+    assert set(failed) == {"wrapKey", "type", "dates", "keyOps"} and "EC" in failed["type"], found
+    refused = op(cmk_node, "keySet", key_url=f"{vault.url}/keys/curve")
+    assert not refused["ok"] and "type" in refused["error"]
+
+    # A newer version of another type, of the very key that is in use, is not followed.
+    before = op(cmk_node, "keyShow")["key"]
+    assert vault.call("POST", f"/keys/{vault.key}/create", {"kty": "EC", "crv": "P-256"}).status_code == 200
+    looked = op(cmk_node, "keyShow")["nextFollow"]
+    wait_until(lambda: op(cmk_node, "keyShow")["nextFollow"] != looked, "it was looked for newer versions")
+    assert not op(cmk_node, "keyFollow")["ok"]
+    assert op(cmk_node, "keyShow")["key"] == before and serves(cmk_node)
+
+
 def test_preflight_names_a_missing_permission_and_a_missing_key(make_node, peopled_vault):
     vault = peopled_vault
     cmk_node = make_node(FAST_KEYS, vault=vault)

@@ -22,6 +22,9 @@ static RC twisted_get_key(struct key_provider *p, const char *version, uint64_t 
     memcpy(out->recovery_level, twist.recovery_level, sizeof(out->recovery_level));
     memcpy(out->region, twist.region, sizeof(out->region));
     out->bits = twist.bits;
+    out->wrong_type = twist.wrong_type;
+    if (twist.wrong_type)
+        memcpy(out->kty, twist.kty, sizeof(out->kty));
     out->can_wrap = twist.can_wrap;
     out->can_unwrap = twist.can_unwrap;
     out->grace_malformed = twist.grace_malformed;
@@ -92,6 +95,24 @@ static void everything_at_once(void **state)
     assert_true(preflight_require(&found, &e).failed);
     assert_int_equal(e.code, ERR_KEY_DENIED);
     assert_non_null(strstr(e.msg, "wrapKey, region, size, enabled, dates, keyOps, softDelete"));
+}
+
+static void a_key_of_another_type(void **state)
+{
+    struct err e = { 0 };
+
+    (void)state;
+    twisted = true;
+    twist.wrong_type = true;
+    snprintf(twist.kty, sizeof(twist.kty), "EC");
+    twist.bits = 0;
+    vault.v[0].disabled = true;
+    vault.v[0].expires_s = vault.now_s - 1;
+    look("");
+    expect_failed(R(WRAP) | R(TYPE) | R(ENABLED) | R(DATES));
+    assert_non_null(strstr(found.rule[PREFLIGHT_TYPE].text, "EC"));
+    assert_int_equal(found.rule[PREFLIGHT_GET].verdict, PREFLIGHT_OK);
+    CHECK_RC_FAILS(key_info_valid(&found.key, /* for_wrap= */ false, &e), &e, ERR_KEY_BAD_ANSWER);
 }
 
 static void classes_are_kept(void **state)
@@ -181,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_good_key, setup),
         cmocka_unit_test_setup(everything_at_once, setup),
+        cmocka_unit_test_setup(a_key_of_another_type, setup),
         cmocka_unit_test_setup(classes_are_kept, setup),
         cmocka_unit_test_setup(liars_are_refused, setup),
         cmocka_unit_test_setup(a_refused_token_is_the_tenants, setup),

@@ -222,7 +222,7 @@ static void keys_are_checked(void **state)
         { jwk, ",\"attributes\":{\"enabled\":\"true\"}", false, 0 },
         { jwk, ",\"attributes\":{}", false, 0 },
         { jwk, "", false, 0 },
-        { "\"kid\":\"" KID "\",\"kty\":\"EC\",\"n\":\"" N256 "\",\"e\":\"AQAB\"",
+        { "\"kid\":\"" KID "\",\"n\":\"" N256 "\",\"e\":\"AQAB\"",
           ",\"attributes\":{\"enabled\":true}", false, 0 },
         { "\"kid\":\"" KID "\",\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"",
           ",\"attributes\":{\"enabled\":true}", false, 0 },
@@ -251,6 +251,28 @@ static void keys_are_checked(void **state)
                                                  : -1,
                              cases[i].grace_ms);
         }
+        mem_free(body);
+    }
+}
+
+/* What it is and says of itself is told, so that everything that is wrong with it can be; nothing is ever wrapped with it. */
+static void a_key_of_another_type_is_told(void **state)
+{
+    static const char *const types[] = { "EC", "EC-HSM", "oct-HSM" };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct kmsg_kv_key k;
+        struct err e = { 0 };
+        char *body = mem_printf(
+            "{\"key\":{\"kid\":\"" KID
+            "\",\"kty\":\"%s\",\"key_ops\":[\"wrapKey\",\"unwrapKey\"],\"x\":\"AQAB\"},\"attributes\":{\"enabled\":false,\"exp\":7}}",
+            types[i]);
+        struct kmsg_reply a = reply(200, body);
+        CHECK_RC_OK(kmsg_kv_read_key(&a, &target, "", &k, &e), &e);
+        assert_string_equal(k.kty, types[i]);
+        assert_false(k.is_rsa || k.n_len || k.enabled || k.can_wrap || k.can_unwrap);
+        assert_int_equal(k.expires_s, 7);
         mem_free(body);
     }
 }
@@ -324,6 +346,7 @@ int main(void)
         cmocka_unit_test(token_refusals_have_their_class),
         cmocka_unit_test(unwrapped_values_are_checked),
         cmocka_unit_test(keys_are_checked),
+        cmocka_unit_test(a_key_of_another_type_is_told),
         cmocka_unit_test(tokens_are_checked),
         cmocka_unit_test(requests_are_well_formed),
     };

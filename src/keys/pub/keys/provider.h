@@ -31,6 +31,8 @@ struct key_info {
     char kid[512];    /* its full identifier */
     char kty[16];     /* "RSA" */
     int bits;
+    /* of a type that this provider cannot wrap with; bits and public_sha256 are zero */
+    bool wrong_type;
     bool enabled;
     int64_t not_before_s, expires_s; /* Unix seconds; 0 = none */
     int64_t server_date_s;           /* Date of the answer; expiry is judged by it */

@@ -37,6 +37,7 @@ struct kmsg_kv_key {
     char kid[512];
     char version[KMSG_VERSION_MAX];
     char kty[16];
+    bool is_rsa; /* else it has no modulus, and neither wraps nor unwraps here */
     uint8_t n[KMSG_MODULUS_MAX], e[8]; /* big-endian */
     uint32_t n_len, e_len;
     bool enabled, can_wrap, can_unwrap;
