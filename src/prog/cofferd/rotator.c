@@ -528,10 +528,11 @@ void rotator_status(struct rotator *r, struct bw *w)
     store_rewrite_status(r->c.store, &st);
     mutex_lock(&r->lock);
     bw_str(w, "state",
-           r->wish.paused              ? store_rewrite_state_name(STORE_RW_PAUSED)
-           : !r->working               ? "idle"
-           : st.state == STORE_RW_IDLE ? "waiting" /* between two tries */
-                                       : store_rewrite_state_name(st.state));
+           r->wish.paused ? store_rewrite_state_name(STORE_RW_PAUSED)
+           : !r->working  ? "idle"
+           : st.state == STORE_RW_IDLE || st.state == STORE_RW_PAUSED
+               ? "waiting" /* between two tries, or to go on after a pause */
+               : store_rewrite_state_name(st.state));
     bw_i32(w, "generation", (int32_t)current(r));
     bw_i64(w, "filesLeft", r->working ? (int64_t)st.files_left : 0);
     bw_i64(w, "bytesLeft", r->working ? (int64_t)st.bytes_left : 0);
