@@ -29,6 +29,8 @@ void catalog__record(const struct catalog_coll *x, struct bdoc options,
         bw_doc_begin(&w, NULL);
         bw_i64(&w, "ident", (int64_t)indexes[i].ident);
         bw_doc(&w, "spec", indexes[i].spec);
+        if (indexes[i].collator.len)
+            bw_str_slice(&w, "collator", indexes[i].collator);
         bw_doc_end(&w);
     }
     bw_array_end(&w);
@@ -54,8 +56,12 @@ void catalog__set(struct catalog_coll *x, struct slice ns, struct bdoc options,
     x->options = dup_doc(a, options);
     struct catalog_index *v = ARENA_ARRAY(a, struct catalog_index, (size_t)n + 1);
     for (int i = 0; i < n; i++)
-        v[i] = (struct catalog_index){ .ident = indexes[i].ident,
-                                       .spec = dup_doc(a, indexes[i].spec) };
+        v[i] = (struct catalog_index){
+            .ident = indexes[i].ident,
+            .spec = dup_doc(a, indexes[i].spec),
+            .collator = SLICE(arena_dup(a, indexes[i].collator.p, indexes[i].collator.len),
+                              indexes[i].collator.len),
+        };
     x->indexes = v;
     x->n_indexes = n;
     x->arena = a;
@@ -78,14 +84,19 @@ static RC parse_record(struct catalog_coll *x, struct slice ns, struct bdoc r, s
         FAIL(e, ERR_CORRUPT, "an entry of the catalogue does not parse");
     biter_init(&it, bval_doc(indexes));
     while (biter_next(&it)) {
-        struct bval id = BVAL_MISSING, spec = BVAL_MISSING;
+        struct bval id = BVAL_MISSING, spec = BVAL_MISSING, collator = BVAL_MISSING;
         if (it.val.type == BT_DOCUMENT) {
             id = bdoc_get(bval_doc(it.val), "ident");
             spec = bdoc_get(bval_doc(it.val), "spec");
+            collator = bdoc_get(bval_doc(it.val), "collator");
         }
         if (id.type != BT_INT64 || spec.type != BT_DOCUMENT || n == (int)ARRAY_LEN(v))
             FAIL(e, ERR_CORRUPT, "an index in the catalogue does not parse");
-        v[n++] = (struct catalog_index){ .ident = (uint64_t)bval_i64(id), .spec = bval_doc(spec) };
+        v[n++] = (struct catalog_index){
+            .ident = (uint64_t)bval_i64(id),
+            .spec = bval_doc(spec),
+            .collator = collator.type == BT_STRING ? bval_str(collator) : SLICE_EMPTY,
+        };
     }
     x->ident = (uint64_t)bval_i64(ident);
     x->is_view = bval_bool(view);

@@ -94,7 +94,7 @@ RC cmd__aggregate(struct cmd_req *r, struct bw *w, struct err *e)
         return cmd_explain_aggregate(r, &a, &ns, EXPLAIN_PLANNER, w, e);
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     cmd_qctx(r, c->arena, c->scratch, &c->q);
-    TRY(cmd_collate(&c->q, a.collation, e));
+    TRY(cmd_collate_cursor(r, &ns, a.collation, c, e));
     TRY(cmd_let(&c->q, a.let, e));
     struct agg_request g = { .pipeline = bval_doc(a.pipeline),
                              .hint = a.hint,

@@ -358,5 +358,8 @@ RC cmd__collMod(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_view_check_cycle(r, &ns, a.view_on, a.pipeline, e));
     if (x->is_view)
         TRY(check_reads(r, &a, x, e));
+    const struct collator *own;
+    TRY(exec_collator(x, r->arena, &own, e));
+    TRY(cmd_view_check_collation(r, own, a.view_on, a.pipeline, e));
     return run(r, &a, x, w, e);
 }

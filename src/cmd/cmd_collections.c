@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "query/collate.h"
+
 static const struct arg create_table[] = {
     ARG(struct create_args, capped, "capped", ARG_SAFE_BOOL, 0),
     ARG(struct create_args, size, "size", ARG_ANY, 0),
@@ -60,16 +62,24 @@ static RC check_refused(const struct create_args *a, struct err *e)
     return RC_OK;
 }
 
-/* Commands may compare by any collation; what a collection stores is ordered by bytes. */
-static RC check_collation(const struct create_args *a, struct err *e)
+/* *out: completed; empty for none and for the simple one. */
+static RC complete_collation(struct cmd_req *r, struct bval v, struct bdoc *out, struct err *e)
 {
-    AUTO(arena_freep) struct arena *tmp = arena_new(0);
-    struct qctx q = { .arena = tmp };
+    *out = BDOC_EMPTY;
+    if (bval_is_nullish(v) || (v.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(v))))
+        return RC_OK;
+    return collation_complete(r->arena, v, out, e);
+}
 
-    TRY(cmd_collate(&q, a->collation, e));
-    if (q.collator)
-        FAIL(e, ERR_COMMAND_NOT_SUPPORTED,
-             "a collection's default collation can only be simple in this release");
+/* The collation of _id is the collection's. */
+static RC check_id_collation(struct cmd_req *r, struct bval id, struct bval own, struct err *e)
+{
+    struct bdoc a, b;
+
+    TRY(complete_collation(r, id, &a, e));
+    TRY(complete_collation(r, own, &b, e));
+    if (!bval_eq(bval_of_doc(a, BT_DOCUMENT), bval_of_doc(b, BT_DOCUMENT)))
+        FAIL(e, ERR_BAD_VALUE, "The _id index must have the same collation as the collection.");
     return RC_OK;
 }
 
@@ -95,7 +105,7 @@ bool cmd_is_id_pattern(struct bdoc key)
 }
 
 /* The index of _id is always the same: what is given may only say so. */
-static RC check_id_index(const struct create_args *a, struct err *e)
+static RC check_id_index(struct cmd_req *r, const struct create_args *a, struct err *e)
 {
     struct biter it;
 
@@ -117,7 +127,7 @@ static RC check_id_index(const struct create_args *a, struct err *e)
         if (slice_eq_str(it.name, "v"))
             TRY(check_id_version(it.val, e));
         else if (slice_eq_str(it.name, "collation"))
-            TRY(check_collation(&(struct create_args){ .collation = it.val }, e));
+            TRY(check_id_collation(r, it.val, a->collation, e));
         else if (!slice_eq_str(it.name, "key") && !slice_eq_str(it.name, "name") &&
                  !slice_eq_str(it.name, "ns"))
             FAIL(e, ERR_INVALID_INDEX_SPECIFICATION_OPTION,
@@ -240,7 +250,7 @@ bool cmd_images_enabled(struct bval v)
 
 /* The options as listCollections shows them: those given that say more than nothing, numbers normalised. */
 static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, int64_t size,
-                              int64_t max)
+                              int64_t max, struct bdoc collation)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct bw w;
@@ -277,7 +287,19 @@ static struct bdoc options_of(struct cmd_req *r, const struct create_args *a, in
             bw_array_end(&w);
         }
     }
+    if (!bdoc_is_empty(collation))
+        bw_doc(&w, "collation", collation);
     return bw_done_arena(&w, r->arena);
+}
+
+static RC check_view_graph(struct cmd_req *r, const struct cmd_ns *ns, const struct create_args *a,
+                           struct bdoc collation, struct err *e)
+{
+    const struct collator *own;
+
+    TRY(cmd_view_check_cycle(r, ns, a->view_on, a->pipeline, e));
+    TRY(collation_in(r->arena, collation, &own, e));
+    return cmd_view_check_collation(r, own, a->view_on, a->pipeline, e);
 }
 
 RC cmd_check_new_name(const struct cmd_ns *ns, struct err *e)
@@ -293,27 +315,28 @@ RC cmd__create(struct cmd_req *r, struct bw *w, struct err *e)
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = NULL;
     struct create_args a = { .auto_index_id = true };
     struct cmd_ns ns;
+    struct bdoc collation;
     int64_t size, max;
 
     (void)w;
     TRY(cmd_ns(r, &ns, e));
     TRY(cmd_args(r, create_table, ARRAY_LEN(create_table), &a, e));
     TRY(check_enums(&a, e));
-    TRY(check_id_index(&a, e));
+    TRY(check_id_index(r, &a, e));
     TRY(check_refused(&a, e));
     TRY(check_images(&a, e));
     TRY(check_capped(&a, &size, &max, e));
-    TRY(check_collation(&a, e));
+    TRY(complete_collation(r, a.collation, &collation, e));
     TRY(check_view(r, &a, e));
     if (!bval_is_missing(a.view_on))
-        TRY(cmd_view_check_cycle(r, &ns, a.view_on, a.pipeline, e));
+        TRY(check_view_graph(r, &ns, &a, collation, e));
     TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));
     if (!a.auto_index_id)
         FAIL(e, ERR_COMMAND_NOT_SUPPORTED, "collections without an _id index are not available");
     if (a.validator.type == BT_DOCUMENT)
         TRY(cmd_check_validator(r, &ns, bval_doc(a.validator), e));
-    struct bdoc options = options_of(r, &a, size, max);
+    struct bdoc options = options_of(r, &a, size, max, collation);
     x = cmd_coll(r, &ns);
     if (x) {
         if (bval_eq(bval_of_doc(catalog_options(x, r->arena), BT_DOCUMENT),

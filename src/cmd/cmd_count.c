@@ -1,7 +1,9 @@
 /* cmd_count.c - count and distinct. */
 #include "cmd_view.h"
 
-#include "base/map.h"
+#include <stdlib.h>
+
+#include "query/vals.h"
 
 struct count_args {
     struct bval query, hint, collation, limit, uuid;
@@ -119,36 +121,24 @@ static const struct arg distinct_table[] = {
 enum { DISTINCT_BYTES_MAX = 16 << 20 };
 
 struct values {
-    struct arena *a;
-    struct map *seen; /* hash -> chain */
-    struct value {
-        struct bval v;
-        struct value *next;  /* same hash */
-        struct value *later; /* order of appearance */
-    } *first, **last;
-    const struct collator *collator;
+    struct valset set;
     size_t bytes;
 };
 
 static RC add_value(struct values *s, struct bval v, struct err *e)
 {
-    uint64_t h = bval_hash_in(s->collator, v);
-    struct slice key = SLICE(&h, sizeof(h));
-    struct value *head = map_get(s->seen, key);
-
-    for (struct value *x = head; x; x = x->next)
-        if (bval_cmp_in(s->collator, x->v, v) == 0)
-            return RC_OK;
+    if (valset_find(&s->set, v) >= 0)
+        return RC_OK;
     s->bytes += v.len + 8;
     if (s->bytes > DISTINCT_BYTES_MAX)
         FAIL(e, ERR_LOC(17217), "distinct too big, 16mb cap");
-    struct value *x = ARENA_NEW(s->a, struct value);
-    x->v = bval_dup(s->a, v);
-    x->next = head;
-    map_put(s->seen, key, x);
-    *s->last = x;
-    s->last = &x->later;
+    valset_add(&s->set, bval_dup(s->set.arena, v));
     return RC_OK;
+}
+
+static int by_value(const void *a, const void *b, void *collator)
+{
+    return bval_cmp_in(collator, *(const struct bval *)a, *(const struct bval *)b);
 }
 
 static bool is_index(struct slice s)
@@ -205,7 +195,7 @@ RC cmd__distinct(struct cmd_req *r, struct bw *w, struct err *e)
 {
     AUTO(cursor_freep) struct cursor *c = NULL;
     struct distinct_args a = { 0 };
-    struct values s = { .a = r->arena };
+    struct values s = { 0 };
     struct cmd_ns ns;
 
     TRY(cmd_ns(r, &ns, e));
@@ -217,16 +207,13 @@ RC cmd__distinct(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     c = cursor_new((size_t)r->node->limits.request_memory_bytes);
     TRY(open_filtered(r, &ns, a.query, a.hint, a.collation, 0, 0, c, e));
-    s.collator = c->q.collator;
-    s.last = &s.first;
-    s.seen = map_new();
-    rc_t rc = collect_all(c, &s, a.key, e);
-    map_free(s.seen);
-    if (rc.failed)
-        return rc;
+    s.set = valset_of(r->arena, c->q.collator);
+    TRY(collect_all(c, &s, a.key, e));
+    if (s.set.n) /* in their order, as MongoDB gives them */
+        qsort_r(s.set.v, s.set.n, sizeof(*s.set.v), by_value, (void *)(uintptr_t)c->q.collator);
     bw_array_begin(w, "values");
-    for (struct value *x = s.first; x; x = x->later)
-        bw_val(w, NULL, x->v);
+    for (uint32_t i = 0; i < s.set.n; i++)
+        bw_val(w, NULL, s.set.v[i]);
     bw_array_end(w);
     return RC_OK;
 }

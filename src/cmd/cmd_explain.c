@@ -338,7 +338,7 @@ RC cmd_explain_aggregate(struct cmd_req *r, const struct aggregate_args *a, cons
     struct pipeline *p;
 
     cmd_qctx(r, c->arena, c->scratch, &c->q);
-    TRY(cmd_collate(&c->q, a->collation, e));
+    TRY(cmd_collate_cursor(r, ns, a->collation, c, e));
     TRY(cmd_let(&c->q, a->let, e));
     struct agg_request g = { .pipeline = bval_doc(a->pipeline),
                              .hint = a->hint,

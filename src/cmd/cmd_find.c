@@ -80,7 +80,7 @@ RC cmd_find_open(struct cmd_req *r, const struct find_args *a, const struct cmd_
 
     TRY(check_tailable(a, c->coll, e));
     cmd_qctx(r, c->arena, c->scratch, &c->q);
-    TRY(cmd_collate(&c->q, a->collation, e));
+    TRY(cmd_collate_on(&c->q, a->collation, c->coll, e));
     TRY(cmd_let(&c->q, a->let, e));
     TRY(match_parse(&c->q, doc_or_empty(a->filter), 0, &m, e));
     if (!bdoc_is_empty(projection))

@@ -13,8 +13,22 @@ static const struct arg create_table[] = {
     ARG_SKIP("isTimeseriesNamespace"),
 };
 
-static RC read_specs(struct cmd_req *r, struct bdoc array, struct bdoc **out, int *n_out,
-                     struct err *e)
+/* with_collation(): spec, with the collection's collation when it says none of its own. */
+static struct bdoc with_collation(struct cmd_req *r, struct bdoc spec, struct bval own)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct bw w;
+
+    if (bval_is_missing(own) || !bval_is_missing(bdoc_get(spec, "collation")))
+        return spec;
+    bw_init(&w, &b);
+    bw_fields(&w, spec);
+    bw_val(&w, "collation", own);
+    return bw_done_arena(&w, r->arena);
+}
+
+static RC read_specs(struct cmd_req *r, struct bdoc array, struct bval own, struct bdoc **out,
+                     int *n_out, struct err *e)
 {
     int n = (int)bdoc_count(array), i = 0;
     struct biter it;
@@ -31,7 +45,10 @@ static RC read_specs(struct cmd_req *r, struct bdoc array, struct bdoc **out, in
                 e, ERR_TYPE_MISMATCH,
                 "BSON field 'createIndexes.indexes.%d' is the wrong type '%s', expected type 'object'",
                 i, btype_name(it.val.type));
-        TRY(index_spec_check(r->arena, bval_doc(it.val), &spec, e));
+        TRY(index_spec_check(r->arena, with_collation(r, bval_doc(it.val), own), &spec, e));
+        if (slice_eq_str(bval_str(bdoc_get(spec, "name")), "_id_") &&
+            !bval_eq(bdoc_get(spec, "collation"), own))
+            FAIL(e, ERR_BAD_VALUE, "The _id index must have the same collation as the collection.");
         i++;
         bool again = false; /* the same specification twice is one index */
         for (int k = 0; k < *n_out; k++)
@@ -57,7 +74,8 @@ RC cmd__createIndexes(struct cmd_req *r, struct bw *w, struct err *e)
              "commitQuorum is supported only for two phase index builds on a replica set");
     x = cmd_coll(r, &ns);
     TRY(cmd_not_view(x, e));
-    TRY(read_specs(r, bval_doc(a.indexes), &specs, &b.n_specs, e));
+    struct bval own = x ? bdoc_get(catalog_options(x, r->arena), "collation") : BVAL_MISSING;
+    TRY(read_specs(r, bval_doc(a.indexes), own, &specs, &b.n_specs, e));
     if (!x)
         TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));

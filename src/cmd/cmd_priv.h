@@ -135,6 +135,8 @@ RC cmd_let(struct qctx *q, struct bval let, struct err *e);
 /* cmd_collation(): whether it can be used; cmd_collate(): q compares by it from now on, parsing included. Absent, null and {}: by bytes. */
 RC cmd_collation(struct bval v, struct err *e);
 RC cmd_collate(struct qctx *q, struct bval v, struct err *e);
+/* cmd_collate_on(): the same; absent, null and {}: as the collection or view x (may be NULL) does by default. */
+RC cmd_collate_on(struct qctx *q, struct bval v, struct catalog_coll *x, struct err *e);
 RC cmd_check(void *req, struct err *e); /* interrupted, or out of time */
 /* cmd_note_use(): the command's time goes to the collection's figures; x may be NULL. */
 void cmd_note_use(const struct cmd_req *r, struct catalog_coll *x, enum catalog_use use);

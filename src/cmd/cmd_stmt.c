@@ -16,8 +16,9 @@ RC stmt_init(struct stmt *s, struct cmd_req *r, const struct cmd_ns *ns, struct 
     s->r = r;
     s->ns = ns;
     s->sort = BDOC_EMPTY;
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, ns);
     cmd_qctx(r, r->arena, r->scratch, &s->q);
-    TRY(cmd_collate(&s->q, s->collation, e));
+    TRY(cmd_collate_on(&s->q, s->collation, x, e));
     s->q.let = let;
     return match_parse(&s->q, filter, 0, &s->match, e);
 }

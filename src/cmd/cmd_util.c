@@ -233,6 +233,13 @@ RC cmd_collate(struct qctx *q, struct bval v, struct err *e)
     return collation_in(q->arena, spec, &q->collator, e);
 }
 
+RC cmd_collate_on(struct qctx *q, struct bval v, struct catalog_coll *x, struct err *e)
+{
+    if (bval_is_nullish(v) || (v.type == BT_DOCUMENT && bdoc_is_empty(bval_doc(v))))
+        return exec_collator(x, q->arena, &q->collator, e);
+    return cmd_collate(q, v, e);
+}
+
 RC cmd_collation(struct bval v, struct err *e)
 {
     AUTO(arena_freep) struct arena *a = arena_new(0);

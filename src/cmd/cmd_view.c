@@ -1,6 +1,7 @@
 /* cmd_view.c - views: finding the collection below, and running reads as pipelines (compatibility 17). */
 #include "cmd_shape.h"
 #include "cmd_stages.h"
+#include "query/collate.h"
 #include "query/vals.h"
 
 static struct bdoc arena_doc(struct arena *a, struct bdoc d)
@@ -111,22 +112,45 @@ RC cmd_view_check_cycle(struct cmd_req *r, const struct cmd_ns *ns, struct bval 
     return RC_OK;
 }
 
-/* A command's collation and the views that its stages name: those compare by bytes. */
+/* A collation, and the views that stages name: those compare in their own way. */
 struct collated {
     struct cmd_req *r;
-    const struct cmd_ns *ns;
+    struct slice db;
+    const struct collator *collator;
 };
 
 static RC check_collated(struct bval name, void *arg, struct err *e)
 {
     const struct collated *c = arg;
-    struct cmd_ns at = cmd_ns_join(c->r, c->ns->db, bval_str(name));
+    struct cmd_ns at = cmd_ns_join(c->r, c->db, bval_str(name));
     AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(c->r, &at);
+    const struct collator *own;
 
-    if (x && x->is_view)
-        FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW, "Cannot override a view's default collation: %s",
-             at.ns);
+    if (!x || !x->is_view)
+        return RC_OK;
+    TRY(exec_collator(x, c->r->arena, &own, e));
+    if (!collation_same(own, c->collator))
+        FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW,
+             "Cannot override a view's default collation: that of %s is another one", at.ns);
     return RC_OK;
+}
+
+RC cmd_view_check_collation(struct cmd_req *r, const struct collator *own, struct bval view_on,
+                            struct bval stages, struct err *e)
+{
+    struct collated c = { .r = r, .db = r->db, .collator = own };
+
+    if (view_on.type == BT_STRING)
+        TRY(check_collated(view_on, &c, e));
+    return cmd_foreign_each(stages, 0, check_collated, &c, e);
+}
+
+RC cmd_collate_cursor(struct cmd_req *r, const struct cmd_ns *ns, struct bval collation,
+                      struct cursor *c, struct err *e)
+{
+    AUTO(catalog_coll_unrefp) struct catalog_coll *x = cmd_coll(r, ns);
+
+    return cmd_collate_on(&c->q, collation, x, e);
 }
 
 static RC scan_for(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_request *a,
@@ -189,7 +213,9 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
     exec_env_stages(env, &own_stages->hooks);
     if (c->coll && c->coll->is_view && !starts_with(pipeline, "$collStats")) {
         struct bdoc own;
-        if (c->q.collator) /* a view compares by bytes */
+        const struct collator *view;
+        TRY(exec_collator(c->coll, c->arena, &view, e));
+        if (!collation_same(c->q.collator, view))
             FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW, "Cannot override a view's default collation");
         /* its own mistakes are told before the view's */
         TRY(pipeline_parse(&c->q, pipeline, 0, env, &p, e));
@@ -201,9 +227,8 @@ RC cmd_agg_open(struct cmd_req *r, const struct cmd_ns *ns, const struct agg_req
         own_stages->coll = c->coll;
     }
     TRY(pipeline_parse(&c->q, pipeline, flags, env, &p, e));
-    if (c->q.collator)
-        TRY(cmd_foreign_each(bval_of_doc(pipeline, BT_ARRAY), 0, check_collated,
-                             &(struct collated){ r, ns }, e));
+    struct collated cmp = { .r = r, .db = ns->db, .collator = c->q.collator };
+    TRY(cmd_foreign_each(bval_of_doc(pipeline, BT_ARRAY), 0, check_collated, &cmp, e));
     TRY(scan_for(r, &base, a, c, env, p, &skip, &x, e));
     struct doc_source *source = a->explain ? exec_lend(x) : exec_source(x);
     if (plan)
@@ -257,7 +282,7 @@ RC cmd_find_view(struct cmd_req *r, const struct find_args *a, const struct cmd_
                              .hint = a->hint };
     catalog_coll_unref(TAKE(c->coll));
     cmd_qctx(r, c->arena, c->scratch, &c->q);
-    TRY(cmd_collate(&c->q, a->collation, e));
+    TRY(cmd_collate_cursor(r, ns, a->collation, c, e));
     TRY(cmd_let(&c->q, a->let, e));
     g.let = c->q.let;
     return cmd_agg_open(r, ns, &g, c, NULL, NULL, e);

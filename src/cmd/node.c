@@ -1,6 +1,7 @@
 /* node.c - opening and closing a node's shared state, and its background work. */
 #include "cmd_write.h"
 
+#include "base/log.h"
 #include "kept.h"
 
 void node_init(struct node *n)
@@ -35,6 +36,16 @@ static RC drop_temporary(struct catalog *c, struct err *e)
     return rc;
 }
 
+static RC renew_indexes(struct catalog *c, struct err *e)
+{
+    int n = 0;
+    rc_t rc = coll_renew_indexes(c, &n, e);
+
+    if (n)
+        log_event(EV_INDEXES_RENEWED, KV_I64("indexes", n));
+    return rc;
+}
+
 RC node_open(struct node *n, struct err *e)
 {
     struct cursors_config c = { .max = n->limits.max_cursors,
@@ -43,6 +54,7 @@ RC node_open(struct node *n, struct err *e)
     atomic_store(&n->p.ttl_sleep_ms, n->limits.ttl_sleep_ms);
     TRY(catalog_open(n->store, &n->catalog, e));
     TRY(drop_temporary(n->catalog, e));
+    TRY(renew_indexes(n->catalog, e));
     TRY(kept_open(n->store, &n->kept, e));
     cmd_cluster_parameters_apply(n);
     n->profiler = cmd_profiler_new();

@@ -4,7 +4,9 @@
  * error leaves what else was merged.
  */
 #include "cmd_stages.h"
+
 #include "cmd_stmt.h"
+#include "query/collate.h"
 
 enum { ON_MAX = INDEX_FIELDS_MAX, MERGE_BATCH = 1000 };
 enum matched { MATCHED_MERGE, MATCHED_REPLACE, MATCHED_KEEP, MATCHED_FAIL, MATCHED_PIPELINE };
@@ -20,8 +22,10 @@ struct merge {
     struct cmd_ns ns;
     struct slice on[ON_MAX];
     int n_on;
-    bool on_id;    /* _id is one of them */
-    bool null_key; /* the index holds documents without the fields */
+    const struct collator *collator; /* the command's; the index has it too */
+    struct bval collation;           /* the same for statements; missing: the target's own */
+    bool on_id;                      /* _id is one of them */
+    bool null_key;                   /* the index holds documents without the fields */
     enum matched matched;
     enum unmatched unmatched;
     struct bval pipeline;
@@ -214,25 +218,41 @@ static bool names_field(const struct merge *m, struct slice path)
 /* Some unique index over just these fields, in any order; of two, the one that holds documents without them. */
 static RC check_index(struct merge *m, struct catalog_coll *target, struct err *e)
 {
-    bool found = m->n_on == 1 && m->on_id;
     struct coll_indexes *l = NULL;
+    bool found = false;
 
     m->null_key = false;
-    if (target && !found) {
+    if (!target)
+        found = m->n_on == 1 && m->on_id;
+    if (target) {
         TRY(coll_ref_indexes(target, &l, e));
         for (int i = 0; i < l->n; i++) {
             const struct index_def *d = l->v[i];
-            bool fits = d->unique && !d->partial && d->n_fields == m->n_on;
+            bool fits = d->unique && !d->partial && d->n_fields == m->n_on &&
+                        collation_same(d->collator, m->collator);
             for (int k = 0; fits && k < d->n_fields; k++)
                 fits = names_field(m, d->fields[k].path);
             found |= fits;
-            m->null_key |= fits && !d->sparse;
+            m->null_key |= fits && !d->sparse && !d->is_id;
         }
         coll_indexes_unref(l);
     }
     if (!found)
         FAIL(e, ERR_LOC(51183), "Cannot find index to verify that join fields will be unique");
     return RC_OK;
+}
+
+/* compare_as(): how the statements compare: as the pipeline, whatever the target does by default. */
+static struct bval compare_as(struct arena *a, const struct collator *c)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct bw w;
+
+    if (c)
+        return bval_of_doc(collation_doc(c), BT_DOCUMENT);
+    bw_init(&w, &b);
+    bw_str(&w, "locale", "simple");
+    return bval_of_doc(bw_done_arena(&w, a), BT_DOCUMENT);
 }
 
 static RC parse(struct cmd_stages *s, struct qctx *q, struct bval spec, struct merge *m,
@@ -247,7 +267,7 @@ static RC parse(struct cmd_stages *s, struct qctx *q, struct bval spec, struct m
     };
     struct merge_args a = { 0 };
 
-    *m = (struct merge){ .s = s };
+    *m = (struct merge){ .s = s, .collator = q->collator };
     if (spec.type != BT_STRING && spec.type != BT_DOCUMENT)
         FAIL(e, ERR_TYPE_MISMATCH, "$merge requires a string or object argument, but found %s",
              btype_name(spec.type));
@@ -264,6 +284,10 @@ static RC parse(struct cmd_stages *s, struct qctx *q, struct bval spec, struct m
     TRY(parse_let(m, q, a.let, e));
     AUTO(catalog_coll_unrefp) struct catalog_coll *target = cmd_coll(s->r, &m->ns);
     TRY(cmd_not_view(target, e));
+    const struct collator *own;
+    TRY(exec_collator(target, q->arena, &own, e));
+    if (!collation_same(own, m->collator))
+        m->collation = compare_as(q->arena, m->collator);
     return check_index(m, target, e);
 }
 
@@ -396,6 +420,7 @@ static RC merge_one(const struct merge *m, const struct qctx *q, struct step *x,
     struct write_run run = { .r = x->r, .ns = &m->ns, .let = q->let, .bypass = m->s->bypass };
     bool pipeline = m->matched == MATCHED_PIPELINE;
     struct update_stmt st = { .q = bval_of_doc(x->filter, BT_DOCUMENT),
+                              .collation = m->collation,
                               .upsert = m->unmatched == UNMATCHED_INSERT && !pipeline };
 
     switch (m->matched) {

@@ -86,7 +86,7 @@ static RC add_def(struct build *b, struct coll_indexes *all, struct bdoc spec, s
     return RC_OK;
 }
 
-static struct coll_indexes *list_with(const struct coll_indexes *old, int room)
+struct coll_indexes *coll__list_with(const struct coll_indexes *old, int room)
 {
     struct coll_indexes *l = coll__indexes_new(old->n + room);
 
@@ -100,7 +100,7 @@ static RC add_defs(struct build *b, struct coll_indexes **all, struct err *e)
 {
     struct coll_indexes *old = b->rt->indexes; /* changes are serial, and this is one */
 
-    *all = list_with(old, b->req->n_specs);
+    *all = coll__list_with(old, b->req->n_specs);
     for (int i = 0; i < b->req->n_specs; i++)
         TRY(add_def(b, *all, b->req->specs[i], e));
     for (int i = 0; i < b->n_made; i++)
@@ -263,6 +263,12 @@ static RC in_steps(struct build *b, step_fn step, struct err *e)
     return RC_OK;
 }
 
+RC coll__build_all(struct build *b, struct err *e)
+{
+    TRY(in_steps(b, fill_some, e));
+    return in_steps(b, settle_some, e);
+}
+
 static RC install_locked(struct build *b, struct err *e)
 {
     struct catalog_index v[INDEXES_MAX + 1];
@@ -271,8 +277,7 @@ static RC install_locked(struct build *b, struct err *e)
 
     TRY(step_locked(b, settle_some, INT_MAX, e)); /* what came since: little, and the last */
     for (int i = 0; i < rt->kept->n; i++)
-        v[i] =
-            (struct catalog_index){ .ident = rt->kept->v[i]->ident, .spec = rt->kept->v[i]->spec };
+        v[i] = coll__row_of(rt->kept->v[i]);
     for (int i = 0; i < b->n_made; i++)
         made[i] = b->made[i]->ident;
     struct catalog_index_change ch = {
@@ -376,9 +381,7 @@ RC coll_create_indexes(struct catalog_coll *x, struct coll_build *req, struct er
     TRY(take_turn(&b, e));
     rc_t rc = announce(&b, e);
     if (!rc.failed && b.n_made)
-        rc = in_steps(&b, fill_some, e);
-    if (!rc.failed && b.n_made)
-        rc = in_steps(&b, settle_some, e);
+        rc = coll__build_all(&b, e);
     if (!rc.failed && b.n_made)
         rc = install(&b, e);
     if (rc.failed)
@@ -397,11 +400,10 @@ static bool is_named(const struct index_def *d, const struct slice *names, int n
     return n < 0;
 }
 
-/* replace_indexes(): l (ours now) instead of what queries use; writes keep it and what is being built. */
-static void replace_indexes(struct rt *rt, struct coll_indexes *l)
+void coll__replace_indexes(struct rt *rt, struct coll_indexes *l)
 {
     struct build *b = rt->build;
-    struct coll_indexes *kept = list_with(l, b ? b->n_made : 0);
+    struct coll_indexes *kept = coll__list_with(l, b ? b->n_made : 0);
 
     for (int i = 0; b && i < b->n_made; i++)
         kept->v[kept->n++] = index_def_ref(b->made[i]);
@@ -456,7 +458,7 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
             gone[n_gone++] = old->v[i]->ident;
             continue;
         }
-        v[n_left++] = (struct catalog_index){ .ident = old->v[i]->ident, .spec = old->v[i]->spec };
+        v[n_left++] = coll__row_of(old->v[i]);
         next->v[next->n++] = index_def_ref(old->v[i]);
     }
     struct catalog_index_change ch = {
@@ -471,7 +473,7 @@ static RC drop_locked(struct catalog_coll *x, const struct slice *names, int n, 
             atomic_store(&old->v[i]->dropped, true);
     if (building)
         give_up(rt);
-    replace_indexes(rt, next);
+    coll__replace_indexes(rt, next);
     return RC_OK;
 }
 
@@ -504,14 +506,14 @@ static RC set_spec_locked(struct catalog_coll *x, struct slice name, struct bdoc
     struct coll_indexes *next = coll__indexes_new(old->n);
     for (int i = 0; i < old->n; i++) {
         next->v[i] = old->v[i] == target ? coll__def_owned(x->cat, d) : index_def_ref(old->v[i]);
-        v[i] = (struct catalog_index){ .ident = next->v[i]->ident, .spec = next->v[i]->spec };
+        v[i] = coll__row_of(next->v[i]);
     }
     struct catalog_index_change ch = { .indexes = v, .n_indexes = old->n };
     if (catalog_set_indexes(x, &ch, e).failed) {
         coll_indexes_unref(next);
         return RC_FAILED;
     }
-    replace_indexes(rt, next);
+    coll__replace_indexes(rt, next);
     return RC_OK;
 }
 

@@ -1,7 +1,7 @@
 /* coll_ddl.c - making, dropping and renaming collections. */
 #include "coll_priv.h"
 
-static RC id_spec(struct arena *a, struct bdoc *out, struct err *e)
+static RC id_spec(struct arena *a, struct bval collation, struct bdoc *out, struct err *e)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct bw w;
@@ -12,6 +12,8 @@ static RC id_spec(struct arena *a, struct bdoc *out, struct err *e)
     bw_i32(&w, "_id", 1);
     bw_doc_end(&w);
     bw_str(&w, "name", "_id_");
+    if (!bval_is_missing(collation))
+        bw_val(&w, "collation", collation);
     return index_spec_check(a, bw_finish(&w), out, e);
 }
 
@@ -31,9 +33,15 @@ static RC create_locked(struct catalog *c, struct slice ns, struct bdoc options,
         n.n_indexes = 0;
         return catalog_create(c, &n, out, e);
     }
-    TRY(id_spec(a, &id.spec, e));
-    TRY(store_new_ident(catalog_store(c), &id.ident, e));
-    return catalog_create(c, &n, out, e);
+    struct index_def *d;
+    uint64_t ident;
+    TRY(id_spec(a, bdoc_get(options, "collation"), &id.spec, e));
+    TRY(store_new_ident(catalog_store(c), &ident, e));
+    TRY(index_def_new(id.spec, ident, &d, e));
+    id = coll__row_of(d);
+    rc_t rc = catalog_create(c, &n, out, e);
+    index_def_unref(d);
+    return rc;
 }
 
 RC coll_create(struct catalog *c, struct slice ns, struct bdoc options, struct catalog_coll **out,

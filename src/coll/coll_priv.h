@@ -93,6 +93,15 @@ RC coll__read_counts(struct store *s, struct store_snapshot *snap, uint64_t iden
 void coll__multikey_key(uint8_t out[16], uint64_t index_ident);
 struct index_def *coll__def_owned(struct catalog *c, struct index_def *d);
 
+/* coll__row_of(): as the catalogue keeps d; borrows from it. */
+struct catalog_index coll__row_of(const struct index_def *d);
+
+/* coll_build.c. coll__list_with(): old's, with room for more. coll__replace_indexes(): l (rt's now) instead of what queries use; writes keep it and what is being
+ * built; the caller holds the lock exclusively. coll__build_all(): the entries of all documents before b->end_rid in the indexes that rt->kept has beyond rt->indexes. */
+struct coll_indexes *coll__list_with(const struct coll_indexes *old, int room);
+void coll__replace_indexes(struct rt *rt, struct coll_indexes *l);
+RC coll__build_all(struct build *b, struct err *e);
+
 /* coll_entries.c */
 void coll__entry_key(struct buf *out, const struct index_def *d, struct slice key, uint64_t rid);
 void coll__entry_value(struct buf *out, const struct index_def *d, struct slice tags, uint64_t rid);

@@ -44,6 +44,13 @@ struct index_def *coll__def_owned(struct catalog *c, struct index_def *d)
     return d;
 }
 
+struct catalog_index coll__row_of(const struct index_def *d)
+{
+    return (struct catalog_index){ .ident = d->ident,
+                                   .spec = d->spec,
+                                   .collator = slice_str(d->collator_version) };
+}
+
 void coll__count_key(uint8_t out[18], uint64_t ident, uint16_t number)
 {
     put_be64(out, META_COUNTS);
@@ -178,6 +185,7 @@ RC coll__load_validator(struct rt *rt, struct err *e)
 
     if (v.type == BT_DOCUMENT && !bdoc_is_empty(bval_doc(v))) {
         struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY };
+        q.collator = rt->indexes->v[0]->collator; /* of _id: the collection's */
         struct bval copy = bval_dup(a, v);
         doc = bval_doc(copy);
         if (match_parse(&q, doc, 0, &m, e).failed) {

@@ -194,6 +194,7 @@ static RC matches_validator(struct coll_txn *w, struct bdoc doc, struct arena *a
 {
     struct qctx q = { .arena = a, .scratch = a, .let = BDOC_EMPTY, .now_ms = clock_real_ms() };
 
+    q.collator = w->rt->indexes->v[0]->collator; /* of _id: the collection's */
     return match_eval(w->rt->validator, &q, doc, NULL, ok, e);
 }
 

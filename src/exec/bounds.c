@@ -10,11 +10,20 @@
 
 enum { RANGES_MAX = 4096 };
 
-static struct slice encode(struct arena *a, struct bval v)
+/* Where bounds live, and how the index and the query compare strings. */
+struct how {
+    struct arena *a;
+    const struct collator *collator;
+    /* the query in another way than the index: no bound by a value with strings in it */
+    bool other;
+};
+
+static struct slice encode(const struct how *h, struct bval v)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
+    struct arena *a = h->a;
 
-    index_encode(&b, NULL, v, false);
+    index_encode(h->collator, &b, NULL, v, false);
     return SLICE(arena_dup(a, b.p, b.len), b.len);
 }
 
@@ -60,12 +69,12 @@ static void add(struct arena *a, struct field_bounds *b, struct interval i)
     b->v = v;
 }
 
-static struct interval point(struct arena *a, struct bval v)
+static struct interval point(const struct how *h, struct bval v)
 {
-    struct slice lo = encode(a, v);
+    struct slice lo = encode(h, v);
 
     return (struct interval){ .lo = lo,
-                              .hi = succ(a, lo),
+                              .hi = succ(h->a, lo),
                               .v_lo = v,
                               .v_hi = v,
                               .lo_incl = true,
@@ -85,17 +94,17 @@ static struct interval class_of(struct arena *a, enum btype t)
 }
 
 /* The points that {field: v} can be found at. */
-static void equal_points(struct arena *a, struct bval v, struct interval out[2], int *n)
+static void equal_points(const struct how *h, struct bval v, struct interval out[2], int *n)
 {
     *n = 0;
-    out[(*n)++] = point(a, v);
+    out[(*n)++] = point(h, v);
     if (v.type != BT_ARRAY)
         return;
     struct biter it;
     biter_init(&it, bval_doc(v));
     /* the array as a whole is found through its first element; an empty one stands as undefined */
     out[(*n)++] =
-        biter_next(&it) ? point(a, it.val) : point(a, (struct bval){ .type = BT_UNDEFINED });
+        biter_next(&it) ? point(h, it.val) : point(h, (struct bval){ .type = BT_UNDEFINED });
 }
 
 static int cmp_interval(const void *x, const void *y)
@@ -154,8 +163,10 @@ static bool is_nan(struct bval v)
     return bval_is_number(v) && isnan(bval_to_double(v));
 }
 
-static void compare_bounds(struct arena *a, enum match_op op, struct bval v, struct field_bounds *b)
+static void compare_bounds(const struct how *h, enum match_op op, struct bval v,
+                           struct field_bounds *b)
 {
+    struct arena *a = h->a;
     bool lower = op == MATCH_GT || op == MATCH_GTE, incl = op == MATCH_GTE || op == MATCH_LTE;
 
     if (v.type == BT_MIN_KEY || v.type == BT_MAX_KEY || v.type == BT_ARRAY) {
@@ -164,11 +175,11 @@ static void compare_bounds(struct arena *a, enum match_op op, struct bval v, str
     }
     if (is_nan(v) || bval_is_nullish(v)) {
         if (incl)
-            add(a, b, point(a, v));
+            add(a, b, point(h, v));
         return;
     }
     struct interval i = class_of(a, v.type);
-    struct slice at = encode(a, v);
+    struct slice at = encode(h, v);
     i.v_lo = i.v_hi = BVAL_MISSING;
     if (lower) {
         i.lo = incl ? at : succ(a, at);
@@ -182,12 +193,14 @@ static void compare_bounds(struct arena *a, enum match_op op, struct bval v, str
     add(a, b, i);
 }
 
-static void in_bounds(struct arena *a, const struct match_node *n, struct field_bounds *b)
+static void in_bounds(const struct how *h, const struct match_node *n, struct field_bounds *b)
 {
+    struct arena *a = h->a;
+
     b->v = ARENA_ARRAY(a, struct interval, (size_t)n->n_operands * 2 + 2);
     for (int i = 0; i < n->n_operands; i++) {
         int k;
-        equal_points(a, n->operands[i], &b->v[b->n], &k);
+        equal_points(h, n->operands[i], &b->v[b->n], &k);
         b->n += k;
     }
     if (n->n_children) { /* regexes */
@@ -197,18 +210,38 @@ static void in_bounds(struct arena *a, const struct match_node *n, struct field_
     normalise(b);
 }
 
-/* One predicate's intervals; false when it does not bound the field. */
-static bool predicate_bounds(struct arena *a, const struct match_node *n, struct field_bounds *b)
+/* bounded_by(): the values of the predicate can bound an index that holds strings as h says. */
+static bool bounded_by(const struct how *h, const struct match_node *n)
 {
+    if (!h->other)
+        return true;
+    if (n->op == MATCH_IN) {
+        for (int i = 0; i < n->n_operands; i++)
+            if (index_by_order(n->operands[i]))
+                return false;
+        return true;
+    }
+    bool compares = n->op == MATCH_EQ || n->op == MATCH_GT || n->op == MATCH_GTE ||
+                    n->op == MATCH_LT || n->op == MATCH_LTE;
+    return !compares || !index_by_order(n->operand);
+}
+
+/* One predicate's intervals; false when it does not bound the field. */
+static bool predicate_bounds(const struct how *h, const struct match_node *n,
+                             struct field_bounds *b)
+{
+    struct arena *a = h->a;
     struct interval two[2];
     int k;
 
     *b = (struct field_bounds){ .n_predicates = 1 };
+    if (!bounded_by(h, n))
+        return false;
     switch (n->op) {
     case MATCH_EQ:
         if (n->operand.type == BT_REGEX || n->operand.type == BT_UNDEFINED)
             return false;
-        equal_points(a, n->operand, two, &k);
+        equal_points(h, n->operand, two, &k);
         for (int i = 0; i < k; i++)
             add(a, b, two[i]);
         normalise(b);
@@ -216,8 +249,8 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
     case MATCH_GT:
     case MATCH_GTE:
     case MATCH_LT:
-    case MATCH_LTE: compare_bounds(a, n->op, n->operand, b); return true;
-    case MATCH_IN: in_bounds(a, n, b); return true;
+    case MATCH_LTE: compare_bounds(h, n->op, n->operand, b); return true;
+    case MATCH_IN: in_bounds(h, n, b); return true;
     case MATCH_REGEX:
         add(a, b, class_of(a, BT_STRING));
         add(a, b, class_of(a, BT_REGEX));
@@ -233,7 +266,7 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
             const struct match_node *c = n->children[i];
             if (c->op == MATCH_AND) {
                 for (int j = 0; j < c->n_children; j++) {
-                    if (!predicate_bounds(a, c->children[j], &one))
+                    if (!predicate_bounds(h, c->children[j], &one))
                         continue;
                     if (any)
                         intersect(a, b, &one);
@@ -243,7 +276,7 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
                 }
                 continue;
             }
-            if (!predicate_bounds(a, c, &one))
+            if (!predicate_bounds(h, c, &one))
                 continue;
             if (any)
                 intersect(a, b, &one);
@@ -256,7 +289,7 @@ static bool predicate_bounds(struct arena *a, const struct match_node *n, struct
     case MATCH_ALL: /* every part must be met: one of them bounds the scan */
         for (int i = 0; i < n->n_children; i++)
             if (n->children[i]->op != MATCH_ELEM_MATCH_OBJECT &&
-                predicate_bounds(a, n->children[i], b))
+                predicate_bounds(h, n->children[i], b))
                 return true;
         return false;
     default: return false;
@@ -273,7 +306,7 @@ static bool path_below(struct slice path, struct slice parent, struct slice *res
 }
 
 struct collect {
-    struct arena *a;
+    struct how how;
     bool multikey;
     struct field_bounds best;
     bool any;
@@ -298,7 +331,7 @@ static void take(struct collect *c, const struct field_bounds *b, bool may_inter
         c->best = *b;
         c->any = true;
     } else if (!c->multikey || may_intersect) {
-        intersect(c->a, &c->best, b);
+        intersect(c->how.a, &c->best, b);
     } else if (width(b) < width(&c->best)) {
         int n = c->best.n_predicates;
         c->best = *b;
@@ -319,7 +352,7 @@ static void collect(struct collect *c, const struct match_node *n, struct slice 
     case MATCH_ELEM_MATCH_OBJECT: {
         if (!path_below(path, n->path, &rest))
             return;
-        struct collect inner = { .a = c->a, .multikey = false };
+        struct collect inner = { .how = c->how, .multikey = false };
         for (int i = 0; i < n->n_children; i++)
             collect(&inner, n->children[i], rest, true);
         if (inner.any)
@@ -333,7 +366,7 @@ static void collect(struct collect *c, const struct match_node *n, struct slice 
         break;
     default: break;
     }
-    if (slice_eq(n->path, path) && predicate_bounds(c->a, n, &b))
+    if (slice_eq(n->path, path) && predicate_bounds(&c->how, n, &b))
         take(c, &b, false);
 }
 
@@ -354,7 +387,7 @@ static struct slice encoded(struct arena *a, int64_t cell, bool past)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
 
-    index_encode(&b, NULL, bval_new_i64(a, cell), false);
+    index_encode(NULL, &b, NULL, bval_new_i64(a, cell), false);
     if (past)
         index_succ(&b, 0);
     return SLICE(arena_dup(a, b.p, b.len), b.len);
@@ -394,7 +427,10 @@ static bool place_bounds(struct qctx *q, struct arena *a, const struct match_nod
 RC exec__field_bounds(struct qctx *q, struct arena *a, const struct match_node *root,
                       const struct index_def *d, int field, struct field_bounds *out)
 {
-    struct collect c = { .a = a, .multikey = atomic_load(&d->multikey) & (1u << field) };
+    struct collect c = { .how = { .a = a,
+                                  .collator = d->collator,
+                                  .other = !collation_same(d->collator, q->collator) },
+                         .multikey = atomic_load(&d->multikey) & (1u << field) };
 
     if (d->fields[field].geo) {
         if (!root || !place_bounds(q, a, root, d, field, out))

@@ -75,6 +75,8 @@ static void put_ixscan(const struct exec *x, const struct plan *p, struct bw *w,
         put_counters(x, w, true);
     bw_doc(w, "keyPattern", d->pattern);
     bw_str(w, "indexName", d->name);
+    if (d->collator)
+        bw_doc(w, "collation", collation_doc(d->collator));
     bw_bool(w, "isMultiKey", atomic_load(&d->multikey) != 0);
     put_multikey_paths(w, d);
     bw_bool(w, "isUnique", d->unique);

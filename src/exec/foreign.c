@@ -14,6 +14,19 @@ struct foreign {
     struct doc_source *top;
 };
 
+RC exec_collator(struct catalog_coll *x, struct arena *a, const struct collator **out,
+                 struct err *e)
+{
+    *out = NULL;
+    if (!x)
+        return RC_OK;
+    pthread_rwlock_rdlock(&x->lock);
+    struct bval v = bdoc_get(x->options, "collation");
+    struct bdoc spec = v.type == BT_DOCUMENT ? bval_doc(bval_dup(a, v)) : BDOC_EMPTY;
+    pthread_rwlock_unlock(&x->lock);
+    return collation_in(a, spec, out, e);
+}
+
 struct bdoc exec_join_stages(struct arena *a, struct bdoc first, struct bdoc second)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT;
@@ -121,7 +134,9 @@ static RC open_view(struct foreign *f, struct catalog_coll *view, struct bdoc fi
     struct bdoc stages;
     struct pipeline *p;
 
-    if (f->q.collator)
+    const struct collator *own;
+    TRY(exec_collator(view, f->arena, &own, e));
+    if (!collation_same(f->q.collator, own))
         FAIL(e, ERR_OPTION_NOT_SUPPORTED_ON_VIEW, "Cannot override a view's default collation");
     if (++f->env.view_depth > EXEC_VIEW_DEPTH_MAX)
         FAIL(e, ERR_VIEW_DEPTH_LIMIT_EXCEEDED, "View depth too deep or view cycle detected");

@@ -157,7 +157,7 @@ static bool covers(const struct planner *p, const struct index_def *d)
     struct biter it;
     bool whole = false;
 
-    if (!s->project || s->return_key || d->geo || atomic_load(&d->multikey))
+    if (!s->project || s->return_key || d->geo || d->collator || atomic_load(&d->multikey))
         return false;
     project_deps(s->project, need_path, &x, &whole);
     if (whole || !x.ok || (s->match && !filter_is_covered(d, s->match->root)))
@@ -169,10 +169,10 @@ static bool covers(const struct planner *p, const struct index_def *d)
     return true;
 }
 
-/* Indexes hold strings by their bytes: neither bounds nor order are those of a collation. */
-static bool by_bytes(const struct planner *p)
+/* The index orders strings as the query does. In another order it bounds what has no strings in it, and sorts nothing. */
+static bool same_order(const struct planner *p, const struct index_def *d)
 {
-    return !p->s->q->collator;
+    return collation_same(p->s->q->collator, d->collator);
 }
 
 static RC index_plan(struct planner *p, struct index_def *d, const struct match_node *root,
@@ -184,8 +184,6 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     (void)e;
     *pl = (struct plan){ .kind = PLAN_IXSCAN, .index = d };
     pl->bounds = ARENA_ARRAY(p->a, struct field_bounds, (size_t)d->n_fields);
-    if (!by_bytes(p)) /* a hint: the whole index, in no order that counts */
-        root = NULL;
     for (int i = 0; i < d->n_fields; i++)
         TRY(exec__field_bounds(p->s->q, p->a, root, d, i, &pl->bounds[i]));
     unbound_shared_arrays(p->a, d, pl->bounds);
@@ -198,7 +196,7 @@ static RC index_plan(struct planner *p, struct index_def *d, const struct match_
     pl->multikey = d->geo || atomic_load(&d->multikey) != 0;
     pl->point = d->unique && all_points && pl->n_bound_fields == d->n_fields && pl->n_ranges == 1;
     pl->gives_sort = bdoc_is_empty(p->sort) ||
-                     (by_bytes(p) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
+                     (same_order(p, d) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
     if (p->natural_dir && bdoc_is_empty(p->sort))
         pl->backward = p->natural_dir < 0;
     pl->covered = covers(p, d);
@@ -224,7 +222,7 @@ static bool usable(const struct planner *p, const struct plan *pl, const struct 
 
     if (d->hidden)
         return false;
-    if (d->partial && (!m || !match_implies(m, d->partial)))
+    if (d->partial && (!m || !same_order(p, d) || !match_implies(m, d->partial)))
         return false;
     if (d->sparse && !sparse_is_safe(p, d, pl->bounds))
         return false;
@@ -241,8 +239,6 @@ static RC best_index(struct planner *p, const struct match *m, const struct matc
                      struct plan **out, struct err *e)
 {
     *out = NULL;
-    if (!by_bytes(p))
-        return RC_OK;
     for (int i = 0; i < p->indexes->n; i++) {
         struct plan *pl;
         if (p->filtered && !exec__filter_allows(p->allowed, p->indexes->v[i]))
@@ -315,11 +311,11 @@ static bool id_plan(struct planner *p, struct plan *pl)
     enum btype t = eq->operand.type;
     if (t == BT_ARRAY || t == BT_REGEX || t == BT_UNDEFINED || t == BT_MISSING)
         return false;
-    if (p->s->q->collator && (t == BT_STRING || t == BT_SYMBOL || t == BT_DOCUMENT))
+    if (!same_order(p, id) && index_by_order(eq->operand))
         return false;
     AUTO(buf_fini) struct buf key = BUF_INIT;
     buf_push_be64(&key, id->ident);
-    index_encode(&key, NULL, eq->operand, id->fields[0].desc);
+    index_encode(id->collator, &key, NULL, eq->operand, id->fields[0].desc);
     *pl = (struct plan){
         .kind = PLAN_IDHACK, .index = id, .point = true, .gives_sort = true, .n_ranges = 1
     };
@@ -392,7 +388,7 @@ static RC key_of(struct planner *p, const struct index_def *d, struct bdoc doc, 
         if (i == d->n_fields || !slice_eq(it.name, d->fields[i].path))
             FAIL(e, ERR_LOC(51174), "the index does not have the fields of %s, in their order",
                  what);
-        index_encode(&b, NULL, it.val, d->fields[i].desc);
+        index_encode(d->collator, &b, NULL, it.val, d->fields[i].desc);
         i++;
     }
     if (i != d->n_fields)
@@ -424,7 +420,7 @@ static RC min_max_plan(struct planner *p, struct plan *pl, struct err *e)
     for (int i = 0; i < d->n_fields; i++)
         pl->bounds[i] = exec__full(p->a);
     pl->gives_sort = bdoc_is_empty(p->sort) ||
-                     (by_bytes(p) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
+                     (same_order(p, d) && sort_from_index(d, pl->bounds, p->sort, &pl->backward));
     return RC_OK;
 }
 

@@ -9,6 +9,7 @@
 struct reader {
     const uint8_t *p, *end;
     uint8_t flip; /* 0xff in a descending field */
+    bool hex;     /* strings are keys of a collation: shown, since they do not say what was */
     const uint8_t *tags, *tags_end;
     struct arena *a;
 };
@@ -235,7 +236,15 @@ static RC take_text(struct reader *r, uint8_t rank, int depth, struct bval *out,
         *out = value_of(r, BT_CODE_W_SCOPE, &b);
         return RC_OK;
     }
-    put_bson_string(&b, &text);
+    if (rank == RANK_STRING && r->hex) {
+        AUTO(buf_fini) struct buf hex = BUF_INIT;
+        buf_printf(&hex, "0x");
+        for (size_t i = 0; i < text.len; i++)
+            buf_printf(&hex, "%02x", text.p[i]);
+        put_bson_string(&b, &hex);
+    } else {
+        put_bson_string(&b, &text);
+    }
     enum btype t = rank == RANK_CODE ? BT_CODE : take_tag(r) == TAG_SYMBOL ? BT_SYMBOL : BT_STRING;
     *out = value_of(r, t, &b);
     return RC_OK;
@@ -310,7 +319,9 @@ RC index_decode(const struct index_def *d, struct slice key, struct slice tags, 
                 struct bval *out, struct slice *rest, struct err *e)
 {
     static const uint8_t none[1];
-    struct reader r = { .p = key.len ? key.p : none, .tags = tags.len ? tags.p : none, .a = a };
+    struct reader r = {
+        .p = key.len ? key.p : none, .tags = tags.len ? tags.p : none, .a = a, .hex = d->collator
+    };
 
     r.end = r.p + key.len;
     r.tags_end = r.tags + tags.len;

@@ -61,10 +61,18 @@ static RC compile(struct index_def *d, struct bdoc spec, struct err *e)
     d->ttl = bval_is_number(ttl);
     if (d->ttl)
         d->ttl_s = (int64_t)bval_to_double(ttl);
+    struct bval collation = bdoc_get(d->spec, "collation");
+    if (collation.type == BT_DOCUMENT) {
+        TRY(collation_in(d->arena, bval_doc(collation), &d->collator, e));
+    }
+    char *build = arena_alloc(d->arena, COLLATION_BUILD_MAX);
+    collation_build(d->collator, build);
+    d->collator_version = build;
     struct bval partial = bdoc_get(d->spec, "partialFilterExpression");
     if (partial.type == BT_DOCUMENT) {
         struct qctx q = { .arena = d->arena, .scratch = d->arena, .let = BDOC_EMPTY };
         struct match *m;
+        q.collator = d->collator;
         d->partial_doc = bval_doc(partial);
         TRY(match_parse(&q, d->partial_doc, MATCH_PARTIAL_INDEX, &m, e));
         d->partial = m;

@@ -115,7 +115,8 @@ static void emit_key(struct extract *x, const struct walk *walks)
         if (walks[i].empty_array)
             index__encode_empty_array(&x->key, &x->tags, d->fields[i].desc);
         else
-            index_encode(&x->key, &x->tags, walks[i].at, d->fields[i].desc);
+            index_encode(d->fields[i].geo ? NULL : d->collator, &x->key, &x->tags, walks[i].at,
+                         d->fields[i].desc);
         present |= walks[i].empty_array || !bval_is_missing(walks[i].at);
     }
     x->any_present |= present;
@@ -245,6 +246,7 @@ RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *
     if (d->partial) {
         struct qctx q = within(run, a);
         bool matches;
+        q.collator = d->collator;
         TRY(match_eval(d->partial, &q, doc, NULL, &matches, e));
         if (!matches)
             return RC_OK;

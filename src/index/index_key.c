@@ -176,9 +176,22 @@ static void put_decimal(struct buf *k, struct buf *tags, struct bval v)
     }
 }
 
-static void put_value(struct buf *k, struct buf *tags, struct bval v);
+static void put_value(const struct collator *c, struct buf *k, struct buf *tags, struct bval v);
 
-static void put_document(struct buf *k, struct buf *tags, struct bdoc d, bool is_array)
+static void put_text(const struct collator *c, struct buf *k, struct slice s)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+
+    if (!c) {
+        put_string(k, s);
+        return;
+    }
+    c->key(c, s, &b);
+    put_string(k, buf_view(&b));
+}
+
+static void put_document(const struct collator *c, struct buf *k, struct buf *tags, struct bdoc d,
+                         bool is_array)
 {
     struct biter it;
 
@@ -188,12 +201,12 @@ static void put_document(struct buf *k, struct buf *tags, struct bdoc d, bool is
             buf_push_u8(k, index__rank(it.val.type));
             put_cstring(k, it.name);
         }
-        put_value(k, tags, it.val);
+        put_value(c, k, tags, it.val);
     }
     buf_push_u8(k, RANK_END);
 }
 
-static void put_value(struct buf *k, struct buf *tags, struct bval v)
+static void put_value(const struct collator *c, struct buf *k, struct buf *tags, struct bval v)
 {
     switch ((enum btype)v.type) {
     case BT_INT32:
@@ -212,14 +225,14 @@ static void put_value(struct buf *k, struct buf *tags, struct bval v)
     switch ((enum btype)v.type) {
     case BT_STRING:
     case BT_SYMBOL:
-        put_string(k, bval_str(v));
+        put_text(c, k, bval_str(v));
         put_tag(tags, v.type == BT_SYMBOL ? TAG_SYMBOL : TAG_STRING);
         break;
     case BT_NULL:
     case BT_MISSING: put_tag(tags, v.type == BT_MISSING ? TAG_MISSING : TAG_NULL); break;
     case BT_UNDEFINED: put_tag(tags, TAG_UNDEFINED); break;
     case BT_DOCUMENT:
-    case BT_ARRAY: put_document(k, tags, bval_doc(v), v.type == BT_ARRAY); break;
+    case BT_ARRAY: put_document(c, k, tags, bval_doc(v), v.type == BT_ARRAY); break;
     case BT_BINARY: /* int32 length, subtype, bytes: the same, length in big endian */
         buf_push_be32(k, get_le32(v.p));
         buf_push(k, v.p + 4, v.len - 4);
@@ -243,18 +256,25 @@ static void put_value(struct buf *k, struct buf *tags, struct bval v)
     case BT_CODE_W_SCOPE: { /* int32 total, string, document */
         uint32_t n = get_le32(v.p + 4);
         put_string(k, SLICE(v.p + 8, n - 1));
-        put_document(k, tags, (struct bdoc){ .p = v.p + 8 + n, .len = v.len - 8 - n }, false);
+        put_document(c, k, tags, (struct bdoc){ .p = v.p + 8 + n, .len = v.len - 8 - n }, false);
         break;
     }
     default: break;
     }
 }
 
-void index_encode(struct buf *key, struct buf *tags, struct bval v, bool desc)
+bool index_by_order(struct bval v)
+{
+    return v.type == BT_STRING || v.type == BT_SYMBOL || v.type == BT_DOCUMENT ||
+           v.type == BT_ARRAY || v.type == BT_CODE_W_SCOPE;
+}
+
+void index_encode(const struct collator *c, struct buf *key, struct buf *tags, struct bval v,
+                  bool desc)
 {
     size_t from = key->len;
 
-    put_value(key, tags, v);
+    put_value(c, key, tags, v);
     if (desc)
         invert(key, from);
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "index/index.h"
+#include "query/collate.h"
 #include "query/geo.h"
 
 /* The first byte of a value: its class, in the order of compatibility 6. 0x00 ends an object or an array. */

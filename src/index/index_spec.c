@@ -116,7 +116,7 @@ char *index_default_name(struct arena *a, struct bdoc pattern)
 
 struct spec {
     bool is_id;
-    struct bval key, name, unique, sparse, hidden, expire, partial;
+    struct bval key, name, unique, sparse, hidden, expire, partial, collation;
     struct bval sphere_version, bits, min, max;
     bool text_option;
 };
@@ -147,8 +147,6 @@ static RC check_collation(struct bval v, struct err *e)
              "BSON field 'collation.locale' is missing but a required field");
     if (locale.type != BT_STRING)
         FAIL(e, ERR_TYPE_MISMATCH, "the field 'collation.locale' must be a string");
-    if (!slice_eq_str(bval_str(locale), "simple"))
-        FAIL(e, ERR_BAD_VALUE, "this release knows the collation locale 'simple' only");
     return RC_OK;
 }
 
@@ -245,6 +243,7 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
         s->partial = v;
     } else if (slice_eq_str(name, "collation")) {
         TRY(check_collation(v, e));
+        s->collation = v;
     } else if (slice_eq_str(name, "v")) {
         TRY(check_version(v, e));
     } else if (slice_eq_str(name, "wildcardProjection")) {
@@ -397,6 +396,20 @@ static RC read_spec(struct bdoc doc, struct spec *s, struct err *e)
     return RC_OK;
 }
 
+/* completed_collation(): *out is empty for the simple one, which is not shown. */
+static RC completed_collation(struct arena *a, const struct spec *s, struct bdoc *out,
+                              struct err *e)
+{
+    *out = BDOC_EMPTY;
+    if (bval_is_missing(s->collation))
+        return RC_OK;
+    TRY(collation_complete(a, s->collation, out, e));
+    if (!bdoc_is_empty(*out) && has_type(bval_doc(s->key), "2d"))
+        FAIL(e, ERR_CANNOT_CREATE_INDEX,
+             "Index type '2d' does not support collation; give it {collation: {locale: 'simple'}}");
+    return RC_OK;
+}
+
 RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct err *e)
 {
     struct spec s = { 0 };
@@ -423,6 +436,8 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
     TRY(check_id_index(&s, e));
     TRY(check_together(&s, e));
     TRY(check_geo(&s, e));
+    struct bdoc collation;
+    TRY(completed_collation(a, &s, &collation, e));
 
     AUTO(buf_fini) struct buf b = BUF_INIT;
     struct bw w;
@@ -450,6 +465,8 @@ RC index_spec_check(struct arena *a, struct bdoc doc, struct bdoc *out, struct e
     }
     if (has_type(bval_doc(s.key), "2dsphere") && bval_is_missing(s.sphere_version))
         bw_i32(&w, "2dsphereIndexVersion", 3);
+    if (!bdoc_is_empty(collation))
+        bw_doc(&w, "collation", collation);
     *out = bw_done_arena(&w, a);
     return RC_OK;
 }
@@ -480,7 +497,7 @@ bool index_spec_same_identity(struct bdoc a, struct bdoc b)
 {
     return same_patterns(bval_doc(bdoc_get(a, "key")), bval_doc(bdoc_get(b, "key"))) &&
            same_field(a, b, "partialFilterExpression") && same_field(a, b, "sparse") &&
-           same_field(a, b, "unique");
+           same_field(a, b, "unique") && same_field(a, b, "collation");
 }
 
 bool index_spec_same_options(struct bdoc a, struct bdoc b)

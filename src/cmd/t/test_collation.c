@@ -110,7 +110,6 @@ static void test_refusals(void **state)
     CHECK_CODE(run_json(f, "t", "{\"find\": \"a\", \"collation\": {}}"), 0);
     CHECK_CODE(run_json(f, "t", "{\"create\": \"v\", \"viewOn\": \"a\", \"pipeline\": []}"), 0);
     CHECK_CODE(run_json(f, "t", "{\"find\": \"v\", " CI "}"), 167);
-    CHECK_CODE(run_json(f, "t", "{\"create\": \"b\", " CI "}"), 115);
     CHECK_CODE(
         run_json(f, "t",
                  "{\"create\": \"b\", \"collation\": {\"locale\": \"en\", \"strength\": 9}}"),

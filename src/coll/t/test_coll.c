@@ -209,7 +209,7 @@ static void test_validate_sees(void **state)
     check_valid(f, x, 1);
     OK(coll_ref_indexes(x, &l, &err));
     buf_push_be64(&key, l->v[1]->ident);
-    index_encode(&key, NULL, bdoc_get(json(f, "{\"a\": 5}"), "a"), false);
+    index_encode(NULL, &key, NULL, bdoc_get(json(f, "{\"a\": 5}"), "a"), false);
     buf_push_be64(&key, first_rid(f, x));
     OK(store_begin(f->s, &t, &err));
     OK(store_del(t, STORE_INDEXES, buf_view(&key), &err));
@@ -410,6 +410,112 @@ static void test_an_interruption_leaves_no_entries(void **state)
     catalog_coll_unref(x);
 }
 
+/* built_by_another(): the catalogue says that another ICU made the keys of the last index, with spec (NULL: its own). */
+static void built_by_another(struct fixture *f, struct catalog_coll *x, const char *spec)
+{
+    struct catalog_index rows[8];
+
+    pthread_rwlock_wrlock(&x->lock);
+    for (int i = 0; i < x->n_indexes; i++)
+        rows[i] = x->indexes[i];
+    struct catalog_index *last = &rows[x->n_indexes - 1];
+    last->collator = SLICE_LIT("1.0/1.0.0.0");
+    if (spec)
+        OK(index_spec_check(f->a, json(f, spec), &last->spec, &err));
+    struct catalog_index_change ch = { .indexes = rows, .n_indexes = x->n_indexes };
+    OK(catalog_set_indexes(x, &ch, &err));
+    pthread_rwlock_unlock(&x->lock);
+}
+
+static int n_entries(struct fixture *f, uint64_t ident)
+{
+    uint8_t bounds[16];
+    struct store_cursor *cur;
+    bool valid;
+    int n = 0;
+
+    put_be64(bounds, ident);
+    put_be64(bounds + 8, ident + 1);
+    struct store_cursor_opts o = { .space = STORE_INDEXES,
+                                   .lower = SLICE(bounds, 8),
+                                   .upper = SLICE(bounds + 8, 8) };
+    struct store_snapshot *snap = store_snapshot(f->s);
+    OK(store_cursor_open(f->s, NULL, snap, &o, &cur, &err));
+    OK(store_cursor_first(cur, &valid, &err));
+    for (; valid; n++)
+        OK(store_cursor_next(cur, &valid, &err));
+    store_cursor_close(cur);
+    store_snapshot_release(snap);
+    return n;
+}
+
+/* Keys that another ICU made are not to be found in a search: the index is made anew before it is used, and nothing else is. */
+static void test_another_icu(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.icu");
+    struct store_txn *t;
+    int n;
+
+    create_index(f, x, "{\"key\": {\"b\": 1}, \"name\": \"b\"}", 0);
+    create_index(f, x,
+                 "{\"key\": {\"a\": 1}, \"name\": \"a\", \"unique\": true, \"collation\": "
+                 "{\"locale\": \"en\", \"strength\": 2}}",
+                 0);
+    insert(f, x, "{\"_id\": 1, \"a\": \"x\"}");
+    insert(f, x, "{\"_id\": 2, \"a\": [\"y\", \"Y\", 5]}");
+    uint64_t b = x->indexes[1].ident, old = x->indexes[2].ident;
+    uint8_t stray[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0x3c, 'x', 0, 1 };
+    put_be64(stray, old);
+    OK(store_begin(f->s, &t, &err));
+    OK(store_put(t, STORE_INDEXES, SLICE(stray, sizeof(stray)), SLICE_LIT("87654321"), &err));
+    OK(store_commit(&t, STORE_SYNC, &err));
+    built_by_another(f, x, NULL);
+    catalog_coll_unref(x);
+    close_fixture(f);
+
+    open_fixture(f);
+    OK(coll_renew_indexes(f->cat, &n, &err));
+    assert_int_equal(n, 1);
+    x = coll_of(f, "db.icu");
+    assert_int_equal(x->indexes[1].ident, b);
+    assert_int_not_equal(x->indexes[2].ident, old);
+    assert_int_equal(n_entries(f, old), 0);
+    assert_int_equal(n_entries(f, x->indexes[2].ident), 3);
+    check_valid(f, x, 2);
+    insert(f, x, "{\"_id\": 3, \"a\": \"z\"}");
+    check_valid(f, x, 3);
+    OK(coll_renew_indexes(f->cat, &n, &err));
+    assert_int_equal(n, 0);
+    catalog_coll_unref(x);
+}
+
+/* Two keys of a unique index that the new ICU holds equal: the start is refused, and nothing is lost by it. */
+static void test_another_icu_with_duplicates(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_coll *x = coll_of(f, "db.dup");
+    int n;
+
+    create_index(f, x, "{\"key\": {\"a\": 1}, \"name\": \"a\", \"unique\": true}", 0);
+    insert(f, x, "{\"_id\": 1, \"a\": \"x\"}");
+    insert(f, x, "{\"_id\": 2, \"a\": \"X\"}");
+    uint64_t ident = x->indexes[1].ident;
+    built_by_another(f, x,
+                     "{\"key\": {\"a\": 1}, \"name\": \"a\", \"unique\": true, \"collation\": "
+                     "{\"locale\": \"en\", \"strength\": 2}}");
+    catalog_coll_unref(x);
+    close_fixture(f);
+
+    open_fixture(f);
+    FAILS(ERR_DUPLICATE_KEY, coll_renew_indexes(f->cat, &n, &err));
+    assert_int_equal(n, 0);
+    x = coll_of(f, "db.dup");
+    assert_int_equal(x->indexes[1].ident, ident);
+    assert_int_equal(n_entries(f, ident), 2);
+    catalog_coll_unref(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +523,8 @@ int main(void)
         cmocka_unit_test(test_savepoint),
         cmocka_unit_test(test_update_delete),
         cmocka_unit_test(test_build),
+        cmocka_unit_test(test_another_icu),
+        cmocka_unit_test(test_another_icu_with_duplicates),
         cmocka_unit_test(test_validate_sees),
         cmocka_unit_test(test_concurrent),
         cmocka_unit_test(test_capped),

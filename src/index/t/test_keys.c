@@ -130,8 +130,8 @@ static int cmp_encoded(struct bval a, struct bval b, bool desc)
 {
     struct buf x = BUF_INIT, y = BUF_INIT;
 
-    index_encode(&x, NULL, a, desc);
-    index_encode(&y, NULL, b, desc);
+    index_encode(NULL, &x, NULL, a, desc);
+    index_encode(NULL, &y, NULL, b, desc);
     int c = slice_cmp(buf_view(&x), buf_view(&y));
     buf_fini(&x);
     buf_fini(&y);
@@ -159,7 +159,7 @@ static void round_trip(const struct index_def *d, struct bval v)
     struct bval out[INDEX_FIELDS_MAX];
     struct slice rest;
 
-    index_encode(&key, &tags, v, d->fields[0].desc);
+    index_encode(NULL, &key, &tags, v, d->fields[0].desc);
     while (tags.len && tags.p[tags.len - 1] == 0)
         tags.len--;
     buf_push(&key, "REST", 4);

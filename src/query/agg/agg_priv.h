@@ -45,7 +45,7 @@ enum stage_flags {
     STAGE_EXECUTOR = 64,  /* run by agg_env.stage */
     STAGE_NO_META = 128,  /* its documents are new ones: metadata ends here */
     STAGE_BLIND = 512,    /* nor does it see any */
-    STAGE_NO_VIEW = 1024, /* not in a view's definition (73): it is about no collection */
+    STAGE_NO_VIEW = 1024, /* not in a view's definition (73, 40573): it is about no collection */
     STAGE_HYBRID = 256,   /* only first (10170100), though a view's stages may stand before it */
 };
 

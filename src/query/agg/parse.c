@@ -104,8 +104,8 @@ static RC check_place(const struct stage_parser *sp, const struct stage_def *def
     if ((sp->flags & PIPELINE_UPDATE) && !(def->flags & STAGE_UPDATE))
         FAIL(e, ERR_INVALID_OPTIONS, "$%s is not allowed to be used within an update", def->name);
     if ((sp->flags & PIPELINE_VIEW) && (def->flags & STAGE_NO_VIEW))
-        FAIL(e, ERR_INVALID_NAMESPACE, "$%s cannot be part of a view: it reads no collection",
-             def->name);
+        FAIL(e, strcmp(def->name, "changeStream") == 0 ? ERR_LOC(40573) : ERR_INVALID_NAMESPACE,
+             "$%s cannot be part of a view: it reads no collection", def->name);
     if ((sp->flags & PIPELINE_SUB) && (def->flags & STAGE_NO_SUB))
         FAIL(e, sp->flags & PIPELINE_UNION ? ERR_LOC(31441) : ERR_LOC(51047),
              "$%s is not allowed within a sub-pipeline", def->name);

@@ -5,6 +5,7 @@
 #include "query/collate.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <unicode/ucol.h>
 #include <unicode/ustring.h>
 
@@ -58,6 +59,19 @@ static void sort_key(const struct collator *c, struct slice s, struct buf *out)
     mem_free(key);
     if (wide != small)
         mem_free(wide);
+}
+
+void collation_build(const struct collator *c, char out[COLLATION_BUILD_MAX])
+{
+    UVersionInfo icu, data;
+
+    *out = 0;
+    if (!c)
+        return;
+    u_getVersion(icu);
+    ucol_getVersion(((const struct collation *)c)->icu, data);
+    snprintf(out, COLLATION_BUILD_MAX, "%d.%d/%d.%d.%d.%d", icu[0], icu[1], data[0], data[1],
+             data[2], data[3]);
 }
 
 static void destroy(struct collation *x)

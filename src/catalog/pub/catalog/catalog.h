@@ -38,6 +38,8 @@ enum catalog_meta {
 struct catalog_index {
     uint64_t ident;   /* its table in STORE_INDEXES */
     struct bdoc spec; /* {v, key, name, ...} as listIndexes shows it */
+    /* what made the keys of strings under its collation, which only compare with their like; empty without one */
+    struct slice collator;
 };
 
 /* What was done with a collection since it was opened, for $collStats and $indexStats. [any] */

@@ -89,6 +89,10 @@ struct exec_stages {
 };
 void exec_env_stages(struct agg_env *env, const struct exec_stages *s);
 
+/* exec_collator(): the default collation of a collection, or the one of a view, released with a; NULL: by bytes. x may be NULL. */
+RC exec_collator(struct catalog_coll *x, struct arena *a, const struct collator **out,
+                 struct err *e);
+
 enum { EXEC_VIEW_DEPTH_MAX = 20 }; /* views one over the other */
 /* exec_view_resolve(): what a view shows: the collection below it and all views between (db and coll; it need not exist), and their stages in the order they run.
  * In a. ERR_VIEW_DEPTH_LIMIT_EXCEEDED. */

@@ -32,6 +32,8 @@ struct index_def {
     struct bdoc pattern; /* {a: 1, b: -1} as given */
     struct index_field *fields;
     int n_fields;
+    const struct collator *collator; /* how it holds strings; NULL: by their bytes */
+    const char *collator_version;    /* what makes the keys of its strings; "" without a collator */
     bool is_id, unique, sparse, hidden;
     bool geo;                  /* some field is of places: documents without any are not in it */
     double grid_min, grid_max; /* of a 2d index */
@@ -86,9 +88,12 @@ RC index_extract(const struct index_def *d, struct bdoc doc, const struct qctx *
 /* index_refuses(): the code of an error of index_extract() says that no index like it can hold the document; false: that it was not found out. */
 bool index_refuses(enum err_code code);
 
-/* Encoding of one value. tags may be NULL (bounds). desc inverts. */
-void index_encode(struct buf *key, struct buf *tags, struct bval v, bool desc);
-/* index_decode(): the values of the n fields of a key, as they were; missing ones are BVAL_MISSING. They live in a.
+/* Encoding of one value, its strings by c (NULL: by their bytes). tags may be NULL (bounds). desc inverts. */
+void index_encode(const struct collator *c, struct buf *key, struct buf *tags, struct bval v,
+                  bool desc);
+/* index_by_order(): whether v has strings in it, which a collation orders in its own way. */
+bool index_by_order(struct bval v);
+/* index_decode(): the values of the n fields of a key, as they were (but strings under a collation: their keys in hexadecimal digits); missing ones are BVAL_MISSING. They live in a.
  * rest: what follows the fields in key. ERR_CORRUPT. */
 RC index_decode(const struct index_def *d, struct slice key, struct slice tags, struct arena *a,
                 struct bval *out, struct slice *rest, struct err *e);

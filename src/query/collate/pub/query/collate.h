@@ -21,6 +21,9 @@ void collation_unref(const struct collator *c); /* NULL is fine */
 RC collation_in(struct arena *a, struct bdoc complete, const struct collator **out, struct err *e);
 /* collation_doc(): the completed document of a collator; BDOC_EMPTY for NULL. Lives as long as c. */
 struct bdoc collation_doc(const struct collator *c);
+/* collation_build(): what makes c's keys: the versions of ICU and of its data for the locale, as text. Keys of two builds do not compare. Empty for NULL. */
+enum { COLLATION_BUILD_MAX = 32 };
+void collation_build(const struct collator *c, char out[COLLATION_BUILD_MAX]);
 bool collation_same(const struct collator *a, const struct collator *b);
 
 #endif
