@@ -68,9 +68,6 @@ static RC read_state(struct vault_service *s, const struct vault_config *c, stru
 
     TRY(vault__file_load(s, c->adopt, &text, e));
     TRY(vault__state_load(s, buf_view(&text), e));
-    for (int i = 0; i < s->n_vaults; i++)
-        /* gone from the disk with the next save */
-        (void)vault__drop_due(s->vaults[i], clock_real_s());
     if (c->tenant && *c->tenant && strcasecmp(c->tenant, vault_tenant(s)) != 0)
         FAIL(e, ERR_CONFIG, "the vault's tenant is %s, not %s", vault_tenant(s), c->tenant);
     TRY(x509_expires(buf_view(&s->ca_pem), &ends, e));
@@ -80,7 +77,28 @@ static RC read_state(struct vault_service *s, const struct vault_config *c, stru
     mutex_lock(&s->lock);
     rc_t rc = vault__state_save(s, e);
     mutex_unlock(&s->lock);
+    s->ca_renewed = !rc.failed;
     return rc;
+}
+
+/* What this start changed before there was a log to say it in. */
+static void note_start(struct vault_service *s, bool adopted)
+{
+    const struct {
+        bool done;
+        const char *operation;
+    } notes[] = {
+        { adopted, "StateAdopt" },
+        { s->root_rewrapped, "RootKeyWrap" },
+        { s->ca_renewed, "AuthorityRenew" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(notes); i++) {
+        struct vault_act act = { .operation = notes[i].operation, .by = "start" };
+        struct err none = { 0 };
+        if (notes[i].done)
+            vault_act_end(s, &act, &none);
+    }
 }
 
 static RC open_state(struct vault_service *s, const struct vault_config *c, struct err *e)
@@ -94,7 +112,10 @@ static RC open_state(struct vault_service *s, const struct vault_config *c, stru
     TRY(fresh ? make_state(s, c, e) : read_state(s, c, e));
     TRY(vault__root_settle(s, c, e));
     vault__refused_open(s);
-    return vault__audit_open(s, e);
+    TRY(vault__audit_open(s, e));
+    note_start(s, c->adopt && !fresh);
+    vault__purge_all(s, clock_real_s());
+    return RC_OK;
 }
 
 RC vault_open(const struct vault_config *c, struct vault_service **out, struct err *e)
@@ -379,7 +400,7 @@ RC vault__publish(struct vault_service *s, const char *vault, const char *key, c
 
     if (!kv)
         FAIL(e, ERR_NOT_FOUND, "there is no vault \"%s\"", vault);
-    if (vault__find_deleted(kv, key))
+    if (vault__name_is_kept(s, kv, key))
         FAIL(e, ERR_CONFLICT,
              "the key \"%s\" is deleted: recover it, its name cannot be used again", key);
     const struct vkey *k = vault__find_key(kv, key);

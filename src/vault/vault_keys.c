@@ -167,20 +167,6 @@ struct vkey *vault__find_deleted(const struct keyvault *v, const char *name)
     return found && v->keys[at]->deleted_s ? v->keys[at] : NULL;
 }
 
-int vault__drop_due(struct keyvault *v, int64_t now_s)
-{
-    int kept = 0, n = v->n_keys;
-
-    for (int i = 0; i < n; i++) {
-        if (v->keys[i]->deleted_s && v->keys[i]->purge_s <= now_s)
-            vault__key_free(v->keys[i]);
-        else
-            v->keys[kept++] = v->keys[i];
-    }
-    v->n_keys = kept;
-    return n - kept;
-}
-
 struct vkey *vault__take_key(struct keyvault *v, const char *name)
 {
     bool found;

@@ -158,6 +158,7 @@ struct vault_service {
     int lock_fd;
     struct secret *root;
     char root_version[65]; /* of the token's key that wraps the root key; "" without one */
+    bool root_rewrapped, ca_renewed; /* by this start */
     struct buf ca_pem, ca_sealed;
     struct http_server *https, *tokens;
     struct http_site sites[8], token_sites[4];
@@ -274,8 +275,6 @@ struct keyvault *vault__find_vault(struct vault_service *s, const char *name);
 struct vkey *vault__find_key(const struct keyvault *v, const char *name);
 /* only a deleted one */
 struct vkey *vault__find_deleted(const struct keyvault *v, const char *name);
-/* vault__drop_due(): takes out the deleted keys whose time has come; how many there were. */
-int vault__drop_due(struct keyvault *v, int64_t now_s);
 /* vault__take_key(), vault__give_key(): a key out of its vault, which is then the caller's, and back into it. */
 struct vkey *vault__take_key(struct keyvault *v, const char *name);
 void vault__give_key(struct keyvault *v, struct vkey *k);
@@ -340,6 +339,16 @@ json_t *vault__policy_json(const struct rotation_policy *p);
 /* when the newest version is to be rotated, or its end to be told; 0: never */
 int64_t vault__policy_rotates_at(const struct vkey *k);
 int64_t vault__policy_notifies_at(const struct vkey *k);
+
+/* ---- vault_retention.c: deleted keys whose time is over ---- */
+bool vault__is_over(const struct vkey *k, int64_t now_s);
+/* vault__purge_due(): takes such keys out of the vault, and records that. What cannot be recorded or saved (which is logged) stays for the next time. */
+void vault__purge_due(struct vault_service *s, struct keyvault *kv, int64_t now_s)
+    TS_REQUIRES(s->lock);
+/* vault__name_is_kept(): a deleted key has the name, and its time is not over. One whose time is over goes first. */
+bool vault__name_is_kept(struct vault_service *s, struct keyvault *kv, const char *key)
+    TS_REQUIRES(s->lock);
+void vault__purge_all(struct vault_service *s, int64_t now_s); /* of all vaults; takes the lock */
 
 /* ---- vault_rotator.c: what happens to keys by itself ---- */
 void vault__rotator_start(struct vault_service *s);

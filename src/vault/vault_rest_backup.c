@@ -32,10 +32,10 @@ void vault__key_backup(struct rest_call *c)
 /* ---- restore ---- */
 
 /* Whether the name is free and there is room. */
-static bool has_place(struct rest_call *c, const struct keyvault *kv, const struct vkey *k)
+static bool has_place(struct rest_call *c, struct keyvault *kv, const struct vkey *k)
     TS_REQUIRES(c->s->lock)
 {
-    if (vault__find_deleted(kv, k->name)) {
+    if (vault__name_is_kept(c->s, kv, k->name)) {
         vault__rest_error(
             c, 409, "Conflict", "ObjectIsDeletedButRecoverable",
             "Key %s is currently in a deleted but recoverable state, and its name cannot be reused; in "

@@ -81,16 +81,18 @@ void vault__key_delete(struct rest_call *c)
 }
 
 /* With the lock held: the deleted key, or the answer that there is none. */
-static struct vkey *find(struct rest_call *c)
+static struct vkey *find(struct rest_call *c) TS_REQUIRES(c->s->lock)
 {
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
+    int64_t now_s = clock_real_s();
 
     if (kv)
-        (void)vault__drop_due(kv, clock_real_s());
+        vault__purge_due(c->s, kv, now_s);
     struct vkey *k = kv ? vault__find_deleted(kv, c->key) : NULL;
-    if (!k)
-        vault__rest_error(c, 404, "KeyNotFound", NULL, "Deleted Key not found: %s", c->key);
-    return k;
+    if (k && !vault__is_over(k, now_s))
+        return k;
+    vault__rest_error(c, 404, "KeyNotFound", NULL, "Deleted Key not found: %s", c->key);
+    return NULL;
 }
 
 void vault__deleted_get(struct rest_call *c)
@@ -134,7 +136,7 @@ void vault__deleted_list(struct rest_call *c)
     AUTO(buf_fini) struct buf after = BUF_INIT;
     const struct vkey *last = NULL;
     bool more = false;
-    int64_t max;
+    int64_t max, now_s = clock_real_s();
 
     if (!vault__page_read(c, &max, &after))
         return;
@@ -144,7 +146,7 @@ void vault__deleted_list(struct rest_call *c)
     struct keyvault *kv = vault__find_vault(c->s, c->vault);
     for (int i = 0; kv && i < kv->n_keys && !more; i++) {
         const struct vkey *k = kv->keys[i];
-        if (!k->deleted_s || (*from && strcasecmp(k->name, from) <= 0))
+        if (!k->deleted_s || vault__is_over(k, now_s) || (*from && strcasecmp(k->name, from) <= 0))
             continue;
         if ((int64_t)json_array_size(items) == max) {
             more = true;

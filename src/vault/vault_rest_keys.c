@@ -16,7 +16,7 @@ static void publish(struct rest_call *c, struct key_version **v) TS_REQUIRES(c->
     struct vkey *k = kv ? vault__find_key(kv, c->key) : NULL;
     struct err e = { 0 };
 
-    if (kv && vault__find_deleted(kv, c->key)) {
+    if (kv && vault__name_is_kept(c->s, kv, c->key)) {
         vault__rest_error(
             c, 409, "Conflict", "ObjectIsDeletedButRecoverable",
             "Key %s is currently in a deleted but recoverable state, and its name cannot be reused; in "

@@ -159,6 +159,7 @@ static RC wrap(struct vault_service *s, const struct vault_config *c, const stru
     TRY(vault__wrapped_encode(root, &w, &file, e));
     TRY(file_write_atomic(path, 0600, buf_view(&file), e));
     (void)snprintf(s->root_version, sizeof s->root_version, "%s", w.version);
+    s->root_rewrapped = true;
     log_event(EV_VAULT_ROOT_WRAPPED, KV_STR("version", w.version), KV_STR("algorithm", w.alg));
     return RC_OK;
 }

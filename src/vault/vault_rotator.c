@@ -1,6 +1,7 @@
 /* vault_rotator.c - what happens to keys by itself: versions that rotation policies ask for, and what is told of versions that expire.
  *
- * A thread makes a pass every so often (setting rotation-check) and at the start. A pass first tells, once for each version and kept
+ * A thread makes a pass every so often (setting rotation-check) and at the start. A pass first lets go what was deleted long enough ago
+ * (vault_retention.c), then tells, once for each version and kept
  * over restarts, that the newest version of a key is near its expiry, or past it; then it rotates what is due, a key at a time.
  *
  * A disabled key is not rotated: who disabled it took it away, and a new version would give it back. Nor is a deleted one.
@@ -182,6 +183,7 @@ void vault__rotator_pass(struct vault_service *s, int64_t now_s)
 {
     struct named_list told = { 0 }, due = { 0 };
 
+    vault__purge_all(s, now_s);
     mutex_lock(&s->lock);
     look(s, now_s, &told, &due);
     tell(s, &told);

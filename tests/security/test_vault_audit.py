@@ -113,6 +113,20 @@ def test_what_a_start_makes_is_on_record(vault):
     vault.administer("audit", "--verify")
 
 
+def test_a_state_that_is_adopted_is_on_record(vault):
+    vault.stop()
+    os.remove(vault.settings["root-key-file"] + ".pin")
+    vault.settings["adopt"] = "true"
+    vault.start()
+
+    def adopted():
+        return [(r["category"], r["identity"]["claim"]) for r in vault.audit(start=True) if r["operationName"] == "StateAdopt"]
+    assert adopted() == [("Administration", {"by": "start"})]
+    del vault.settings["adopt"]
+    vault.restart()
+    assert len(adopted()) == 1
+
+
 def test_the_turn_of_a_signing_key_is_on_record(vault):
     vault.settings["signing-key-lifetime"] = "1s"
     vault.restart()

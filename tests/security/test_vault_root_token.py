@@ -207,6 +207,7 @@ def test_a_root_key_moves_from_its_file(make_token, programs, tmp_path):
     vault.start()
     assert opens(vault, wrapped)
     vault.administer("audit", "--verify")
+    assert [r["operationName"] for r in vault.audit(start=True)].count("RootKeyWrap") == 1  # not again by the later start
     vault.stop()
     assert not files_hold(all_files(tmp_path), {root, root.hex().encode()}), "the root key is on the disk"
 
