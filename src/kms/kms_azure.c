@@ -196,6 +196,53 @@ static RC azure_set_enabled(struct kms_remote *remote, const char *version, bool
     return RC_OK;
 }
 
+static RC azure_get_tag(struct kms_remote *remote, const char *name, uint64_t deadline_us,
+                        char value[KEY_TAG_MAX], struct err *e)
+{
+    struct kms_azure *p = azure_of(remote);
+    AUTO(http_answer_fini) struct http_answer a = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    char version[KMSG_VERSION_MAX];
+
+    kmsg_kv_url(&p->target, "", "", &url);
+    struct kms_exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
+    TRY(kms__exchange(&p->remote, &x, &a, e));
+    struct kmsg_reply r = kms__reply(&a);
+    return kmsg_kv_read_tag(&r, &p->target, "", name, version, value, KEY_TAG_MAX, e);
+}
+
+/* A change of tags replaces all of them: those that are there go with it. One that the owner sets between the two calls is lost; there is no condition
+ * (If-Match) in this protocol. */
+static RC azure_set_tag(struct kms_remote *remote, const char *name, const char *value,
+                        uint64_t deadline_us, struct err *e)
+{
+    struct kms_azure *p = azure_of(remote);
+    AUTO(http_answer_fini) struct http_answer before = HTTP_ANSWER_INIT;
+    AUTO(http_answer_fini) struct http_answer after = HTTP_ANSWER_INIT;
+    AUTO(buf_fini) struct buf url = BUF_INIT;
+    AUTO(buf_fini) struct buf body = BUF_INIT;
+    char version[KMSG_VERSION_MAX], text[KEY_TAG_MAX], same[KMSG_VERSION_MAX];
+
+    kmsg_kv_url(&p->target, "", "", &url);
+    struct kms_exchange x = { .method = "GET", .url = buf_cstr(&url), .deadline_us = deadline_us };
+    TRY(kms__exchange(&p->remote, &x, &before, e));
+    struct kmsg_reply r = kms__reply(&before);
+    TRY(kmsg_kv_read_tag(&r, &p->target, "", name, version, text, sizeof text, e));
+    TRY(kmsg_kv_tags_body(&r, name, value, &body, e));
+    buf_clear(&url);
+    kmsg_kv_url(&p->target, version, "", &url);
+    x.method = "PATCH";
+    x.url = buf_cstr(&url);
+    x.body = buf_view(&body);
+    TRY(kms__exchange(&p->remote, &x, &after, e));
+    r = kms__reply(&after);
+    TRY(kmsg_kv_read_tag(&r, &p->target, version, name, same, text, sizeof text, e));
+    if (strcmp(text, value) != 0)
+        FAIL(e, ERR_KEY_BAD_ANSWER, "the vault says that the tag %s is something else after all",
+             name);
+    return RC_OK;
+}
+
 static void azure_free(struct kms_remote *remote)
 {
     struct kms_azure *p = azure_of(remote);
@@ -212,6 +259,8 @@ static const struct kms_remote_ops ops = {
     .wrap = azure_wrap,
     .unwrap = azure_unwrap,
     .set_enabled = azure_set_enabled,
+    .get_tag = azure_get_tag,
+    .set_tag = azure_set_tag,
     .free = azure_free,
     .headers = azure_headers,
     .drop = azure_drop,

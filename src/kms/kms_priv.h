@@ -58,7 +58,12 @@ struct kms_remote_ops {
     RC (*unwrap)(struct kms_remote *r, const struct wrapped_key *w, bool fresh,
                  uint64_t deadline_us, struct secret **out, struct err *e);
     RC (*set_enabled)(struct kms_remote *r, const char *version, bool enabled, uint64_t deadline_us,
-                      struct err *e);   /* NULL: the service has nothing like it */
+                      struct err *e); /* NULL: the service has nothing like it */
+    /* both or none */
+    RC (*get_tag)(struct kms_remote *r, const char *name, uint64_t deadline_us,
+                  char value[KEY_TAG_MAX], struct err *e);
+    RC (*set_tag)(struct kms_remote *r, const char *name, const char *value, uint64_t deadline_us,
+                  struct err *e);
     void (*free)(struct kms_remote *r); /* the whole object, half-built too */
 
     /* what kms__exchange() needs */

@@ -84,6 +84,25 @@ static RC remote_set_enabled(struct key_provider *table, const char *version, bo
     return finish(r, r->ops->set_enabled(r, version, enabled, deadline_us, e), e);
 }
 
+static RC remote_get_tag(struct key_provider *table, const char *name, uint64_t deadline_us,
+                         char value[KEY_TAG_MAX], struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    value[0] = '\0';
+    mutex_lock(&r->lock);
+    return finish(r, r->ops->get_tag(r, name, deadline_us, value, e), e);
+}
+
+static RC remote_set_tag(struct key_provider *table, const char *name, const char *value,
+                         uint64_t deadline_us, struct err *e)
+{
+    struct kms_remote *r = remote_of(table);
+
+    mutex_lock(&r->lock);
+    return finish(r, r->ops->set_tag(r, name, value, deadline_us, e), e);
+}
+
 static void remote_free(struct key_provider *table)
 {
     if (!table)
@@ -106,6 +125,8 @@ void kms__remote_init(struct kms_remote *r, const struct kms_remote_ops *ops)
         .wrap = remote_wrap,
         .unwrap = remote_unwrap,
         .set_enabled = ops->set_enabled ? remote_set_enabled : NULL,
+        .get_tag = ops->get_tag ? remote_get_tag : NULL,
+        .set_tag = ops->set_tag ? remote_set_tag : NULL,
         .free = remote_free,
     };
     mutex_init(&r->lock);

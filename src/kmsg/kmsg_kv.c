@@ -328,6 +328,37 @@ RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, 
     return RC_OK;
 }
 
+RC kmsg_kv_read_tag(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version,
+                    const char *name, char found[KMSG_VERSION_MAX], char *value, size_t len,
+                    struct err *e)
+{
+    AUTO(kjson_freep) json_t *j = NULL;
+
+    value[0] = '\0';
+    TRY(kmsg__load(r, &j, e));
+    TRY(check_kid(kjson_str(kjson_obj(j, "key"), "kid"), t, version, found, e));
+    const char *text = kjson_str(kjson_obj(j, "tags"), name);
+    if (text && strlen(text) < len)
+        memcpy(value, text, strlen(text) + 1);
+    return RC_OK;
+}
+
+RC kmsg_kv_tags_body(const struct kmsg_reply *r, const char *name, const char *value,
+                     struct buf *out, struct err *e)
+{
+    AUTO(kjson_freep) json_t *j = NULL;
+    AUTO(kjson_freep) json_t *body = json_object();
+
+    TRY(kmsg__load(r, &j, e));
+    const json_t *theirs = kjson_obj(j, "tags");
+    if (json_object_set_new(body, "tags", theirs ? json_deep_copy(theirs) : json_object()) != 0 ||
+        json_object_set_new(json_object_get(body, "tags"), name, json_string(value)) != 0)
+        return kmsg__bad(e, "has tags that cannot be sent back");
+    buf_clear(out);
+    kjson_dump(body, out);
+    return RC_OK;
+}
+
 static RC read_value(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
                      const char *version, uint32_t len, struct buf *value, struct err *e)
 {

@@ -19,8 +19,31 @@ static void read_key(const struct kmsg_reply *r)
         check(e.code == ERR_KEY_BAD_ANSWER);
         return;
     }
-    check(strlen(k.version) == 32 && (k.n_len == 256 || k.n_len == 384 || k.n_len == 512));
-    check(k.e_len >= 1 && k.e_len <= 8 && k.not_before_s >= 0 && k.expires_s >= 0);
+    check(strlen(k.version) == 32 && k.not_before_s >= 0 && k.expires_s >= 0);
+    if (k.is_rsa)
+        check((k.n_len == 256 || k.n_len == 384 || k.n_len == 512) && k.e_len >= 1 && k.e_len <= 8);
+    else
+        check(k.n_len == 0 && k.e_len == 0 && !k.can_wrap && !k.can_unwrap);
+}
+
+/* What is sent back says of the tag what was asked for, and can be read again. */
+static void read_tags(const struct kmsg_reply *r)
+{
+    AUTO(buf_fini) struct buf body = BUF_INIT;
+    AUTO(buf_fini) struct buf again = BUF_INIT;
+    char version[KMSG_VERSION_MAX], value[8];
+    struct err e = { 0 };
+
+    if (kmsg_kv_read_tag(r, &target, "", "mine", version, value, sizeof value, &e).failed) {
+        check(e.code == ERR_KEY_BAD_ANSWER);
+        return;
+    }
+    check(strlen(version) == 32 && strlen(value) < sizeof value);
+    check(!kmsg_kv_tags_body(r, "mine", "7", &body, &e).failed);
+    struct kmsg_reply sent = *r;
+    sent.body = buf_view(&body);
+    check(!kmsg_kv_tags_body(&sent, "mine", "7", &again, &e).failed);
+    check(again.len == body.len && memcmp(again.p, body.p, body.len) == 0);
 }
 
 static void read_value(const struct kmsg_reply *r, bool unwrapped)
@@ -74,7 +97,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     r.date_s = 1000;
     switch (data[0] % 7) {
-    case 0: read_key(&r); break;
+    case 0:
+        read_key(&r);
+        read_tags(&r);
+        break;
     case 1: read_value(&r, true); break;
     case 2: read_value(&r, false); break;
     case 3: read_token(&r); break;

@@ -277,6 +277,43 @@ static void a_key_of_another_type_is_told(void **state)
     }
 }
 
+static void one_tag_changes_and_the_others_stay(void **state)
+{
+    static const struct {
+        const char *tags, *value, *body;
+    } cases[] = {
+        { "", "", "{\"tags\":{\"mine\":\"8\"}}" },
+        { ",\"tags\":null", "", "{\"tags\":{\"mine\":\"8\"}}" },
+        { ",\"tags\":{\"mine\":\"7\",\"a\":\"\\u00fc \\\"\"}", "7",
+          "{\"tags\":{\"mine\":\"8\",\"a\":\"ü \\\"\"}}" },
+        { ",\"tags\":{\"mine\":\"longer than fits\"}", "", "{\"tags\":{\"mine\":\"8\"}}" },
+        { ",\"tags\":{\"mine\":7}", "", "{\"tags\":{\"mine\":\"8\"}}" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(buf_fini) struct buf body = BUF_INIT;
+        char version[KMSG_VERSION_MAX], value[8];
+        struct err e = { 0 };
+        char *text = mem_printf("{\"key\":{\"kid\":\"" KID "\"}%s}", cases[i].tags);
+        struct kmsg_reply a = reply(200, text);
+        CHECK_RC_OK(kmsg_kv_read_tag(&a, &target, VERSION, "mine", version, value, sizeof value,
+                                     &e),
+                    &e);
+        assert_string_equal(version, VERSION);
+        assert_string_equal(value, cases[i].value);
+        CHECK_RC_OK(kmsg_kv_tags_body(&a, "mine", "8", &body, &e), &e);
+        assert_string_equal(buf_cstr(&body), cases[i].body);
+        mem_free(text);
+    }
+    char version[KMSG_VERSION_MAX], value[8];
+    struct err e = { 0 };
+    struct kmsg_reply other =
+        reply(200, "{\"key\":{\"kid\":\"https://else.example/keys/x/" VERSION "\"}}");
+    CHECK_RC_FAILS(kmsg_kv_read_tag(&other, &target, "", "mine", version, value, sizeof value, &e),
+                   &e, ERR_KEY_BAD_ANSWER);
+}
+
 static void tokens_are_checked(void **state)
 {
     static const struct {
@@ -347,6 +384,7 @@ int main(void)
         cmocka_unit_test(unwrapped_values_are_checked),
         cmocka_unit_test(keys_are_checked),
         cmocka_unit_test(a_key_of_another_type_is_told),
+        cmocka_unit_test(one_tag_changes_and_the_others_stay),
         cmocka_unit_test(tokens_are_checked),
         cmocka_unit_test(requests_are_well_formed),
     };

@@ -14,15 +14,19 @@
 #include "crypto/kdf.h"
 #include "keys/inspect.h"
 #include "keys/outside.h"
+#include "outside_tag.h"
 #include "store/store.h"
 
 enum { ANCHOR_MAX = 16 << 20 };
 
-struct outside {
+/* Keeps one copy. */
+struct keeper {
+    const struct place *place;
     struct process *process;
     struct store *store;
     uint8_t lineage[LINEAGE_LEN];
     pthread_t thread;
+    struct outside_tag *tag; /* the thread's; the place on a key alone */
 
     struct mutex lock;
     struct cond wake;
@@ -33,10 +37,25 @@ struct outside {
     char error[160]; /* guarded by lock: of the last try, "" when it worked */
 };
 
-static const char *place(const struct process *p)
-{
-    return settings_str(p->set, SET_EXTERNAL_ANCHOR);
-}
+/* Where a copy may be. */
+struct place {
+    /* its field in the status and what that is called; its name in errors */
+    const char *status, *what;
+    const char *named;
+    enum setting_id setting, interval;
+    enum metric failing;
+    /* ERR_CONFIG */
+    RC (*check)(const struct process *p, struct err *e);
+    /* any error but ERR_UNKNOWN_FORMAT: it is lost */
+    RC (*read)(struct process *p, const uint8_t lineage[LINEAGE_LEN], struct outside_mark *out,
+               struct err *e);
+    RC (*write)(struct keeper *k, const struct outside_mark *m, struct err *e);
+};
+
+enum { PLACES = 2 };
+struct outside {
+    struct keeper *keeper[PLACES]; /* NULL: nothing is kept there */
+};
 
 /* ---- tickets ------------------------------------------------------------------------------------------------------ */
 
@@ -97,11 +116,12 @@ static bool has_ticket(struct process *p, const uint8_t lineage[LINEAGE_LEN])
     return false;
 }
 
-/* ---- a start ------------------------------------------------------------------------------------------------------ */
+/* ---- the places --------------------------------------------------------------------------------------------------- */
 
-static RC check_place(const struct process *p, struct err *e)
+static RC file_check(const struct process *p, struct err *e)
 {
-    const char *path = place(p), *const inside[] = { p->data_dir, p->state_dir };
+    const char *path = settings_str(p->set, SET_EXTERNAL_ANCHOR);
+    const char *const inside[] = { p->data_dir, p->state_dir };
 
     if (path[0] != '/')
         FAIL(e, ERR_CONFIG, "setting \"external-anchor\" needs an absolute path, not \"%.100s\"",
@@ -113,118 +133,172 @@ static RC check_place(const struct process *p, struct err *e)
                  "the anchor kept outside must not lie in \"%.80s\": it would be put back with it",
                  inside[i]);
     }
+    AUTO(mem_freep) char *folder = mem_strdup(path);
+    *strrchr(folder, '/') = '\0';
+    if (path_same_device(*folder ? folder : "/", p->data_dir))
+        log_event(EV_EXTERNAL_ANCHOR_SAME_DEVICE, KV_STR("path", path));
     return RC_OK;
 }
 
-static RC read_mark(const struct process *p, struct outside_mark *out, struct err *e)
+static RC file_read_mark(struct process *p, const uint8_t lineage[LINEAGE_LEN],
+                         struct outside_mark *out, struct err *e)
 {
     AUTO(buf_fini) struct buf bytes = BUF_INIT;
+    (void)lineage;
 
-    TRY(file_read(place(p), OUTSIDE_LEN, &bytes, e));
+    TRY(file_read(settings_str(p->set, SET_EXTERNAL_ANCHOR), OUTSIDE_LEN, &bytes, e));
     return outside_decode(buf_view(&bytes), out, e);
 }
 
-static void warn_same_device(const struct process *p)
+static RC file_write_mark(struct keeper *k, const struct outside_mark *m, struct err *e)
 {
-    AUTO(mem_freep) char *folder = mem_strdup(place(p));
+    AUTO(buf_fini) struct buf bytes = BUF_INIT;
 
-    *strrchr(folder, '/') = '\0';
-    if (path_same_device(*folder ? folder : "/", p->data_dir))
-        log_event(EV_EXTERNAL_ANCHOR_SAME_DEVICE, KV_STR("path", place(p)));
+    outside_encode(m, &bytes);
+    return file_write_atomic(settings_str(k->process->set, SET_EXTERNAL_ANCHOR), 0600,
+                             buf_view(&bytes), e);
+}
+
+static RC tag_write_mark(struct keeper *k, const struct outside_mark *m, struct err *e)
+{
+    if (!k->tag)
+        k->tag = outside_tag_new(k->process);
+    return outside_tag_write(k->tag, m, e);
+}
+
+static const struct place places[PLACES] = {
+    { .status = "externalAnchor",
+      .what = "path",
+      .named = "the anchor kept outside",
+      .setting = SET_EXTERNAL_ANCHOR,
+      .interval = SET_EXTERNAL_ANCHOR_INTERVAL,
+      .failing = M_EXTERNAL_ANCHOR_FAILING,
+      .check = file_check,
+      .read = file_read_mark,
+      .write = file_write_mark },
+    { .status = "externalAnchorKey",
+      .what = "key",
+      .named = "the anchor kept as a tag of a key",
+      .setting = SET_EXTERNAL_ANCHOR_KEY,
+      .interval = SET_EXTERNAL_ANCHOR_KEY_INTERVAL,
+      .failing = M_EXTERNAL_ANCHOR_KEY_FAILING,
+      .check = outside_tag_check,
+      .read = outside_tag_read,
+      .write = tag_write_mark },
+};
+
+static const char *where(const struct place *at, const struct process *p)
+{
+    return settings_str(p->set, at->setting);
+}
+
+/* ---- a start ------------------------------------------------------------------------------------------------------ */
+
+static RC look_at(const struct place *at, struct process *p, const uint8_t lineage[LINEAGE_LEN],
+                  bool fresh, uint64_t *counter, bool *lost, struct err *e)
+{
+    struct outside_mark m;
+    struct err why = { 0 };
+
+    *counter = 0;
+    *lost = false;
+    TRY(at->check(p, e));
+    if (at->read(p, lineage, &m, &why).failed) {
+        /* a newer release's: it is not to be replaced by ours */
+        if (why.code == ERR_UNKNOWN_FORMAT)
+            return err_take(e, &why);
+        *lost = !fresh;
+        struct kv kv[] = { KV_STR("place", where(at, p)) };
+        if (*lost)
+            log_err(EV_EXTERNAL_ANCHOR_LOST, &why, kv, ARRAY_LEN(kv));
+        err_reset(&why);
+        return RC_OK;
+    }
+    if (memcmp(m.lineage, lineage, LINEAGE_LEN) != 0)
+        FAIL(e, ERR_FOREIGN_FILE, "%s, \"%.80s\", is another cluster's", at->named, where(at, p));
+    *counter = m.counter;
+    return RC_OK;
 }
 
 RC outside_look(struct process *p, struct custody *custody, bool fresh, struct outside_found *out,
                 struct err *e)
 {
     AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
-    struct outside_mark m;
-    struct err why = { 0 };
 
     *out = (struct outside_found){ 0 };
-    if (!*place(p))
-        return RC_OK;
-    TRY(check_place(p, e));
-    warn_same_device(p);
     custody_status(custody, st);
-    if (read_mark(p, &m, &why).failed) {
-        /* a newer release's: it is not to be replaced by ours */
-        if (why.code == ERR_UNKNOWN_FORMAT)
-            return err_take(e, &why);
-        out->lost = !fresh;
-        if (out->lost)
-            log_err(EV_EXTERNAL_ANCHOR_LOST, &why, NULL, 0);
-        err_reset(&why);
-        return RC_OK;
+    for (size_t i = 0; i < PLACES; i++) {
+        uint64_t counter;
+        if (!*where(&places[i], p))
+            continue;
+        TRY(look_at(&places[i], p, st->lineage, fresh, &counter, &out->lost[i], e));
+        out->floor = MAX(out->floor, counter);
     }
-    if (memcmp(m.lineage, st->lineage, LINEAGE_LEN) != 0)
-        FAIL(e, ERR_FOREIGN_FILE, "the anchor kept outside, \"%.80s\", is another cluster's",
-             place(p));
-    out->floor = m.counter;
-    out->ticket = has_ticket(p, st->lineage);
+    if (out->floor)
+        out->ticket = has_ticket(p, st->lineage);
     if (out->ticket)
-        log_event(EV_RESTORE_TICKET_USED, KV_U64("remembered", m.counter));
+        log_event(EV_RESTORE_TICKET_USED, KV_U64("remembered", out->floor));
     return RC_OK;
 }
 
 /* ---- keeping it --------------------------------------------------------------------------------------------------- */
 
-static RC write_mark(struct outside *o, uint64_t counter, struct err *e)
+static RC write_mark(struct keeper *k, uint64_t counter, struct err *e)
 {
-    AUTO(buf_fini) struct buf bytes = BUF_INIT;
     struct outside_mark m = { .counter = counter, .written_s = clock_real_s() };
 
-    memcpy(m.lineage, o->lineage, LINEAGE_LEN);
-    outside_encode(&m, &bytes);
-    TRY(fault_step("outside.before", "the anchor kept outside", e));
-    TRY(file_write_atomic(place(o->process), 0600, buf_view(&bytes), e));
-    return fault_step("outside.after", "the anchor kept outside", e);
+    memcpy(m.lineage, k->lineage, LINEAGE_LEN);
+    TRY(fault_step("outside.before", k->place->named, e));
+    TRY(k->place->write(k, &m, e));
+    return fault_step("outside.after", k->place->named, e);
 }
 
-static void note(struct outside *o, uint64_t counter, const struct err *e)
+static void note(struct keeper *k, uint64_t counter, const struct err *e)
 {
-    mutex_lock(&o->lock);
-    bool news = e->code && strcmp(o->error, e->msg) != 0;
-    snprintf(o->error, sizeof(o->error), "%s", e->code ? e->msg : "");
+    struct kv kv[] = { KV_STR("place", where(k->place, k->process)) };
+
+    mutex_lock(&k->lock);
+    bool news = e->code && strcmp(k->error, e->msg) != 0;
+    snprintf(k->error, sizeof(k->error), "%s", e->code ? e->msg : "");
     if (!e->code) {
-        o->counter = counter;
-        o->written_ms = clock_real_ms();
+        k->counter = counter;
+        k->written_ms = clock_real_ms();
     }
-    mutex_unlock(&o->lock);
-    metric_set(M_EXTERNAL_ANCHOR_FAILING, e->code != ERR_NONE);
+    mutex_unlock(&k->lock);
+    metric_set(k->place->failing, e->code != ERR_NONE);
     if (news)
-        log_err(EV_EXTERNAL_ANCHOR_FAILED, e, NULL, 0);
+        log_err(EV_EXTERNAL_ANCHOR_FAILED, e, kv, ARRAY_LEN(kv));
 }
 
 /* Only what is on disk: the copy outside may lag, and never leads. */
-static void follow(struct outside *o)
+static void follow(struct keeper *k)
 {
-    uint64_t counter = store_anchor_durable(o->store);
+    uint64_t counter = store_anchor_durable(k->store);
     struct err e = { 0 };
 
-    mutex_lock(&o->lock);
-    bool news = counter > o->counter;
-    mutex_unlock(&o->lock);
+    mutex_lock(&k->lock);
+    bool news = counter > k->counter;
+    mutex_unlock(&k->lock);
     if (!news)
         return;
-    (void)write_mark(o, counter, &e).failed;
-    note(o, counter, &e);
+    (void)write_mark(k, counter, &e).failed;
+    note(k, counter, &e);
     err_reset(&e);
 }
 
 static void *loop(void *arg)
 {
-    struct outside *o = arg;
+    struct keeper *k = arg;
     bool go = true;
 
     while (go) {
-        follow(o);
-        uint64_t until =
-            clock_mono_us() + settings_us(o->process->set, SET_EXTERNAL_ANCHOR_INTERVAL);
-        mutex_lock(&o->lock);
-        while (!o->stopping && cond_wait_until(&o->wake, &o->lock, until)) {
+        follow(k);
+        uint64_t until = clock_mono_us() + settings_us(k->process->set, k->place->interval);
+        mutex_lock(&k->lock);
+        while (!k->stopping && cond_wait_until(&k->wake, &k->lock, until)) {
         }
-        go = !o->stopping;
-        mutex_unlock(&o->lock);
+        go = !k->stopping;
+        mutex_unlock(&k->lock);
     }
     return NULL;
 }
@@ -232,50 +306,69 @@ static void *loop(void *arg)
 struct outside *outside_start(struct process *p, struct custody *custody, struct store *store,
                               const struct outside_found *found)
 {
-    if (!*place(p))
-        return NULL;
     AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
     struct outside *o = NEW(struct outside);
+
     custody_status(custody, st);
-    o->process = p;
-    o->store = store;
-    o->lost = found->lost;
-    memcpy(o->lineage, st->lineage, LINEAGE_LEN);
-    mutex_init(&o->lock);
-    cond_init(&o->wake);
-    o->thread = thread_start("outside-anchor", loop, o);
+    for (size_t i = 0; i < PLACES; i++) {
+        if (!*where(&places[i], p))
+            continue;
+        struct keeper *k = o->keeper[i] = NEW(struct keeper);
+        k->place = &places[i];
+        k->process = p;
+        k->store = store;
+        k->lost = found->lost[i];
+        memcpy(k->lineage, st->lineage, LINEAGE_LEN);
+        mutex_init(&k->lock);
+        cond_init(&k->wake);
+        k->thread = thread_start("outside-anchor", loop, k);
+    }
     return o;
+}
+
+static void keeper_stop(struct keeper *k)
+{
+    mutex_lock(&k->lock);
+    k->stopping = true;
+    cond_broadcast(&k->wake);
+    mutex_unlock(&k->lock);
+    thread_join(k->thread);
+    follow(k);
+    outside_tag_free(k->tag);
+    mutex_fini(&k->lock);
+    cond_fini(&k->wake);
+    mem_free(k);
 }
 
 void outside_stop(struct outside *o)
 {
     if (!o)
         return;
-    mutex_lock(&o->lock);
-    o->stopping = true;
-    cond_broadcast(&o->wake);
-    mutex_unlock(&o->lock);
-    thread_join(o->thread);
-    follow(o);
-    mutex_fini(&o->lock);
-    cond_fini(&o->wake);
+    for (size_t i = 0; i < PLACES; i++)
+        if (o->keeper[i])
+            keeper_stop(o->keeper[i]);
     mem_free(o);
+}
+
+static void keeper_status(struct keeper *k, struct bw *w)
+{
+    bw_doc_begin(w, k->place->status);
+    bw_str(w, k->place->what, where(k->place, k->process));
+    bw_i64(w, "storeCounter", (int64_t)store_anchor_durable(k->store));
+    mutex_lock(&k->lock);
+    bw_i64(w, "counter", (int64_t)k->counter);
+    if (k->written_ms)
+        bw_date(w, "written", k->written_ms);
+    bw_bool(w, "lostAtStart", k->lost);
+    if (*k->error)
+        bw_str(w, "error", k->error);
+    mutex_unlock(&k->lock);
+    bw_doc_end(w);
 }
 
 void outside_status(struct outside *o, struct bw *w)
 {
-    if (!o)
-        return;
-    bw_doc_begin(w, "externalAnchor");
-    bw_str(w, "path", place(o->process));
-    bw_i64(w, "storeCounter", (int64_t)store_anchor_durable(o->store));
-    mutex_lock(&o->lock);
-    bw_i64(w, "counter", (int64_t)o->counter);
-    if (o->written_ms)
-        bw_date(w, "written", o->written_ms);
-    bw_bool(w, "lostAtStart", o->lost);
-    if (*o->error)
-        bw_str(w, "error", o->error);
-    mutex_unlock(&o->lock);
-    bw_doc_end(w);
+    for (size_t i = 0; o && i < PLACES; i++)
+        if (o->keeper[i])
+            keeper_status(o->keeper[i], w);
 }

@@ -8,8 +8,9 @@
  *
  * Restore  A backup is older, and that is meant: restoring writes a ticket with the lineage and the hash of the ANCHOR that it put there. The store then counts
  *          on from what the copy outside remembers, so that nothing between the two can be put back later; and the ticket is gone.
+ * Places   A file, and a tag of a key in a vault (outside_tag.h); either, both or none. What counts is the one that got further.
  * Lost     A copy that is missing, damaged or cannot be written costs what it would have shown, and no service: it is logged, and told in the status.
- * Threads  One, which writes the copy; status [any].
+ * Threads  One for each copy, which writes it; status [any].
  */
 #ifndef COFFERD_OUTSIDE_H
 #define COFFERD_OUTSIDE_H
@@ -24,18 +25,19 @@ struct store;
 struct outside_found {
     uint64_t floor; /* the store's counter must have got so far; 0 = not known */
     bool ticket;    /* it need not, for this once: it goes on from there */
-    bool lost;      /* it was to be there, and is not, or is damaged */
+    bool lost[2];   /* of each place: it was to be there, and is not, or is damaged */
 };
 
-/* outside_look(): before the store is opened. fresh: the cluster is being made. Errors: ERR_CONFIG (the place), ERR_FOREIGN_FILE (another cluster's). */
+/* outside_look(): before the store is opened. fresh: the cluster is being made. [net] Errors: ERR_CONFIG (the place), ERR_FOREIGN_FILE (another cluster's). */
 RC outside_look(struct process *p, struct custody *custody, bool fresh, struct outside_found *out,
                 struct err *e);
-/* outside_start(): keep it from now on. NULL when the setting is not there. */
+/* outside_start(): keep what the settings ask for from now on. */
 struct outside *outside_start(struct process *p, struct custody *custody, struct store *store,
                               const struct outside_found *found);
 /* writes it a last time; before store_close(); NULL is fine */
 void outside_stop(struct outside *o);
-/* outside_status(): {externalAnchor: {path, counter, written, storeCounter, lostAtStart, error}}; nothing when o is NULL. */
+/* outside_status(): {externalAnchor: {path, counter, written, storeCounter, lostAtStart, error}, externalAnchorKey: {key, the same}}: those that there are;
+ * nothing when o is NULL. */
 void outside_status(struct outside *o, struct bw *w);
 
 /* outside_write_ticket(): the store in the data directory, as it stands, may be older than the copy outside, once. envelope_dir: where the cluster's envelope

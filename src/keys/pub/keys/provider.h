@@ -46,7 +46,7 @@ struct key_info {
     char region[32];      /* where the vault says it is; "" when it does not say */
 };
 
-enum { WRAP_MAX = 1024 };
+enum { WRAP_MAX = 1024, KEY_TAG_MAX = 257 };
 
 struct wrapped_key {
     char version[65]; /* the exact version that wrapped it */
@@ -70,6 +70,12 @@ struct key_provider {
      * such verb. Denied where the identity may not. kms_disabling() says what else it does. */
     RC (*set_enabled)(struct key_provider *p, const char *version, bool enabled,
                       uint64_t deadline_us, struct err *e);
+    /* get_tag(), set_tag(): a short text of ours on the key's newest version, among the owner's tags, which stay as they are. value "": there is no such
+     * tag. NULL: the service has nothing like it, or we do not use it. Denied where the identity may not. */
+    RC (*get_tag)(struct key_provider *p, const char *name, uint64_t deadline_us,
+                  char value[KEY_TAG_MAX], struct err *e);
+    RC (*set_tag)(struct key_provider *p, const char *name, const char *value, uint64_t deadline_us,
+                  struct err *e);
     void (*free)(struct key_provider *p);
 };
 

@@ -50,6 +50,13 @@ struct kmsg_kv_key {
 /* The readers take an answer of class KMSG_OK. Errors: ERR_KEY_BAD_ANSWER, saying what is wrong with it. version "" = any. */
 RC kmsg_kv_read_key(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version,
                     struct kmsg_kv_key *out, struct err *e);
+/* kmsg_kv_read_tag(): of an answer about a key: its version, and the text of one tag; value "" where there is none, or one longer than len - 1. */
+RC kmsg_kv_read_tag(const struct kmsg_reply *r, const struct kmsg_kv_target *t, const char *version,
+                    const char *name, char found[KMSG_VERSION_MAX], char *value, size_t len,
+                    struct err *e);
+/* kmsg_kv_tags_body(): of such an answer: the body that sets one tag and leaves all others as they are. */
+RC kmsg_kv_tags_body(const struct kmsg_reply *r, const char *name, const char *value,
+                     struct buf *out, struct err *e);
 /* kmsg_kv_read_wrapped(): value gets len bytes, which must be exactly what the modulus has. */
 RC kmsg_kv_read_wrapped(const struct kmsg_reply *r, const struct kmsg_kv_target *t,
                         const char *version, uint32_t len, struct buf *value, struct err *e);
