@@ -3,7 +3,7 @@ import pytest
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 ANY_CASE = {"locale": "en", "strength": 2}
-BAD_VALUE, CANNOT_CREATE, ON_VIEW, CONFLICT = 2, 67, 167, 85
+BAD_VALUE, CANNOT_CREATE, CONFLICT, ON_VIEW, AMBIGUOUS = 2, 67, 85, 167, 181
 
 
 def code_of(call, *args, **kwargs):
@@ -147,3 +147,26 @@ def test_views(db):
     assert code_of(db.create_collection, "over", viewOn="same", pipeline=[]) == ON_VIEW
     assert code_of(db.create_collection, "over", viewOn="c", pipeline=[{"$unionWith": "same"}]) == ON_VIEW
     assert code_of(db.command, "collMod", "plain", viewOn="c", pipeline=[{"$unionWith": "same"}]) == ON_VIEW
+
+
+def test_what_goes_along(db, shared_client):
+    """A collection that is renamed to another database, capped or written anew compares as it did, and so do its indexes."""
+    db.create_collection("c", collation=ANY_CASE)
+    db.c.insert_many([{"_id": "a", "k": "X"}, {"_id": "b", "k": "y"}])
+    db.c.create_index("k", name="own")
+    db.c.create_index("k", name="bytes", collation={"locale": "simple"})
+    for command in ({"dropIndexes": "c", "index": {"k": 1}}, {"collMod": "c", "index": {"keyPattern": {"k": 1}, "hidden": True}}):
+        assert code_of(db.command, command) == AMBIGUOUS
+    other = shared_client[db.name + "_2"]
+    shared_client.drop_database(other)
+    shared_client.admin.command("renameCollection", f"{db.name}.c", to=f"{other.name}.c")
+    assert other.c.find_one({"_id": "A"})["k"] == "X" and ["collation" in i for i in other.c.list_indexes()] == [True, True, False]
+    other.command("cloneCollectionAsCapped", "c", toCollection="small", size=10000)
+    other.create_collection("out", collation=ANY_CASE)
+    other.out.create_index("z")
+    list(other.c.aggregate([{"$out": "out"}]))
+    other.command("convertToCapped", "c", size=10000)
+    for coll in (other.small, other.out, other.c):
+        assert coll.find_one({"_id": "A"})["k"] == "X" and coll.options()["collation"]["strength"] == 2, coll.name
+        assert all(i["collation"]["strength"] == 2 for i in coll.list_indexes()) and other.command("validate", coll.name)["valid"], coll.name
+    shared_client.drop_database(other)
