@@ -175,6 +175,12 @@ static bool same_order(const struct planner *p, const struct index_def *d)
     return collation_same(p->s->q->collator, d->collator);
 }
 
+/* holds_all(): the partial index has every document that matches. */
+static bool holds_all(const struct planner *p, const struct index_def *d, const struct match *m)
+{
+    return same_order(p, d) && match_implies(p->s->q, m, d->partial);
+}
+
 static RC index_plan(struct planner *p, struct index_def *d, const struct match_node *root,
                      struct plan **out, struct err *e)
 {
@@ -222,7 +228,7 @@ static bool usable(const struct planner *p, const struct plan *pl, const struct 
 
     if (d->hidden)
         return false;
-    if (d->partial && (!m || !same_order(p, d) || !match_implies(m, d->partial)))
+    if (d->partial && (!m || !holds_all(p, d, m)))
         return false;
     if (d->sparse && !sparse_is_safe(p, d, pl->bounds))
         return false;
@@ -340,7 +346,7 @@ static RC near_plan(struct planner *p, struct index_def *hinted, struct plan **o
             if ((d->fields[k].geo & geo_near_indexes(near->impl)) &&
                 slice_eq(d->fields[k].path, near->path))
                 field = k;
-        if (field < 0 || (d->partial && !match_implies(p->s->match, d->partial)))
+        if (field < 0 || (d->partial && !holds_all(p, d, p->s->match)))
             continue;
         struct geo_grid grid;
 

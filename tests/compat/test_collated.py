@@ -77,6 +77,11 @@ def test_partial(db, people):
     people.create_index("age", name="part", partialFilterExpression={"name": {"$gte": "ben"}}, collation=ANY_CASE)
     by_index = people.find({"age": {"$gte": 0}, "name": {"$gte": "ben"}}, collation=ANY_CASE).hint("part")
     assert sorted(d["_id"] for d in by_index) == sorted(d["_id"] for d in people.find({"name": {"$gte": "ben"}}, collation=ANY_CASE))
+    above = {"age": {"$gte": 0}, "name": {"$gte": "ANNA"}}  # lower in this order, higher and lower by bytes: the index has not all of it
+    for query in (above, {**above, "name": {"$gt": "anna"}}, {**above, "name": "anna"}, {**above, "name": {"$in": ["anna", "z"]}}):
+        assert "part" not in plan_of(db, "people", query, collation=ANY_CASE), query
+    people.create_index("age", name="upper", partialFilterExpression={"name": {"$gte": "BEN"}}, collation=ANY_CASE)
+    assert sorted(d["_id"] for d in people.find({**above, "name": "anna"}, collation=ANY_CASE)) == [0, 1]
     assert "part" not in plan_of(db, "people", {"age": {"$gte": 0}, "name": {"$gte": "ben"}})
 
 

@@ -149,8 +149,15 @@ static bool excludes_missing(const struct match_node *n)
     }
 }
 
+static bool test_plain(struct qctx *q, const struct match_node *b, struct bval v)
+{
+    struct match__eval ev = { .q = q };
+
+    return match__test(&ev, b, v) && !ev.failed;
+}
+
 /* range_within(): every value in range a lies in range b, both of one class of types. */
-static bool range_within(const struct match_node *a, const struct match_node *b)
+static bool range_within(struct qctx *q, const struct match_node *a, const struct match_node *b)
 {
     bool a_low = a->op == MATCH_GT || a->op == MATCH_GTE,
          b_low = b->op == MATCH_GT || b->op == MATCH_GTE;
@@ -161,13 +168,12 @@ static bool range_within(const struct match_node *a, const struct match_node *b)
     if (a->operand.type == BT_MIN_KEY || a->operand.type == BT_MAX_KEY ||
         a->operand.type == BT_NULL)
         return false;
-    struct match__eval none = { 0 };
     struct match_node self = *b;
 
     self.op = b_low ? MATCH_GTE : MATCH_LTE;
-    if (!match__test(&none, &self, a->operand)) /* NaN and what lies outside */
+    if (!test_plain(q, &self, a->operand)) /* NaN and what lies outside */
         return false;
-    c = bval_cmp(a->operand, b->operand);
+    c = bval_cmp_in(q->collator, a->operand, b->operand);
     if (c != 0)
         return true;
     bool a_closed = a->op == MATCH_GTE || a->op == MATCH_LTE,
@@ -175,15 +181,8 @@ static bool range_within(const struct match_node *a, const struct match_node *b)
     return b_closed || !a_closed;
 }
 
-static bool test_plain(const struct match_node *b, struct bval v)
-{
-    struct match__eval none = { 0 };
-
-    return match__test(&none, b, v);
-}
-
 /* leaf_implies(): the value that satisfies a satisfies b too, on the same path. */
-static bool leaf_implies(const struct match_node *a, const struct match_node *b)
+static bool leaf_implies(struct qctx *q, const struct match_node *a, const struct match_node *b)
 {
     bool plain_b = b->op == MATCH_EQ || is_range(b->op) || b->op == MATCH_IN;
 
@@ -197,7 +196,7 @@ static bool leaf_implies(const struct match_node *a, const struct match_node *b)
         return false;
     if (a->op == MATCH_EQ) {
         if (plain_b && (a->operand.type != BT_NULL || b->op == MATCH_EQ || b->op == MATCH_IN))
-            return test_plain(b, a->operand);
+            return test_plain(q, b, a->operand);
         return b->op == MATCH_TYPE && a->operand.type != BT_NULL &&
                types_within(types_of(a->operand), b->impl);
     }
@@ -210,13 +209,13 @@ static bool leaf_implies(const struct match_node *a, const struct match_node *b)
             one.op = MATCH_EQ;
             one.operand = a->operands[i];
             one.n_operands = one.n_children = 0;
-            if (!leaf_implies(&one, b))
+            if (!leaf_implies(q, &one, b))
                 return false;
         }
         return true;
     }
     if (is_range(a->op) && is_range(b->op))
-        return range_within(a, b);
+        return range_within(q, a, b);
     if (b->op == MATCH_TYPE && a->op == MATCH_TYPE)
         return types_within(*(const struct match__types *)a->impl, b->impl);
     if (b->op == MATCH_TYPE && is_range(a->op) && excludes_missing(a))
@@ -224,45 +223,45 @@ static bool leaf_implies(const struct match_node *a, const struct match_node *b)
     return false;
 }
 
-static bool implies(const struct match_node *a, const struct match_node *b)
+static bool implies(struct qctx *q, const struct match_node *a, const struct match_node *b)
 {
     if (a->op == MATCH_FALSE || b->op == MATCH_TRUE)
         return true;
     if (b->op == MATCH_AND) {
         for (int i = 0; i < b->n_children; i++) {
-            if (!implies(a, b->children[i]))
+            if (!implies(q, a, b->children[i]))
                 return false;
         }
         return true;
     }
     if (a->op == MATCH_OR) {
         for (int i = 0; i < a->n_children; i++) {
-            if (!implies(a->children[i], b))
+            if (!implies(q, a->children[i], b))
                 return false;
         }
         return true;
     }
     if (a->op == MATCH_AND) {
         for (int i = 0; i < a->n_children; i++) {
-            if (implies(a->children[i], b))
+            if (implies(q, a->children[i], b))
                 return true;
         }
     }
     if (b->op == MATCH_OR) {
         for (int i = 0; i < b->n_children; i++) {
-            if (implies(a, b->children[i]))
+            if (implies(q, a, b->children[i]))
                 return true;
         }
         return false;
     }
     if (a->n_parts == 0 || b->n_parts == 0)
         return match__node_equal(a, b) && a->op != MATCH_EXPR && a->op != MATCH_AND;
-    return leaf_implies(a, b);
+    return leaf_implies(q, a, b);
 }
 
-bool match_implies(const struct match *a, const struct match *b)
+bool match_implies(struct qctx *q, const struct match *a, const struct match *b)
 {
-    return implies(a->root, b->root);
+    return implies(q, a->root, b->root);
 }
 
 /* ---- text ---- */

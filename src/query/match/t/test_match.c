@@ -298,7 +298,8 @@ static void implication(void **state)
         struct qtest t;
 
         qtest_open(&t);
-        if (match_implies(parse(&t, cases[i].a, 0), parse(&t, cases[i].b, 0)) != cases[i].want)
+        if (match_implies(&t.q, parse(&t, cases[i].a, 0), parse(&t, cases[i].b, 0)) !=
+            cases[i].want)
             fail_msg("%s implies %s: not %d", cases[i].a, cases[i].b, cases[i].want);
         qtest_close(&t);
     }
@@ -347,7 +348,7 @@ static void implication_is_sound(void **state)
         for (size_t k = 0; k < ARRAY_LEN(filters); k++) {
             struct match *a = parse(&t, filters[i], 0), *b = parse(&t, filters[k], 0);
 
-            for (size_t d = 0; match_implies(a, b) && d < ARRAY_LEN(docs); d++) {
+            for (size_t d = 0; match_implies(&t.q, a, b) && d < ARRAY_LEN(docs); d++) {
                 struct err e = { 0 };
                 bool in_a, in_b;
 

@@ -86,8 +86,8 @@ RC match_eval_value(const struct match *m, struct qctx *q, struct bval v, bool *
 RC match_equalities(const struct match *m,
                     RC (*fn)(struct slice path, struct bval v, void *arg, struct err *e), void *arg,
                     struct err *e);
-/* match_implies(): true when every document that matches a surely matches b (partial indexes). */
-bool match_implies(const struct match *a, const struct match *b);
+/* match_implies(): true when every document that matches a surely matches b, both parsed and compared as q says (partial indexes). */
+bool match_implies(struct qctx *q, const struct match *a, const struct match *b);
 /* match_to_bson(): the normalised filter, for explain's parsedQuery. */
 struct bdoc match_to_bson(const struct match *m, struct arena *a);
 
