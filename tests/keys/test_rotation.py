@@ -21,10 +21,11 @@ DECRYPT = os.path.join(ROOT, "tools/decrypt-store")
 
 
 class Load:
-    """A driver that inserts and reads until stopped; what was acknowledged is remembered."""
+    """A driver that inserts and reads until stopped; what was acknowledged is remembered. From `most` documents on it changes them instead: a thousand
+    rotations would each write more anew than the one before."""
 
-    def __init__(self, node):
-        self.node, self.acked, self.errors, self.stopping = node, 0, [], False
+    def __init__(self, node, most=10000):
+        self.node, self.acked, self.errors, self.stopping, self.most = node, 0, [], False, most
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
@@ -32,8 +33,11 @@ class Load:
             c = client.load.c
             while not self.stopping:
                 try:
-                    c.insert_one({"_id": self.acked, "text": "x" * 300})
-                    self.acked += 1
+                    if self.acked < self.most:
+                        c.insert_one({"_id": self.acked, "text": "x" * 300})
+                        self.acked += 1
+                    else:
+                        assert c.update_one({"_id": random.randrange(self.acked)}, {"$inc": {"n": 1}}).matched_count == 1
                     assert c.find_one({"_id": random.randrange(self.acked)})["text"] == "x" * 300
                 except (pymongo.errors.PyMongoError, AssertionError, TypeError) as e:
                     self.errors.append(e)
