@@ -302,6 +302,16 @@ static RC check_view_graph(struct cmd_req *r, const struct cmd_ns *ns, const str
     return cmd_view_check_collation(r, own, a->view_on, a->pipeline, e);
 }
 
+RC cmd_coll_made(struct cmd_req *r, const struct cmd_ns *ns, struct catalog_coll **out,
+                 struct err *e)
+{
+    *out = cmd_coll(r, ns);
+    if (*out)
+        return RC_OK;
+    TRY(cmd_check_new_name(ns, e));
+    return coll_open(r->node->catalog, slice_str(ns->ns), true, out, e);
+}
+
 RC cmd_check_new_name(const struct cmd_ns *ns, struct err *e)
 {
     if (memchr(ns->coll.p, '$', ns->coll.len))

@@ -76,14 +76,12 @@ RC cmd__createIndexes(struct cmd_req *r, struct bw *w, struct err *e)
     TRY(cmd_not_view(x, e));
     struct bval own = x ? bdoc_get(catalog_options(x, r->arena), "collation") : BVAL_MISSING;
     TRY(read_specs(r, bval_doc(a.indexes), own, &specs, &b.n_specs, e));
-    if (!x)
-        TRY(cmd_check_new_name(&ns, e));
     TRY(cmd_check_writable_ns(&ns, e));
     TRY(cmd_uuid_check(r, a.uuid, &ns, e));
     b.specs = specs;
     bool created = !x;
     if (!x)
-        TRY(coll_open(r->node->catalog, slice_str(ns.ns), true, &x, e));
+        TRY(cmd_coll_made(r, &ns, &x, e));
     TRY(coll_create_indexes(x, &b, e));
     bw_i32(w, "numIndexesBefore", b.n_before);
     bw_i32(w, "numIndexesAfter", b.n_after);

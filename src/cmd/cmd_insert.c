@@ -101,7 +101,7 @@ RC cmd_inserter_add(struct inserter *x, struct bdoc doc, struct err *e)
         rc_t rc = RC_OK;
         TRY(cmd_check(x->r, e));
         if (!x->coll)
-            TRY(coll_open(x->r->node->catalog, slice_str(x->ns->ns), true, &x->coll, e));
+            TRY(cmd_coll_made(x->r, x->ns, &x->coll, e));
         TRY(cmd_not_view(x->coll, e));
         if (!x->w) {
             rc = coll_begin(x->coll, &x->w, &why);

@@ -126,6 +126,9 @@ RC cmd_ns_full(struct cmd_req *r, struct bval full, struct cmd_ns *out, struct e
 RC cmd_check_writable_ns(const struct cmd_ns *ns, struct err *e);
 /* a reference, or NULL */
 struct catalog_coll *cmd_coll(struct cmd_req *r, const struct cmd_ns *ns);
+/* cmd_coll_made(): the collection, made when there is none yet; ERR_INVALID_NAMESPACE when none may be called that. */
+RC cmd_coll_made(struct cmd_req *r, const struct cmd_ns *ns, struct catalog_coll **out,
+                 struct err *e);
 RC cmd_not_view(const struct catalog_coll *x, struct err *e);
 /* cmd_uuid_check(): collectionUUID given by the client names this collection; ERR_COLLECTION_UUID_MISMATCH. */
 RC cmd_uuid_check(struct cmd_req *r, struct bval uuid, const struct cmd_ns *ns, struct err *e);

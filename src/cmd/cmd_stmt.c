@@ -185,7 +185,7 @@ RC stmt_insert(struct stmt *s, struct bdoc doc, struct err *e)
         struct coll_txn *w = NULL;
         struct err why = { 0 };
         TRY(cmd_check(s->r, e));
-        TRY(coll_open(s->r->node->catalog, slice_str(s->ns->ns), true, &coll, e));
+        TRY(cmd_coll_made(s->r, s->ns, &coll, e));
         TRY(cmd_not_view(coll, e));
         rc_t rc = coll_begin(coll, &w, &why);
         if (!rc.failed) {

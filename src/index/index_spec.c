@@ -212,6 +212,9 @@ static RC check_option(struct spec *s, struct slice name, struct bval v, struct 
     for (size_t i = 0; i < ARRAY_LEN(bools); i++) {
         if (!slice_eq_str(name, bools[i]))
             continue;
+        if (i == 2 && v.type != BT_BOOL)
+            FAIL(e, ERR_TYPE_MISMATCH, "the field 'hidden' must be a bool, not %s",
+                 btype_name(v.type));
         TRY(check_bool(bools[i], v, e));
         if (i == 0)
             s->unique = v;

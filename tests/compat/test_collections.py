@@ -97,6 +97,10 @@ def test_where_and_what_validators_can_be(db, node):
 def test_names_with_a_dollar(db):
     assert code_of(db.command, "create", "a$b") == INVALID_NAMESPACE
     assert code_of(db.command, "createIndexes", "a$", indexes=[{"key": {"a": 1}, "name": "a"}]) == INVALID_NAMESPACE
+    assert code_of(db.command, "insert", "a$b", documents=[{}]) == INVALID_NAMESPACE
+    assert code_of(db.command, "update", "a$b", updates=[{"q": {}, "u": {"a": 1}, "upsert": True}]) == INVALID_NAMESPACE
+    assert code_of(db.command, "findAndModify", "a$b", query={}, update={"a": 1}, upsert=True) == INVALID_NAMESPACE
+    assert db.command("update", "a$b", updates=[{"q": {}, "u": {"a": 1}}])["n"] == 0 and db.list_collection_names() == []
 
 
 def test_coll_mod_of_views_and_indexes(db):
@@ -106,6 +110,7 @@ def test_coll_mod_of_views_and_indexes(db):
     for stage in ({"$out": "x"}, {"$merge": "x"}):
         assert code_of(db.command, "collMod", "v", viewOn="c", pipeline=[stage]) == ON_VIEW
     assert code_of(db.command, "collMod", "v", viewOn="") == BAD_VALUE
+    assert code_of(db.command, "createIndexes", "c", indexes=[{"key": {"z": 1}, "name": "z", "hidden": 1}]) == MISMATCH
     for change, code in (({"unique": False}, BAD_VALUE), ({"unique": True}, NOT_SUPPORTED), ({"prepareUnique": True}, NOT_SUPPORTED), ({"prepareUnique": 0}, 0),
                          ({"prepareUnique": True, "hidden": True}, INVALID_OPTIONS), ({"prepareUnique": False, "hidden": True}, 0)):
         assert code_of(db.command, "collMod", "c", index={"name": "a_1"} | change) == code, change

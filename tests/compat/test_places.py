@@ -34,6 +34,23 @@ def test_shapes_need_no_index(cities):
     assert names(cities.find({"flat": {"$geoWithin": {"$center": [[16, 48], 1]}}})) == ["Vienna"]
 
 
+def test_partial_indexes_of_places(cities):
+    """An index may hold what lies in a shape alone; only a query with that very shape uses it."""
+    for operator in ("$geoWithin", "$geoIntersects"):
+        inside = {"at": {operator: {"$geometry": AUSTRIA}}}
+        cities.create_index("big", name="inside", partialFilterExpression=inside)
+        query = {"big": {"$in": [True, False]}, **inside}
+        assert "'inside'" in str(cities.find(query).explain()["queryPlanner"]["winningPlan"])
+        assert sorted(names(cities.find(query))) == ["Graz", "Linz", "Vienna"]
+        cities.update_one({"_id": "nowhere"}, {"$set": {"at": point(15, 47), "big": False}})
+        assert sorted(names(cities.find(query))) == ["Graz", "Linz", "Vienna", "nowhere"]
+        cities.update_one({"_id": "nowhere"}, {"$unset": {"at": 1}})
+        other = {"big": True, "at": {operator: {"$geometry": point(16.37, 48.21)}}} if operator == "$geoIntersects" else {"big": True}
+        assert "'inside'" not in str(cities.find(other).explain()["queryPlanner"]["winningPlan"])
+        assert cities.database.command("validate", "cities")["valid"]
+        cities.drop_index("inside")
+
+
 def test_near_orders_by_distance(cities):
     near = {"at": {"$near": {"$geometry": point(16, 48), "$maxDistance": 300_000}}}
     with pytest.raises(pymongo.errors.OperationFailure) as e:

@@ -343,6 +343,8 @@ static RC check_partial(const struct match_node *n, struct err *e)
     case MATCH_LTE:
     case MATCH_EXISTS:
     case MATCH_TYPE:
+    case MATCH_GEO_WITHIN:
+    case MATCH_GEO_INTERSECTS:
     case MATCH_TRUE:
     case MATCH_FALSE: return RC_OK;
     default: break;
