@@ -111,8 +111,12 @@ static bool path_fits(struct http_request *q, const struct http_site *site, cons
     int n = 0;
 
     for (;;) {
+        if (*p == 0 && (*s == 0 || (site->slash_ends && strcmp(s, "/") == 0))) {
+            q->n_params = n;
+            return true;
+        }
         if (*p != '/' || *s != '/')
-            return *p == 0 && *s == 0 ? (q->n_params = n, true) : false;
+            return false;
         p++;
         s++;
         size_t pl = strcspn(p, "/"), sl = strcspn(s, "/");

@@ -222,6 +222,8 @@ static void set_sites(struct vault_service *s)
     static const char *const loopback[] = { "127.0.0.1", "localhost", "[::1]" };
     struct http_site rest = {
         .routes = vault__rest_routes,
+        .nocase = true, /* ids are compared without case; the .NET SDK writes wrapKey */
+        .slash_ends = true,
         .tunnels = true,
         .n_routes = vault__n_rest_routes,
         .ctx = s,

@@ -362,12 +362,9 @@ OP(op_verify, "KeyVerify", PERM_VERIFY, vault__key_verify, .use = OP_VERIFY);
 /* The first route that fits is taken: literal segments stand before "{}". */
 const struct http_route vault__rest_routes[] = {
     { HTTP_GET, "/keys", enter, &op_list },
-    { HTTP_GET, "/keys/", enter, &op_list },
     { HTTP_GET, "/keys/{}/versions", enter, &op_versions },
-    { HTTP_GET, "/keys/{}/versions/", enter, &op_versions },
     { HTTP_POST, "/keys/{}/create", enter, &op_create },
     { HTTP_PUT, "/keys/{}", enter, &op_import },
-    { HTTP_PUT, "/keys/{}/", enter, &op_import },
     { HTTP_GET, "/keys/{}/rotationpolicy", enter, &op_policy_get },
     { HTTP_PUT, "/keys/{}/rotationpolicy", enter, &op_policy_set },
     { HTTP_POST, "/keys/{}/rotate", enter, &op_rotate },
@@ -378,9 +375,7 @@ const struct http_route vault__rest_routes[] = {
     { HTTP_PATCH, "/keys/{}", enter, &op_update },
     { HTTP_PATCH, "/keys/{}/{}", enter, &op_update },
     { HTTP_DELETE, "/keys/{}", enter, &op_delete },
-    { HTTP_DELETE, "/keys/{}/", enter, &op_delete },
     { HTTP_GET, "/deletedkeys", enter, &op_list_deleted },
-    { HTTP_GET, "/deletedkeys/", enter, &op_list_deleted },
     { HTTP_GET, "/deletedkeys/{}", enter, &op_get_deleted },
     { HTTP_DELETE, "/deletedkeys/{}", enter, &op_purge },
     { HTTP_POST, "/deletedkeys/{}/recover", enter, &op_recover },
@@ -391,6 +386,13 @@ const struct http_route vault__rest_routes[] = {
     { HTTP_POST, "/keys/{}/{}/sign", enter, &op_sign },
     { HTTP_POST, "/keys/{}/{}/verify", enter, &op_verify },
     { HTTP_POST, "/keys/{}/{}/release", enter, &op_release },
-    { HTTP_POST, "/keys/{}/release", enter, &op_release }, /* the JS SDK leaves the segment out */
+    /* without a version some clients leave its segment out: the JS SDK where it releases, .NET's, which appends to an id */
+    { HTTP_POST, "/keys/{}/wrapkey", enter, &op_wrap },
+    { HTTP_POST, "/keys/{}/unwrapkey", enter, &op_unwrap },
+    { HTTP_POST, "/keys/{}/encrypt", enter, &op_encrypt },
+    { HTTP_POST, "/keys/{}/decrypt", enter, &op_decrypt },
+    { HTTP_POST, "/keys/{}/sign", enter, &op_sign },
+    { HTTP_POST, "/keys/{}/verify", enter, &op_verify },
+    { HTTP_POST, "/keys/{}/release", enter, &op_release },
 };
 const int vault__n_rest_routes = (int)ARRAY_LEN(vault__rest_routes);

@@ -87,6 +87,11 @@ static const struct http_route routes[] = {
 static const struct http_site sites[] = {
     { .host = "*.vault.localhost", .routes = routes, .n_routes = (int)ARRAY_LEN(routes) },
     { .host = "127.0.0.1", .routes = routes, .n_routes = (int)ARRAY_LEN(routes) },
+    { .host = "mild.localhost",
+      .routes = routes,
+      .n_routes = (int)ARRAY_LEN(routes),
+      .nocase = true,
+      .slash_ends = true },
 };
 
 static int setup(void **state)
@@ -96,7 +101,7 @@ static int setup(void **state)
     struct http_server_config c = {
         .address = "127.0.0.1",
         .sites = sites,
-        .n_sites = 2,
+        .n_sites = (int)ARRAY_LEN(sites),
         .max_body = 1000,
         .connection_memory = 8192,
         .workers = 2,
@@ -187,6 +192,14 @@ static void paths_stay_undecoded(void **state)
         { "PUT /keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 405 " },
         { "BREW /keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 405 " },
         { "GET /silent HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 500 " },
+        { "GET /Keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 404 " },
+        { "GET /Keys/A/b HTTP/1.1\r\nHost: mild.localhost\r\n\r\n", "[A][b] " },
+        { "POST /keys/k//wrapKey HTTP/1.1\r\nHost: mild.localhost\r\nContent-Length: 0\r\n\r\n",
+          "[k][] " },
+        { "GET /keys/a/b/ HTTP/1.1\r\nHost: mild.localhost\r\n\r\n", "[a][b] " },
+        { "GET /keys/a/ HTTP/1.1\r\nHost: mild.localhost\r\n\r\n", "[a][] " },
+        { "GET /keys/a/b// HTTP/1.1\r\nHost: mild.localhost\r\n\r\n", " 404 " },
+        { "GET /keys/a/b/c HTTP/1.1\r\nHost: mild.localhost\r\n\r\n", " 404 " },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -293,7 +306,7 @@ static struct http_server *lingering_server(size_t bytes, unsigned ms, unsigned 
     struct http_server_config c = {
         .address = "127.0.0.1",
         .sites = sites,
-        .n_sites = 2,
+        .n_sites = (int)ARRAY_LEN(sites),
         .max_body = 1000,
         .workers = 1,
         .linger_bytes = bytes,

@@ -44,7 +44,8 @@ struct http_site {
     const char *host;
     const struct http_route *routes;
     int n_routes;
-    bool nocase; /* literal segments are compared without case */
+    bool nocase;     /* literal segments are compared without case */
+    bool slash_ends; /* a path may end in a slash more than its pattern has */
     /* the method that is meant by a POST may stand in its header X-HTTP-Method or X-HTTP-Method-Override */
     bool tunnels;
     void *ctx; /* http_ctx() */
