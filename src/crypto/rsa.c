@@ -150,9 +150,9 @@ RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice 
         OSSL_FAIL(e, "prepare an RSA decryption");
     if (EVP_PKEY_get_size(key) > (int)sizeof out)
         FAIL(e, ERR_BAD_VALUE, "the value cannot be decrypted with this key");
-    bool ok = EVP_PKEY_decrypt(ctx, out, &len, cipher.p, cipher.len) == 1 && len > 0;
+    bool ok = EVP_PKEY_decrypt(ctx, out, &len, cipher.p, cipher.len) == 1;
     rc_t rc = RC_OK;
-    if (ok)
+    if (ok && len > 0)
         rc = secret_from(out, len, plain, e);
     mem_wipe(out, sizeof out);
     ERR_clear_error();

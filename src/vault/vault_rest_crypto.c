@@ -93,7 +93,9 @@ static bool get_bytes(struct rest_call *c, const json_t *body, const char *membe
     if (text && vault__base64url(text, out))
         return true;
     (void)snprintf(why, sizeof why, "The property %s is %s.", member,
-                   text ? "not base64url" : "required");
+                   !text    ? "required"
+                   : !*text ? "empty"
+                            : "not base64url");
     return vault__bad(c, why);
 }
 
@@ -175,7 +177,7 @@ void vault__key_unseal(struct rest_call *c)
         if (value.len != k.pub.rsa.n_len)
             (void)vault__bad(c, "The value does not have the length of the key's modulus.");
         else if (!open_with(c, &k, pad, buf_view(&value), &plain, &e).failed)
-            answer(c, &k, SLICE(secret_view(plain), secret_len(plain)));
+            answer(c, &k, plain ? SLICE(secret_view(plain), secret_len(plain)) : SLICE_EMPTY);
         else if (e.code == ERR_BAD_VALUE)
             (void)vault__bad(c, "The parameter is incorrect.");
         else

@@ -10,7 +10,7 @@ SCRIPT = textwrap.dedent("""
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
     from azure.identity import ManagedIdentityCredential
     from azure.keyvault.keys import KeyClient
-    from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
+    from azure.keyvault.keys.crypto import CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm
 
     credential = ManagedIdentityCredential(client_id=os.environ["CLIENT_ID"])
     keys = KeyClient(os.environ["VAULT_URL"], credential)
@@ -18,6 +18,9 @@ SCRIPT = textwrap.dedent("""
     crypto = CryptographyClient(key, credential)
     wrapped = crypto.wrap_key(KeyWrapAlgorithm.rsa_oaep_256, b"k" * 32)
     assert crypto.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key).key == b"k" * 32
+    for algorithm in EncryptionAlgorithm.rsa_oaep, EncryptionAlgorithm.rsa_oaep_256, EncryptionAlgorithm.rsa1_5:
+        for text in b"", b"words":  # the SDK encrypts by itself
+            assert crypto.decrypt(algorithm, crypto.encrypt(algorithm, text).ciphertext).plaintext == text
     keys.update_key_properties("python", enabled=False)
     try:
         crypto.unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key)

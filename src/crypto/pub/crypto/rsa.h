@@ -43,7 +43,8 @@ RC rsa_public_sha256(const struct rsa_public *k, uint8_t out[32], struct err *e)
 uint32_t rsa_plain_max(const struct rsa_public *k, enum rsa_pad pad);
 RC rsa_encrypt(const struct rsa_public *k, enum rsa_pad pad, struct slice plain, struct buf *out,
                struct err *e);
-/* rsa_decrypt(): an empty text is ERR_BAD_VALUE too: no caller wraps nothing. */
+/* rsa_decrypt(): *plain is NULL on success when the text is empty: rsa_encrypt() refuses to make such a one, others do not.
+ * Errors: ERR_BAD_VALUE, in the same words whatever is wrong with cipher. */
 RC rsa_decrypt(const struct secret *private_der, enum rsa_pad pad, struct slice cipher,
                struct secret **plain, struct err *e);
 
