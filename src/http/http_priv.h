@@ -49,11 +49,12 @@ struct http_request {
     int n_params;
     bool has_body;
     size_t max_body;
-    size_t drained; /* bytes thrown away */
     struct buf body;
     json_t *json;
     int refusal; /* HTTP status decided before the body, 0: none */
     const char *refusal_why;
+    const char
+        *allow; /* the methods of the path that was asked for with another one, in the arena */
     enum http_phase phase; /* written by the worker before it resumes, read after that */
     struct http_reply reply;
 };
@@ -70,7 +71,6 @@ struct http_server {
     unsigned n_workers;
     pthread_t *workers;
     struct http_linger *linger;
-    size_t drain_max; /* bytes of a refused body that are read before its client is cut off */
     struct mutex lock;
     struct cond work, idle;
     struct list queue; /* guarded by lock */
@@ -83,6 +83,9 @@ struct http_server {
 void http__route(struct http_request *q, const char *method);
 /* http__refuse(): makes the reply of an answer that no handler gave. */
 void http__refuse(struct http_request *q, int status, const char *why);
+/* http__cut(): writes the reply that was made to the client in the middle of its body, past libmicrohttpd, which has to end the connection next.
+ * A client that takes none of it at once gets none. In the thread that does the I/O. */
+void http__cut(struct http_request *q);
 struct http_request *http__request_new(struct http_server *s, struct MHD_Connection *conn,
                                        const char *url);
 void http__request_free(struct http_request *q);

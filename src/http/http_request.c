@@ -156,10 +156,21 @@ static const char *method_meant(const struct http_request *q, const char *method
     return meant ? meant : method;
 }
 
+/* "GET, PUT" */
+static const char *method_list(struct http_request *q, unsigned methods)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT;
+
+    for (int m = 0; m < HTTP_METHOD_NR; m++)
+        if (methods & 1u << m)
+            buf_printf(&b, "%s%s", b.len ? ", " : "", method_names[m]);
+    return arena_strdup(q->arena, buf_cstr(&b));
+}
+
 void http__route(struct http_request *q, const char *method)
 {
     struct http_server *s = q->server;
-    bool known_path = false;
+    unsigned allowed = 0; /* a bit for each method */
     int m;
 
     for (int i = 0; i < s->n_sites && !q->site; i++)
@@ -178,7 +189,7 @@ void http__route(struct http_request *q, const char *method)
         const struct http_route *row = &q->site->routes[i];
         if (!path_fits(q, q->site, row->pattern))
             continue;
-        known_path = true;
+        allowed |= 1u << row->method;
         if ((int)row->method != m)
             continue;
         q->route = row;
@@ -186,10 +197,12 @@ void http__route(struct http_request *q, const char *method)
             refuse_early(q, 400, "the path is not well encoded");
         return;
     }
-    if (known_path)
+    if (allowed) {
+        q->allow = method_list(q, allowed);
         refuse_early(q, 405, "the method is not allowed here");
-    else
+    } else {
         refuse_early(q, 404, "no such resource");
+    }
 }
 
 void http__refuse(struct http_request *q, int status, const char *why)
@@ -204,6 +217,8 @@ void http__refuse(struct http_request *q, int status, const char *why)
         q->site->on_error(q, r, status, why);
     else
         http_reply_body(r, "text/plain", slice_str(why));
+    if (status == 405 && q->allow) /* RFC 9110 15.5.6 */
+        http_reply_header(r, "Allow", q->allow);
 }
 
 void *http_ctx(const struct http_request *q)
@@ -302,7 +317,7 @@ RC http_json(struct http_request *q, json_t **out, struct err *e)
     const char *type = http_header(q, "Content-Type");
 
     *out = NULL;
-    if (!type || strncasecmp(type, "application/json", 16) != 0)
+    if (!type || strncasecmp(type, "application/json", 16) != 0 || !strchr("; \t", type[16]))
         FAIL(e, ERR_FAILED_TO_PARSE, "the content type of the request is not application/json");
     if (!q->json)
         TRY(kjson_load(http_body(q), KJSON_DEPTH_MAX, &q->json, e));

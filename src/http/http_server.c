@@ -1,7 +1,7 @@
 /* http_server.c - the life of a server: socket, libmicrohttpd's callbacks, workers, orderly stop.
  *
  *   first callback      headers are here: route it, refuse what can be refused now
- *   with upload data    collect the body, at most max_body
+ *   with upload data    collect the body, at most max_body; past that answer, and end the connection (http_cut.c)
  *   final callback      suspend the connection, queue the request, a worker runs the handler and resumes it
  *   once more           queue the answer; PHASE_ANSWERED
  *   completed           everything of the request is wiped and released
@@ -17,6 +17,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -110,6 +111,41 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **slot,
     *slot = NULL;
 }
 
+struct framing {
+    int lengths, codings, hosts;
+    bool chunked;
+};
+
+static enum MHD_Result count_framing(void *arg, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct framing *f = arg;
+
+    (void)kind;
+    f->lengths += strcasecmp(name, "Content-Length") == 0;
+    f->hosts += strcasecmp(name, "Host") == 0;
+    if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        f->codings++;
+        f->chunked = value && strcasecmp(value, "chunked") == 0;
+    }
+    return MHD_YES;
+}
+
+/* RFC 9112 3.2, 6.1, 6.3: what two readers could take for two different requests is refused. libmicrohttpd reads the first of each. */
+static const char *ambiguous(struct MHD_Connection *conn)
+{
+    struct framing f = { 0 };
+
+    MHD_get_connection_values(conn, MHD_HEADER_KIND, count_framing, &f);
+    if (f.hosts > 1)
+        return "the request names more than one host";
+    if (f.lengths > 1 || (f.lengths && f.codings))
+        return "the request says its length more than once";
+    if (f.codings > 1 || (f.codings && !f.chunked))
+        return "the only transfer coding is chunked";
+    return NULL;
+}
+
 static bool announces_body(struct MHD_Connection *conn, uint64_t *len)
 {
     const char *cl = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
@@ -137,6 +173,10 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
 
     http__route(q, method);
     q->has_body = announces_body(conn, &len);
+    if (!q->refusal && (q->refusal_why = ambiguous(conn)) != NULL) {
+        q->refusal = 400;
+        q->has_body |= len == 0; /* nobody knows where it ends: the connection does */
+    }
     if (q->has_body && !q->refusal && q->site->max_body)
         q->max_body = q->site->max_body(q);
     if (q->max_body == 0)
@@ -157,24 +197,19 @@ static enum MHD_Result first_callback(struct http_server *s, struct MHD_Connecti
     return MHD_YES;
 }
 
-/* Past the limit nothing is kept. libmicrohttpd takes no answer in the middle of a body: it comes at the end, and a client that goes on and on is
- * cut off. */
+/* Only a body that had announced no length can be too large here. */
 static enum MHD_Result body_callback(struct http_request *q, const char *data, size_t *len)
 {
-    if (q->refusal || *len > q->max_body - q->body.len) {
-        if (!q->refusal) {
-            q->refusal = 413;
-            q->refusal_why = "the request body is too large";
-        }
-        q->drained += *len;
-        if (q->drained > q->server->drain_max)
-            return MHD_NO;
-    } else {
-        if (!q->body.cap)
-            /* growing would leave copies behind */
-            buf_reserve(&q->body, MIN(q->max_body, (size_t)16384));
-        buf_push(&q->body, data, *len);
+    if (*len > q->max_body - q->body.len) {
+        http__refuse(q, 413, "the request body is too large");
+        http__cut(q);
+        linger(q->conn);
+        return MHD_NO;
     }
+    if (!q->body.cap)
+        /* growing would leave copies behind */
+        buf_reserve(&q->body, MIN(q->max_body, (size_t)16384));
+    buf_push(&q->body, data, *len);
     *len = 0;
     return MHD_YES;
 }
@@ -183,7 +218,7 @@ static enum MHD_Result final_callback(struct http_server *s, struct http_request
 {
     if (q->refusal) {
         http__refuse(q, q->refusal, q->refusal_why);
-        return send_reply(q, q->drained > 0);
+        return send_reply(q, false);
     }
     /* Suspend first: a quick worker may resume the connection before this function returns. */
     MHD_suspend_connection(q->conn);
@@ -347,7 +382,6 @@ RC http_server_start(const struct http_server_config *c, struct http_server **ou
         .quiet_ms = c->linger_quiet_ms ? c->linger_quiet_ms : (unsigned)LINGER_QUIET_MS,
         .bytes = c->linger_bytes ? c->linger_bytes : (size_t)LINGER_BYTES,
     };
-    s->drain_max = bounds.bytes;
     if (open_socket(s, c, e).failed || http__linger_new(&bounds, &s->linger, e).failed ||
         start_daemon(s, c, e).failed) {
         fd_close(s->listen_fd);

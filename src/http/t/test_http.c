@@ -190,6 +190,9 @@ static void paths_stay_undecoded(void **state)
         { "GET /keys/a/b HTTP/1.1\r\nHost: vault.localhost\r\n\r\n", " 404 " },
         { "GET /keys/a/b HTTP/1.1\r\nHost: evil.example\r\n\r\n", " 404 " },
         { "PUT /keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 405 " },
+        { "HEAD /keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\nConnection: close\r\n\r\n",
+          "Allow: GET\r\n" },
+        { "OPTIONS /secure HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", "Allow: POST\r\n" },
         { "BREW /keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 405 " },
         { "GET /silent HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 500 " },
         { "GET /Keys/a/b HTTP/1.1\r\nHost: a.vault.localhost\r\n\r\n", " 404 " },
@@ -206,6 +209,47 @@ static void paths_stay_undecoded(void **state)
         char *a = ask(f->port, cases[i].request);
         HAS(a, cases[i].wants);
         mem_free(a);
+    }
+}
+
+/* What two readers could take for two different requests: answered, and nothing behind it read as a request. */
+static void ambiguous_requests_are_refused(void **state)
+{
+    static const struct {
+        const char *fields, *body;
+        int status;
+    } cases[] = {
+        { "Content-Length: 2\r\nContent-Length: 30\r\n", "{}", 400 },
+        { "Content-Length: 0\r\nContent-Length: 2\r\n", "{}", 400 },
+        { "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n", 400 },
+        { "Transfer-Encoding: gzip, chunked\r\n", "2\r\n{}\r\n0\r\n\r\n", 400 },
+        { "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n",
+          400 },
+        { "Host: mild.localhost\r\nContent-Length: 2\r\n", "{}", 400 },
+        { "Content-Length: 2\r\n", "{}", 200 },
+        { "Transfer-Encoding: Chunked\r\n", "2\r\n{}\r\n0\r\n\r\n", 200 },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char want[8];
+        char *text = mem_printf("POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                                "Content-Type: application/json\r\n%s\r\n%s"
+                                "GET /keys/next/one HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+                                cases[i].fields, cases[i].body);
+        int fd = dial(f->port);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        char *first = answer(fd), *second = answer(fd);
+        (void)snprintf(want, sizeof want, " %d ", cases[i].status);
+        HAS(first, want);
+        if (cases[i].status == 200)
+            HAS(second, "[next][one]");
+        else if (*second)
+            fail_msg("case %zu: what followed was read as a request: %s", i, second);
+        mem_free(first);
+        mem_free(second);
+        mem_free(text);
+        close(fd);
     }
 }
 
@@ -332,15 +376,15 @@ static void who_goes_on_sending_reads_the_answer(void **state)
     mem_free(a);
     close(fd);
 
-    fd = dial(f->port); /* a body without a length is answered at its end */
+    fd = dial(f->port); /* a body that announces no length is answered where it is too large */
     const char *head =
-        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n500000\r\n";
+        "POST /json HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n1000000\r\n";
     assert_int_equal(write(fd, head, strlen(head)), strlen(head));
-    assert_true(send_on(fd, 5 << 20, 65536, 0));
-    const char *end = "\r\n0\r\n\r\n";
-    assert_int_equal(write(fd, end, strlen(end)), strlen(end));
+    assert_true(send_on(fd, 15 << 20, 65536, 0));
     a = answer(fd);
     HAS(a, " 413 ");
+    HAS(a, "Connection: close");
+    HAS(a, "the request body is too large");
     mem_free(a);
     close(fd);
 }
@@ -655,6 +699,7 @@ int main(void)
     struct err e = { 0 };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(paths_stay_undecoded, setup, teardown),
+        cmocka_unit_test_setup_teardown(ambiguous_requests_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(connection_survives_a_challenge, setup, teardown),
         cmocka_unit_test_setup_teardown(bodies_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(who_goes_on_sending_reads_the_answer, setup, teardown),

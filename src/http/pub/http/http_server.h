@@ -71,7 +71,7 @@ struct http_server_config {
     size_t connection_memory; /* 32 KiB: all header lines of a request */
     size_t max_body;          /* 64 KiB */
     /* A client that is answered before its body was read may go on sending, in vain, and still read the answer: for so many bytes, so long
-     * altogether and so long in silence. Past that it is cut off; so is a body without a length that goes on past max_body. */
+     * altogether and so long in silence. Past that it is cut off. */
     size_t linger_bytes;      /* 16 MiB */
     unsigned linger_ms;       /* 30 s */
     unsigned linger_quiet_ms; /* 5 s */
