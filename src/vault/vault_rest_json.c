@@ -73,7 +73,9 @@ bool vault__page_read(struct rest_call *c, int64_t *max, struct buf *after)
     *max = PAGE_MAX;
     if (text && (!text_i64(slice_str(text), max) || *max < 1 || *max > PAGE_MAX))
         return vault__bad(c, "maxresults is 1 to 25.");
-    if (token && !base64url_decode(slice_str(token), after))
+    /* the name of a key, or of a version */
+    if (token && (!base64url_decode(slice_str(token), after) || memchr(after->p, 0, after->len) ||
+                  !vault__valid_key_name(buf_cstr(after))))
         return vault__bad(c, "$skiptoken was not given out by this vault.");
     return true;
 }

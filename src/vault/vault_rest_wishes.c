@@ -34,7 +34,7 @@ static bool read_date(struct rest_call *c, const json_t *a, const char *member, 
 static bool read_attributes(struct rest_call *c, const json_t *body, struct wishes *w)
 {
     const json_t *a = json_object_get(body, "attributes");
-    bool exportable;
+    bool exportable = false;
 
     if (!a || json_is_null(a))
         return true;
@@ -45,7 +45,9 @@ static bool read_attributes(struct rest_call *c, const json_t *body, struct wish
             return vault__bad(c, "The attribute enabled is not a boolean.");
         w->has_enabled = true;
     }
-    if (kjson_bool(a, "exportable", &exportable) && exportable)
+    if (kjson_has(a, "exportable") && !kjson_bool(a, "exportable", &exportable))
+        return vault__bad(c, "The attribute exportable is not a boolean.");
+    if (exportable)
         return vault__bad(c, "Exportable keys are not offered by this vault.");
     return read_date(c, a, "nbf", &w->has_nbf, &w->nbf) &&
            read_date(c, a, "exp", &w->has_exp, &w->exp);

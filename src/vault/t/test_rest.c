@@ -56,6 +56,8 @@ static void refusals_are_exact(void **state)
         { "GET", "/keys" V "&maxresults=26", NULL, 'o', 400, "BadParameter", NULL },
         { "GET", "/keys" V "&maxresults=0", NULL, 'o', 400, "BadParameter", NULL },
         { "GET", "/keys" V "&$skiptoken=!!", NULL, 'o', 400, "BadParameter", NULL },
+        { "GET", "/keys" V "&$skiptoken=YQBi", NULL, 'o', 400, "BadParameter", NULL }, /* a NUL */
+        { "GET", "/deletedkeys" V "&$skiptoken=YV9i", NULL, 'o', 400, "BadParameter", NULL },
         { "POST", "/keys/k/create" V, "{\"kty\":\"RSA\"}", 'n', 403, "Forbidden",
           "ForbiddenByRbac" },
         { "PATCH", "/keys/data/" V, "{\"attributes\":{\"enabled\":false}}", 'n', 403, "Forbidden",
@@ -78,6 +80,8 @@ static void refusals_are_exact(void **state)
         { "POST", "/keys/k/create" V, "{\"kty\":\"RSA\",\"attributes\":{\"exp\":\"soon\"}}", 'o',
           400, "BadParameter", NULL },
         { "POST", "/keys/k/create" V, "{\"kty\":\"RSA\",\"attributes\":{\"exportable\":true}}", 'o',
+          400, "BadParameter", NULL },
+        { "POST", "/keys/k/create" V, "{\"kty\":\"RSA\",\"attributes\":{\"exportable\":1}}", 'o',
           400, "BadParameter", NULL },
         { "POST", "/keys/k/create" V, "{\"kty\":\"RSA\",\"tags\":{\"a\":1}}", 'o', 400,
           "BadParameter", NULL },
@@ -165,8 +169,8 @@ static void paths_are_read_mildly(void **state)
     struct vaultfix *f = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        int status = vaultfix_call(f, cases[i].method, cases[i].path, f->token_op, cases[i].body,
-                                   NULL);
+        int status =
+            vaultfix_call(f, cases[i].method, cases[i].path, f->token_op, cases[i].body, NULL);
         if (status != 200)
             fail_msg("%s %s: %d", cases[i].method, cases[i].path, status);
     }
