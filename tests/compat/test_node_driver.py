@@ -28,6 +28,8 @@ def test_node_driver(shared_node):
 def test_azure_sdk(two_vaults):
     vault = two_vaults
     facts = vault.facts()
+    vault.administer("role", "define", "Uses only", "--actions=Microsoft.KeyVault/vaults/keys/*", "--except=Microsoft.KeyVault/vaults/keys/read")
+    vault.administer("role", "assign", "Uses only", "--vault=second", "--principal=node")
     run_node_tests("keyvault.test.mjs", {
         "VAULT_URL": vault.url,
         "SECOND_URL": facts["vaults"]["second"]["url"],

@@ -99,10 +99,32 @@ SCRIPT = textwrap.dedent("""
     signature = CryptographyClient(taken, credential).sign(SignatureAlgorithm.rs256, digest).signature
     mine.public_key().verify(signature, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
 
+    mine = ec.generate_private_key(ec.SECP521R1()).private_numbers()
+    parts = {"x": mine.public_numbers.x, "y": mine.public_numbers.y, "d": mine.private_value}
+    taken = keys.import_key("python-brought-ec", JsonWebKey(kty="EC", crv="P-521", **{m: n.to_bytes(66, "big") for m, n in parts.items()}))
+    signer = keys.get_cryptography_client("python-brought-ec")
+    signed = signer.sign(SignatureAlgorithm.es512, hashlib.sha512(b"words").digest())
+    assert signed.key_id == taken.id and signer.verify(SignatureAlgorithm.es512, hashlib.sha512(b"words").digest(), signed.signature).is_valid
+
+    # who may use a key and not read it: by an id without a version
+    used = CryptographyClient(f"{os.environ['SECOND_URL']}/keys/python", ManagedIdentityCredential(client_id=os.environ["NODE_CLIENT_ID"]))
+    closed = used.wrap_key(KeyWrapAlgorithm.rsa_oaep, b"k" * 32)
+    assert used.unwrap_key(KeyWrapAlgorithm.rsa_oaep, closed.encrypted_key).key == b"k" * 32
+    signed = used.sign(SignatureAlgorithm.rs256, digest)
+    assert used.verify(SignatureAlgorithm.rs256, digest, signed.signature).is_valid
+
+    # as other libraries take a key: what they do with it, the vault does
+    from cryptography.hazmat.primitives.asymmetric import padding as pads
+    crypto = CryptographyClient(keys.get_key("python"), credential)
+    oaep = pads.OAEP(pads.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    private = crypto.create_rsa_private_key()
+    assert private.decrypt(crypto.create_rsa_public_key().encrypt(b"words", oaep), oaep) == b"words"
+
     names = {p.name for p in keys.list_properties_of_keys(max_page_size=1)}
     assert {"python", "python-ec", "python-brought"} <= names, names
     keys.begin_delete_key("python-ec").wait()
     assert "python-ec" in {d.name for d in keys.list_deleted_keys()}
+    assert keys.get_deleted_key("python-ec").recovery_id.endswith("/deletedkeys/python-ec")
     keys.begin_recover_deleted_key("python-ec").wait()
     assert keys.get_key("python-ec").key.crv == "P-256"
     print("all done")
@@ -111,11 +133,14 @@ SCRIPT = textwrap.dedent("""
 
 def test_python_sdk(two_vaults):
     vault = two_vaults
+    vault.administer("role", "define", "Uses only", "--actions=Microsoft.KeyVault/vaults/keys/*", "--except=Microsoft.KeyVault/vaults/keys/read")
+    vault.administer("role", "assign", "Uses only", "--vault=second", "--principal=node")
     env = {
         **os.environ,
         "VAULT_URL": vault.url,
         "SECOND_URL": vault.facts()["vaults"]["second"]["url"],
         "CLIENT_ID": vault.client_id("customer"),
+        "NODE_CLIENT_ID": vault.client_id("node"),
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": vault.facts()["tokenAuthority"],
         "REQUESTS_CA_BUNDLE": vault.ca_file,
     }

@@ -171,6 +171,51 @@ test('an imported key is the same key', async () => {
   assert.ok(verify('sha256', Buffer.from('words'), mine.publicKey, Buffer.from(result)));
 });
 
+test('who may use a key and not read it names no version', async () => {
+  const owner = new KeyClient(process.env.SECOND_URL, credential());
+  const name = `unread-${process.pid}`;
+  const key = await owner.createRsaKey(name);
+  await owner.createEcKey(`${name}-ec`);
+  const limited = new ManagedIdentityCredential({ clientId: process.env.NODE_CLIENT_ID });
+  await assert.rejects(new KeyClient(process.env.SECOND_URL, limited).getKey(name), (e) => e.statusCode === 403);
+  const crypto = new CryptographyClient(`${process.env.SECOND_URL}/keys/${name}`, limited);
+  const wrapped = await crypto.wrapKey('RSA-OAEP-256', Buffer.alloc(32, 3));
+  assert.deepEqual(Buffer.from((await crypto.unwrapKey('RSA-OAEP-256', wrapped.result)).result), Buffer.alloc(32, 3));
+  // the version was the newest one
+  const exact = new CryptographyClient(key.id, limited);
+  assert.deepEqual(Buffer.from((await exact.unwrapKey('RSA-OAEP-256', wrapped.result)).result), Buffer.alloc(32, 3));
+  const ciphertext = (await crypto.encrypt('RSA-OAEP', Buffer.from('words'))).result;
+  assert.equal(Buffer.from((await crypto.decrypt('RSA-OAEP', ciphertext)).result).toString(), 'words');
+  const signer = new CryptographyClient(`${process.env.SECOND_URL}/keys/${name}-ec`, limited), digest = Buffer.alloc(32, 9);
+  assert.equal((await signer.verify('ES256', digest, (await signer.sign('ES256', digest)).result)).result, true);
+});
+
+test('the rest of what a client offers', async () => {
+  const keys = client();
+  const name = `rest-${process.pid}`;
+  const mine = generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey.export({ format: 'jwk' });
+  const bytes = Object.fromEntries(['x', 'y', 'd'].map((part) => [part, Buffer.from(mine[part], 'base64url')]));
+  const key = await keys.importKey(name, { kty: 'EC', crv: 'P-384', ...bytes }, { hardwareProtected: false, exportable: false, expiresOn: new Date(1999999999987) });
+  assert.deepEqual([key.key.crv, key.key.d, key.properties.expiresOn.getTime()], ['P-384', undefined, 1999999999000]);
+  const crypto = keys.getCryptographyClient(name);
+  const signed = await crypto.signData('ES384', Buffer.from('words'));
+  assert.equal((await crypto.verifyData('ES384', Buffer.from('words'), signed.result)).result, true);
+  assert.equal((await crypto.verifyData('ES384', Buffer.from('others'), signed.result)).result, false);
+  const rsa = new CryptographyClient((await keys.createRsaKey(name, { publicExponent: 65537 })).id, credential());
+  const prefixed = Buffer.from('whatever the caller put together');
+  assert.equal((await rsa.verify('RSNULL', prefixed, (await rsa.sign('RSNULL', prefixed)).result)).result, true);
+  for (const algorithm of ['RSA-OAEP', 'RSA1_5']) { // the client encrypts by itself
+    const { result } = await rsa.encrypt(algorithm, Buffer.alloc(0));
+    assert.equal((await rsa.decrypt(algorithm, result)).result.length, 0);
+  }
+  await (await keys.beginDeleteKey(name)).pollUntilDone();
+  const deleted = await keys.getDeletedKey(name);
+  assert.ok(deleted.properties.recoveryId.endsWith(`/deletedkeys/${name}`) && deleted.keyType === 'RSA');
+  for (const refused of [() => keys.createOctKey(name), () => keys.createRsaKey(name, { hsm: true }), () => keys.createRsaKey(name, { keySize: 1024 })])
+    await assert.rejects(refused(), (e) => e.statusCode === 400 && e.code === 'BadParameter');
+  await assert.rejects(keys.getRandomBytes(16), (e) => e.statusCode === 404); // Managed HSM's alone
+});
+
 test('a key rotates when asked, by its policy', async () => {
   const keys = client();
   const name = `rotates-${process.pid}`;
