@@ -39,6 +39,12 @@ def role(owner, verb):
     owner.vault.administer("role", verb, "crypto-service-encryption-user", "--vault=main", "--principal=node")
 
 
+def lacking(owner, permissions):
+    """A vault of access policies in place of roles."""
+    owner.vault.administer("access", "mode", "policies", "--vault=main")
+    owner.vault.administer("policy", "set", "node", "--vault=main", f"--permissions={permissions}")
+
+
 # cause -> (take, give back, what the node says of it)
 CAUSES = {
     "disabled": (lambda o: o.patch({"attributes": {"enabled": False}}), lambda o: o.patch({"attributes": {"enabled": True}}), "disabled"),
@@ -48,6 +54,10 @@ CAUSES = {
                        "operations leave this one out"),
     "deleted": (lambda o: o.request("DELETE", f"/keys/{o.vault.key}", 200),
                 lambda o: o.request("POST", f"/deletedkeys/{o.vault.key}/recover", 200), "the key or its version is gone"),
+    "access policy": (lambda o: lacking(o, "get,list,wrapKey"), lambda o: lacking(o, "get,list,wrapKey,unwrapKey"), "keys unwrapKey"),
+    "access policy, get": (lambda o: lacking(o, "list,wrapKey,unwrapKey"), lambda o: lacking(o, "get,list,wrapKey,unwrapKey"), "keys get"),
+    "firewall": (lambda o: o.vault.administer("firewall", "default", "deny", "--vault=main"),
+                 lambda o: o.vault.administer("firewall", "default", "allow", "--vault=main"), "firewall"),
     "role removed": (lambda o: role(o, "remove"), lambda o: role(o, "assign"), "Microsoft.KeyVault/vaults/keys/unwrap/action"),
 }
 
