@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from processes import binary
+from processes import binary, wait_until
 
 
 def inspect(directory, *flags):
@@ -72,6 +72,19 @@ def test_with_keys_every_tag_of_a_backup(filled):
     code, report = inspect_json(target, f"--admin-socket={filled.admin_socket}")
     assert code == 1
     assert [f["name"] for f in report["files"] if "problem" in f] == [os.path.basename(table)]
+
+
+def test_with_keys_a_backup_of_a_generation_that_the_cluster_has_no_more(filled, vault):
+    target, socket = backup_of(filled, "copy"), f"--admin-socket={filled.admin_socket}"
+    assert filled.admin("rotateKey", compromised=True)["ok"]
+    wait_until(lambda: [g["generation"] for g in filled.admin("keyShow")["generations"]] == [2], "the first one is destroyed")
+    code, report = inspect_json(target, socket)
+    assert code == 0, [f for f in report["files"] if "problem" in f]
+    assert [g["generation"] for g in report["generations"]] == [1] and report["totals"]["authenticated"] == len([f for f in report["files"] if "salt" in f])
+    for name in ("envelope.1", "envelope.2"):
+        os.unlink(os.path.join(target, name))
+    code, report = inspect_json(target, socket)
+    assert code == 1 and report["envelopeNotOpened"] and "not at hand" in str(report["files"])
 
 
 def test_with_keys_every_tag_of_the_directory_in_use(filled):

@@ -90,6 +90,10 @@ static void print_report(struct bdoc d)
     if (bval_truthy(bdoc_get(d, "consistentCopy")))
         printf(
             "the node writes to this directory: what was authenticated is a consistent copy of it, tables by links\n");
+    if (*text_of(a, d, "envelopeNotOpened"))
+        printf(
+            "its envelope could not be opened, so the keys that the cluster has now were used: %s\n",
+            text_of(a, d, "envelopeNotOpened"));
     printf("%lld files, %lld bytes, %lld problems: %s\n", number_of(totals, "files"),
            number_of(totals, "bytes"), number_of(totals, "problems"),
            number_of(totals, "problems") ? "see the list"

@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include "admin/inspect.h"
 #include "backup.h"
 #include "backups.h"
 #include "base/file.h"
@@ -139,7 +138,6 @@ static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     struct ops_ctx *o = ctx;
     AUTO(mem_freep) char *dir = NULL;
-    uint64_t problems; /* they are in the answer */
     TRY(admin_arg_str(args, "dir", &dir, e));
     if (!dir || dir[0] != '/')
         FAIL(e, ERR_BAD_VALUE, "the operation \"inspect\" needs the absolute path \"dir\"");
@@ -148,8 +146,7 @@ static RC op_inspect(void *ctx, struct bdoc args, struct bw *w, struct err *e)
     struct verify_wanted v = { .o = o, .path = dir, .w = w };
     if (path_same_file(lock, own))
         return rotator_holding(o->source.rotator, inspect_own, &v, e);
-    TRY(verify_is_ours(o->source.custody, dir, e));
-    return admin_inspect(dir, NULL, custody_keyring(o->source.custody), w, &problems, e);
+    return verify_copy(o->source.process, o->source.custody, dir, w, e);
 }
 
 static RC op_erase(void *ctx, struct bdoc args, struct bw *w, struct err *e)

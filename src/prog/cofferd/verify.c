@@ -79,18 +79,6 @@ static RC same_lineage(struct custody *custody, const struct custody_status *st,
     return RC_OK;
 }
 
-RC verify_is_ours(struct custody *custody, const char *dir, struct err *e)
-{
-    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
-    struct err ignored = { 0 };
-
-    if (envelope_inspect_dir(dir, st, &ignored).failed) {
-        err_reset(&ignored);
-        return RC_OK;
-    }
-    return same_lineage(custody, st, dir, e);
-}
-
 static RC open_keys(struct process *p, struct custody *custody, const char *dir,
                     struct custody_status *st, struct keyring **out, struct err *e)
 {
@@ -288,6 +276,24 @@ RC verify_own(struct process *p, struct custody *custody, struct store *store, c
     verify_clean(p);
     if (!rc.failed)
         bw_bool(w, "consistentCopy", true);
+    return rc;
+}
+
+RC verify_copy(struct process *p, struct custody *custody, const char *dir, struct bw *w,
+               struct err *e)
+{
+    AUTO(mem_freep) struct custody_status *st = NEW(struct custody_status);
+    struct keyring *ring = NULL;
+    struct err why = { 0 };
+    uint64_t problems; /* they are in the answer */
+
+    if (open_keys(p, custody, dir, st, &ring, &why).failed && why.code == ERR_ENVELOPE_FOREIGN)
+        return err_take(e, &why);
+    rc_t rc = admin_inspect(dir, NULL, ring ? ring : custody_keyring(custody), w, &problems, e);
+    if (!ring && !rc.failed)
+        bw_str(w, "envelopeNotOpened", why.msg);
+    err_reset(&why);
+    keyring_unref(ring);
     return rc;
 }
 

@@ -14,9 +14,11 @@ struct store;
  * Errors: ERR_BACKUP_INVALID (what is wrong with it), ERR_NOT_FOUND, ERR_ENVELOPE_FOREIGN (another cluster's), and those of the key's provider. */
 RC verify_backup(struct process *p, struct custody *custody, const char *dir, struct bw *w,
                  struct err *e);
-/* verify_is_ours(): the envelope in dir, if one can be read there, is this cluster's: else ERR_ENVELOPE_FOREIGN. What else is wrong is an inspection's to
- * find. */
-RC verify_is_ours(struct custody *custody, const char *dir, struct err *e);
+/* verify_copy(): every tag of a directory of this cluster's at rest, such as a backup, under the keys of its own envelope, unwrapped by real calls: it may be
+ * of generations that the cluster has no more. Where that envelope cannot be opened, under those that the cluster has; envelopeNotOpened says why. Writes what
+ * admin_inspect() does. [net] [long] Errors: ERR_ENVELOPE_FOREIGN (another cluster's), ERR_NOT_FOUND, ERR_IO. */
+RC verify_copy(struct process *p, struct custody *custody, const char *dir, struct bw *w,
+               struct err *e);
 /* verify_own(): every tag of what the node's own data directory holds at this moment. The node writes to it, so a consistent copy is made beside it, tables by
  * links, looked at, and removed. Writes what admin_inspect() does, and consistentCopy: true. One at a time, and none beside verify_backup(). [long]
  * Errors: ERR_IO, ERR_DISK_FULL. */
