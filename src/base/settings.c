@@ -310,16 +310,26 @@ const struct setting_def *settings_def(const struct settings *s, int i)
     return &s->defs[i];
 }
 
-void settings_print_help(const struct settings *s, FILE *f)
+void settings_print_help_of(const struct settings *s, int i, FILE *f)
 {
-    for (int i = 0; i < s->n; i++) {
-        const struct setting_def *d = &s->defs[i];
-        fprintf(f, "  --%s (%s; default %s)\n      %s\n", d->name, type_text(d->type),
-                *d->def ? d->def : "unset", d->doc);
-    }
+    const struct setting_def *d = &s->defs[i];
+
+    fprintf(f, "  --%s (%s; default %s)\n      %s\n", d->name, type_text(d->type),
+            *d->def ? d->def : "unset", d->doc);
+}
+
+void settings_print_help_end(FILE *f)
+{
     fprintf(
         f,
         "  --config FILE\n      read \"name = value\" lines; later flags override them\n  --help, --version\n");
+}
+
+void settings_print_help(const struct settings *s, FILE *f)
+{
+    for (int i = 0; i < s->n; i++)
+        settings_print_help_of(s, i, f);
+    settings_print_help_end(f);
 }
 
 void settings_print_markdown(const struct settings *s, FILE *f)

@@ -134,6 +134,24 @@ def test_help_lists_every_setting(program):
         assert re.findall(r"^\| `([a-z-]+)` \|", table, re.M) == flags
 
 
+def test_help_of_a_command_is_about_that_command():
+    def told(*words):
+        out = subprocess.run([binary("coffer"), *words], capture_output=True, text=True, timeout=60, check=True).stdout
+        commands = re.findall(r"^  (\S+(?: [a-z-]+)*)  ", out.split("settings:")[0].split("commands:")[1], re.M)
+        return commands, re.findall(r"^  --([a-z-]+) \(.+; default .+\)$", out, re.M)
+
+    commands, flags = told("cluster", "drill", "--help")
+    assert commands == ["cluster drill"] and {"rounds", "user", "home", "output", "token-source"} <= set(flags) and "confirm" not in flags
+    assert told("help", "cluster", "drill") == (commands, flags) == told("cluster", "drill", "NAME", "--help")
+    commands, flags = told("cluster", "key", "--help")
+    assert commands == ["cluster key show", "cluster key check", "cluster key set", "cluster key switch", "cluster key follow"] and not flags
+    commands, everything = told("help")
+    assert len(commands) > 20
+    # every setting is taken by some command, and each command's help says which
+    taken = {flag for name in commands for flag in told(*name.split(), "--help")[1]}
+    assert taken == set(everything), set(everything) ^ taken
+
+
 @pytest.mark.parametrize("setting", ["smk-port", "cmk-port", "vault-port", "token-port"])
 def test_a_busy_port_is_named_with_its_setting(installation, setting):
     with socket.socket() as s:
@@ -171,6 +189,12 @@ def test_status_shows_the_state_of_each_node(installation):
     (("up", "operand"), "takes no operand"),
     (("backup",), "takes DIRECTORY"),
     (("status", "--node=other", "--admin-socket="), None),
+    (("cluster",), "see coffer cluster --help"),
+    (("cluster", "rotation", "begin"), 'no command "cluster rotation begin"'),
+    (("cluster", "list", "--rounds=3"), "coffer cluster list takes no --rounds"),
+    (("cluster", "erase", "cmk", "--compromised"), "takes no --compromised"),
+    (("cluster", "key", "fly", "--help"), 'no command "cluster key fly"'),
+    (("up", "--help", "--no-such-flag"), "no flag"),
 ])
 def test_mistakes_are_named(installation, args, message):
     done = installation.coffer(*args, check=False)

@@ -59,6 +59,8 @@ int settings_count(const struct settings *s);
 const struct setting_def *settings_def(const struct settings *s, int i);
 int settings_find(const struct settings *s, const char *name); /* -1 */
 void settings_print_help(const struct settings *s, FILE *f);
+void settings_print_help_of(const struct settings *s, int i, FILE *f); /* one of them */
+void settings_print_help_end(FILE *f); /* what every program takes besides */
 void settings_print_markdown(const struct settings *s, FILE *f);
 
 #endif
