@@ -275,5 +275,7 @@ def test_by_command(running, programs, make_node, tmp_path):
     if running:
         node.process.wait(30)
     assert coffer("erase", "none", "--confirm=none").returncode != 0
+    told = coffer("status", "x")
+    assert told.returncode == 1 and told.stdout == "" and "was erased: see " in told.stderr and "state/erased" in told.stderr
     wait_until(lambda: not os.path.exists(os.path.join(node.data_dir, "envelope.1")), "it is erased")
     assert json.loads(coffer("list").stdout) == [{"name": "x", "state": "Erased"}]

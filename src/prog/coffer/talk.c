@@ -33,14 +33,35 @@ RC talk_socket(const struct coffer *c, const char *cluster, char **out, struct e
     return RC_OK;
 }
 
+/* Nobody listens on the socket of a cluster of this installation. */
+static RC does_not_run(const struct coffer *c, const char *cluster, struct err *e)
+{
+    if (!cluster)
+        TRY(coffer_node(c, &cluster, e));
+    if (coffer_is_erased(c, cluster))
+        FAIL(e, ERR_NOT_FOUND, "cluster \"%.60s\" was erased: see %s/%.60s/state/erased", cluster,
+             c->home, cluster);
+    FAIL(
+        e, ERR_NOT_FOUND,
+        "the node of cluster \"%.60s\" does not run; `coffer up` starts it, its log is %s/%.60s/log",
+        cluster, c->home, cluster);
+}
+
 RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
         struct arena *a, struct bdoc *answer, struct err *e)
 {
     AUTO(mem_freep) char *socket = NULL;
+    struct err why = { 0 };
 
     *answer = BDOC_EMPTY;
     TRY(talk_socket(c, cluster, &socket, e));
-    return admin_call(socket, request, timeout_ms, a, answer, e);
+    if (!admin_call(socket, request, timeout_ms, a, answer, &why).failed)
+        return RC_OK;
+    bool there = path_exists(socket) || (!cluster && *settings_str(c->settings, CS_ADMIN_SOCKET));
+    if (why.code != ERR_NOT_FOUND || there)
+        return err_take(e, &why);
+    err_reset(&why);
+    return does_not_run(c, cluster, e);
 }
 
 RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e)
