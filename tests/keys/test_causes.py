@@ -269,6 +269,26 @@ def test_a_storm_of_429_is_answered_by_patience(scripted, make_node):
     assert serves(node, N)
 
 
+@pytest.mark.parametrize("wrong", ["its time is over", "signed by itself"])
+def test_a_certificate_that_does_not_hold_is_an_outage(wrong, scripted, make_node, tmp_path):
+    node = make_node({**FAST_KEYS, **scripted.node_settings()})
+    fill(node, N)
+    good = scripted.pem_file
+    if wrong == "signed by itself":
+        _, bad = keyservices.Authority(tmp_path / "nobody").issue(scripted.name)
+    else:
+        scripted.authority.dir = str(tmp_path)  # beside the one that is good
+        _, bad = scripted.authority.issue(scripted.name, over=True)
+    for pem, expected in ((bad, "unreachable"), (good, "ok")):
+        scripted.stop()
+        scripted.pem_file = pem
+        scripted.start()
+        probe = wait_until(lambda: (p := node.admin("keyShow")["lastProbe"]).get("class") == expected and ("TLS" in p.get("error", "TLS")) and p, expected)
+        time.sleep(0.5)
+        assert node.state() == "Ready" and serves(node, N), probe
+    assert not node.events("keySealing")
+
+
 def test_a_flapping_vault_does_not_flap_the_node(scripted, make_node):
     node = make_node({**FAST_KEYS, "grace-period": "20s", **scripted.node_settings()})
     fill(node, N)

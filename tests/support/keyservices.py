@@ -61,8 +61,8 @@ class Authority:
             f.write(data)
         return path
 
-    def build(self, subject, public_key, extensions):
-        now = datetime.datetime.now(datetime.timezone.utc)
+    def build(self, subject, public_key, extensions, over=False):
+        now = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=3 if over else 0)
         b = (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(public_key)
              .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
              .not_valid_after(now + datetime.timedelta(days=2)))
@@ -70,15 +70,15 @@ class Authority:
             b = b.add_extension(extension, critical)
         return b.sign(self.key, hashes.SHA256())
 
-    def issue(self, name, key=None):
-        """Certificate and key of a server on this machine, or of a client; their files."""
+    def issue(self, name, key=None, over=False):
+        """Certificate and key of a server on this machine, or of a client; their files. over: its time is over."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         cert = self.build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), [
             (x509.SubjectAlternativeName([x509.DNSName(name), x509.DNSName("localhost"),
                                           x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False),
             (x509.BasicConstraints(ca=False, path_length=None), True),
             (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH, x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)])
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)], over)
         both = cert.public_bytes(serialization.Encoding.PEM) + pem(key)
         return cert, self.put(f"{name}.pem", both)
 
