@@ -27,6 +27,37 @@ RC file_err(struct err *e, int sys, const char *what, const char *path)
     return rc;
 }
 
+bool file_may_pass(const struct err *e)
+{
+    if (e->code == ERR_DISK_FULL)
+        return true;
+    if (e->code != ERR_IO && e->code != ERR_ENGINE_FATAL)
+        return false;
+    switch (e->sys) {
+    case ENOSPC:
+    case EDQUOT:
+    case EIO:
+    case EROFS:
+    case EACCES:
+    case EPERM:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOLCK:
+    case EAGAIN:
+    case EBUSY:
+    case EINTR:
+    case ENXIO:
+    case ENODEV:
+    case ESTALE:
+    case ETIMEDOUT:
+    case EHOSTDOWN:
+    case ENOTCONN: return true;
+    default: return false;
+    }
+}
+
 RC file_read_fd(int fd, size_t max, struct buf *out, struct err *e)
 {
     for (;;) {

@@ -245,8 +245,8 @@ void log_err(enum event ev, const struct err *e, const struct kv *kvs, size_t n)
         all[k] = kvs[k];
     all[k++] = KV_I64("code", e->code);
     all[k++] = KV_STR("codeName", err_code_name(e->code, name, sizeof(name)));
-    /* MongoDB's own codes are raised about what a client sent, and their messages may quote it. */
-    if (e->code >= ERR_COFFER_FIRST)
+    /* MongoDB's own codes are raised about what a client sent, and their messages may quote it; that of a full disk is raised about our files alone. */
+    if (e->code >= ERR_COFFER_FIRST || e->code == ERR_DISK_FULL)
         all[k++] = KV_STR("error", e->msg);
     if (e->detail[0])
         all[k++] = KV_STR("detail", e->detail);

@@ -87,7 +87,9 @@ void cmd_write_sealed(const struct cmd_seal *s, struct buf *out)
 
     bw_init(&w, out);
     bw_double(&w, "ok", 0.0);
-    bw_str(&w, "errmsg", "the cluster is inaccessible: its customer-managed key is out of reach");
+    bw_str(&w, "errmsg",
+           s->storage ? "the cluster is inaccessible: its data cannot be opened at present"
+                      : "the cluster is inaccessible: its customer-managed key is out of reach");
     bw_i32(&w, "code", ERR_CLUSTER_INACCESSIBLE);
     bw_str(&w, "codeName", err_code_name(ERR_CLUSTER_INACCESSIBLE, name, sizeof(name)));
     bw_str(&w, "state", s->state);

@@ -12,7 +12,11 @@
 #include "base/text.h"
 #include "crypto/kdf.h"
 
-enum { SAVE_EVERY_US = 60 * 1000 * 1000 };
+enum {
+    SAVE_EVERY_US = 60 * 1000 * 1000,
+    STORAGE_MAX_US = 60 * 1000 * 1000,
+    STORAGE_DOUBLINGS = 12
+};
 
 const char *key_state_name(enum key_state s)
 {
@@ -21,7 +25,10 @@ const char *key_state_name(enum key_state s)
 
 const char *ks_cause_name(enum ks_cause c)
 {
-    return c == KS_CAUSE_DENIED ? "denied" : c == KS_CAUSE_GRACE ? "gracePeriod" : "";
+    return c == KS_CAUSE_DENIED    ? "denied"
+           : c == KS_CAUSE_GRACE   ? "gracePeriod"
+           : c == KS_CAUSE_STORAGE ? "storage"
+                                   : "";
 }
 
 struct ks_time ks_now(void)
@@ -187,6 +194,8 @@ unsigned ks_probed(struct key_machine *m, enum probe_class cls, bool fresh, int6
         return todo | on_ok(m, now);
     }
     if (m->state == KEY_INACCESSIBLE) {
+        if (m->cause == KS_CAUSE_STORAGE && cls == PROBE_DENIED)
+            m->cause = KS_CAUSE_DENIED;
         schedule(m, now.boot_us + m->cfg.sealed_interval_us, true);
         return todo;
     }
@@ -237,6 +246,16 @@ void ks_return_failed(struct key_machine *m, struct ks_time now)
     schedule(m, now.boot_us + m->cfg.sealed_interval_us, true);
 }
 
+void ks_storage_failed(struct key_machine *m, unsigned tries, struct ks_time now)
+{
+    uint64_t most = MAX((uint64_t)STORAGE_MAX_US, m->cfg.sealed_interval_us);
+    unsigned doublings = MIN(tries > 0 ? tries - 1 : 0, (unsigned)STORAGE_DOUBLINGS);
+
+    m->cause = KS_CAUSE_STORAGE;
+    m->last_class = PROBE_OK;
+    schedule(m, now.boot_us + MIN(m->cfg.sealed_interval_us << doublings, most), true);
+}
+
 /*   off  size                                off  size
  *     0     8  magic "COFERKST"                52     8  last OK, real ms
  *     8     2  format, 1                       60     8  since, boot us
@@ -260,7 +279,7 @@ void ks_save(const struct key_machine *m, const uint8_t boot_id[16], struct buf 
     buf_push(out, saved_magic, sizeof(saved_magic));
     buf_push_be16(out, SAVED_FORMAT);
     buf_push_u8(out, (uint8_t)m->state);
-    buf_push_u8(out, (uint8_t)m->cause);
+    buf_push_u8(out, m->cause == KS_CAUSE_STORAGE ? KS_CAUSE_NONE : (uint8_t)m->cause);
     buf_push_u8(out, m->have_ok);
     buf_push(out, zero, 3);
     buf_push(out, boot_id, BOOT_ID_LEN);

@@ -655,7 +655,7 @@ RC store__anchor_reseal_small(struct store__anchor *a, enum store__role role, co
     if (rc.failed && mine.code == ERR_NOT_FOUND) /* the engine removed it meanwhile */
         return RC_OK;
     if (rc.failed)
-        FAIL(e, mine.code, "%s", mine.msg);
+        return err_take(e, &mine);
     *done = true;
     return RC_OK;
 }

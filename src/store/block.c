@@ -225,7 +225,7 @@ static RC open_chunk(const struct store__block *b, uint64_t index, const uint8_t
              .failed)
         return RC_OK;
     if (mine.code != ERR_CORRUPT)
-        FAIL(e, mine.code, "%s", mine.msg);
+        return err_take(e, &mine);
     FAIL(e, ERR_CORRUPT, "chunk %llu of file \"%s\" is damaged", (unsigned long long)index,
          b->path);
 }

@@ -510,7 +510,7 @@ static RC load_anchor(struct exam *x, struct err *e)
         return RC_OK;
     if (mine.code == ERR_WRONG_KEY && another_file_opens(x))
         FAIL(e, ERR_CORRUPT, "the header of the anchor is damaged");
-    FAIL(e, mine.code, "%s", mine.msg);
+    return err_take(e, &mine);
 }
 
 static RC examine(struct exam *x, struct err *e)
@@ -676,7 +676,7 @@ static RC census_file(const char *path, enum store__role role, struct store_cens
     if (read_head(path, role, raw, &size, &unfinished, &mine).failed) {
         if (mine.code == ERR_NOT_FOUND) /* the engine removed it meanwhile */
             return RC_OK;
-        FAIL(e, mine.code, "%s", mine.msg);
+        return err_take(e, &mine);
     }
     if (unfinished)
         return RC_OK; /* holds nothing */

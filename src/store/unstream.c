@@ -108,7 +108,7 @@ static RC frame_at(struct store__stream *s, uint64_t off, struct frame *f, bool 
             .failed) {
         buf_clear(&s->plain);
         if (mine.code != ERR_CORRUPT)
-            FAIL(e, mine.code, "%s", mine.msg);
+            return err_take(e, &mine);
         return RC_OK;
     }
     *ok = true;

@@ -322,6 +322,35 @@ static void a_step_fails_as_armed_and_says_of_what(void **state)
     fault_disarm_all();
 }
 
+static void what_the_system_refuses_may_pass(void **state)
+{
+    static const int passing[] = { ENOSPC, EDQUOT, EIO, EROFS, EACCES, EMFILE, ENFILE, ENOMEM };
+    static const int final[] = { ENOENT, ENOTDIR, ELOOP, EISDIR, EINVAL, ENAMETOOLONG };
+    static const enum err_code damage[] = { ERR_CORRUPT,      ERR_STALE,          ERR_WRONG_KEY,
+                                            ERR_FOREIGN_FILE, ERR_ENVELOPE_STALE, ERR_NOT_FOUND,
+                                            ERR_CONFIG };
+    struct err e = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+        (void)file_err(&e, passing[i], "open", "x").failed;
+        assert_true(file_may_pass(&e));
+        for (size_t j = 0; j < ARRAY_LEN(damage); j++) {
+            e.code = damage[j];
+            assert_false(file_may_pass(&e));
+        }
+        err_reset(&e);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(final); i++) {
+        (void)file_err(&e, final[i], "open", "x").failed;
+        assert_false(file_may_pass(&e));
+        err_reset(&e);
+    }
+    /* an I/O error that the system did not raise: of the wrong kind, too large */
+    (void)err_set(&e, ERR_IO, __FILE__, __LINE__, "it is no regular file").failed;
+    assert_false(file_may_pass(&e));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_first_error_wins),
     cmocka_unit_test(an_error_is_passed_on_whole),
@@ -334,6 +363,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_log_never_prints_what_a_user_sent),
     cmocka_unit_test(faults_fire_as_armed),
     cmocka_unit_test(a_step_fails_as_armed_and_says_of_what),
+    cmocka_unit_test(what_the_system_refuses_may_pass),
 };
 
 TEST_MAIN(tests)

@@ -114,6 +114,40 @@ static void revoked_and_given_back(void **state)
     PLAY({ DUE, PROBE_OK, "", KEY_READY, "15.0s" });
 }
 
+/* The disk, not the key, keeps a node out: the tries come further and further apart, and what is saved says nothing of it. */
+static void the_disk_is_in_the_way(void **state)
+{
+    static const char *const waits[] = { "5.0s fresh",  "10.0s fresh", "20.0s fresh",
+                                         "40.0s fresh", "60.0s fresh", "60.0s fresh" };
+    AUTO(buf_fini) struct buf saved = BUF_INIT;
+    uint8_t boot[16] = { 1 };
+    struct err e = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        start(KEY_INACCESSIBLE);
+        ks_storage_failed(&m, i + 1, now);
+        assert_string_equal(plan(), waits[i]);
+    }
+    ks_storage_failed(&m, INT32_MAX, now);
+    assert_string_equal(plan(), "60.0s fresh");
+    assert_string_equal(ks_cause_name(m.cause), "storage");
+    ks_save(&m, boot, &saved);
+    ks_revalidate(&m, now); /* somebody has made room, and says so */
+    PLAY({ DUE, PROBE_OK, "return", KEY_INACCESSIBLE, "5.0s fresh" });
+    PLAY({ DUE, PROBE_UNREACHABLE, "", KEY_INACCESSIBLE, "5.0s fresh" });
+    assert_int_equal(m.cause, KS_CAUSE_STORAGE);
+    PLAY({ DUE, PROBE_DENIED, "", KEY_INACCESSIBLE, "5.0s fresh" });
+    assert_int_equal(m.cause, KS_CAUSE_DENIED);
+    start(KEY_INACCESSIBLE);
+    assert_false(ks_restore(&m, boot, buf_view(&saved), now, &e).failed);
+    assert_int_equal(m.cause, KS_CAUSE_NONE);
+    /* an interval that is longer than the limit is the limit */
+    m.cfg.sealed_interval_us = 600000000;
+    ks_storage_failed(&m, 3, now);
+    assert_string_equal(plan(), "600.0s fresh");
+}
+
 static void one_denial_is_not_enough(void **state)
 {
     (void)state;
@@ -412,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),
         cmocka_unit_test(revoked_and_given_back),
+        cmocka_unit_test(the_disk_is_in_the_way),
         cmocka_unit_test(one_denial_is_not_enough),
         cmocka_unit_test(the_two_must_be_apart),
         cmocka_unit_test(silence_neither_confirms_nor_clears),

@@ -35,6 +35,7 @@ static void encode(const struct handoff *h, struct buf *out)
     bw_array_end(&w);
     bw_i32(&w, "lock", h->lock_fd);
     bw_bool(&w, "keySeen", h->key_seen);
+    bw_i32(&w, "storageTries", h->storage_tries);
     bw_finish(&w);
 }
 
@@ -63,20 +64,22 @@ static RC decode_fds(struct bdoc array, struct handoff *out, struct err *e)
 static RC decode(struct slice in, struct handoff *out, struct err *e)
 {
     struct bdoc d;
-    int64_t mode, cause, lock;
+    int64_t mode, cause, lock, tries;
     TRY(bdoc_validate(in.p, in.len, 4, &d, e));
     struct bval since = bdoc_get(d, "since"), text = bdoc_get(d, "text"), fds = bdoc_get(d, "fds"),
                 seen = bdoc_get(d, "keySeen");
     if (!bval_to_i64(bdoc_get(d, "mode"), &mode) || mode <= HANDOFF_NONE ||
         mode >= HANDOFF_MODE_NR || since.type != BT_INT64 ||
         !bval_to_i64(bdoc_get(d, "cause"), &cause) || !bval_to_i64(bdoc_get(d, "lock"), &lock) ||
-        lock < -1 || lock > INT32_MAX || text.type != BT_STRING || fds.type != BT_ARRAY ||
+        lock < -1 || lock > INT32_MAX || !bval_to_i64(bdoc_get(d, "storageTries"), &tries) ||
+        tries < 0 || tries > INT32_MAX || text.type != BT_STRING || fds.type != BT_ARRAY ||
         seen.type != BT_BOOL)
         FAIL(e, ERR_CONFIG, "the hand-off of the process before cannot be read");
     out->mode = (enum handoff_mode)mode;
     out->since_ms = bval_i64(since);
     out->key_seen = bval_bool(seen);
     out->cause = (enum err_code)cause;
+    out->storage_tries = (int32_t)tries;
     out->lock_fd = (int)lock;
     if (lock >= 0 && fcntl((int)lock, F_SETFD, FD_CLOEXEC) < 0)
         FAIL(e, ERR_CONFIG, "the hand-off names a lock that is not open");

@@ -16,10 +16,12 @@ enum { HANDOFF_FDS_MAX = 16 };
 
 struct handoff {
     enum handoff_mode mode;
-    int64_t since_ms;         /* Unix time of the change of state */
-    bool key_seen;            /* the image before has just found the key in order */
-    enum err_code cause;      /* the class that sealed the node */
-    char cause_text[512];     /* for the administration socket and the log */
+    int64_t since_ms;     /* Unix time of the change of state */
+    bool key_seen;        /* the image before has just found the key in order */
+    enum err_code cause;  /* the class that sealed the node */
+    char cause_text[512]; /* for the administration socket and the log */
+    /* how often in a row the data could not be opened although the key was there; 0: it is not that */
+    int32_t storage_tries;
     int fds[HANDOFF_FDS_MAX]; /* listening sockets, in the order of the listeners */
     int n_fds;
     int lock_fd; /* the data directory, with the lock that goes along; -1 when there is none */

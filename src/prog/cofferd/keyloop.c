@@ -202,6 +202,10 @@ static bool round_of(struct keyloop *k, bool fresh)
 {
     struct probe_result r;
     uint64_t before = atomic_load(&k->epoch);
+    if (!keyloop_is_active(k)) { /* nothing to ask: the wait for the disk is over */
+        k->c.on_return(k->c.arg);
+        return false;
+    }
     probe(k, fresh, &r);
     mutex_lock(&k->lock);
     if (k->taken) {
@@ -246,7 +250,7 @@ static void *loop(void *arg)
     bool deciding = true;
     mutex_lock(&k->lock);
     while (deciding && !k->stopping && !k->taken) {
-        if (!k->active) {
+        if (!k->active && k->m.cause != KS_CAUSE_STORAGE) {
             cond_wait(&k->wake, &k->lock);
             continue;
         }
@@ -324,10 +328,13 @@ RC keyloop_start(const struct keyloop_config *c, struct keyloop **out, struct er
     ks_boot_id(k->boot_id);
     k->active = process_mode(c->process) == KEY_MODE_CMK;
     restore_machine(k);
-    if (c->state == KEY_INACCESSIBLE)
+    if (c->state == KEY_INACCESSIBLE) {
         k->m.since.real_ms = c->why->since_ms;
-    else if (c->process->start_grace_ms >= -1)
+        if (c->why->storage_tries)
+            ks_storage_failed(&k->m, (unsigned)c->why->storage_tries, ks_now());
+    } else if (c->process->start_grace_ms >= -1) {
         k->m.tag_grace_ms = c->process->start_grace_ms;
+    }
     note_grace(k);
     k->thread = thread_start("key-loop", loop, k);
     if (k->active)
@@ -428,6 +435,18 @@ void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms)
         save_machine(k);
 }
 
+static void write_storage(const struct handoff *why, int64_t next_ms, struct bw *w)
+{
+    char name[32];
+    bw_doc_begin(w, "storage");
+    bw_str(w, "error", why->cause_text);
+    bw_i32(w, "code", (int32_t)why->cause);
+    bw_str(w, "codeName", err_code_name(why->cause, name, sizeof(name)));
+    bw_i32(w, "tries", why->storage_tries);
+    bw_date(w, "nextTry", next_ms);
+    bw_doc_end(w);
+}
+
 void keyloop_status(struct keyloop *k, struct bw *w)
 {
     mutex_lock(&k->lock);
@@ -436,6 +455,12 @@ void keyloop_status(struct keyloop *k, struct bw *w)
     bw_date(w, "since", k->m.since.real_ms);
     if (k->m.cause != KS_CAUSE_NONE)
         bw_str(w, "cause", ks_cause_name(k->m.cause));
+    if (k->m.cause == KS_CAUSE_STORAGE)
+        write_storage(k->c.why, real_of_boot(ks_next(&k->m).due_boot_us), w);
+    if (!k->active) {
+        mutex_unlock(&k->lock);
+        return;
+    }
     bw_doc_begin(w, "lastProbe");
     if (k->m.last_probe.real_ms) {
         bw_date(w, "at", k->m.last_probe.real_ms);

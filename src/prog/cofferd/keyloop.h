@@ -1,7 +1,8 @@
 /* keyloop.h - the prober: one thread that looks at the customer's key and drives the state machine of keys/state.h.
  *
  * Ready    It probes, follows newer versions of the key, counts the grace period down, and calls on_seal() once when the machine says so.
- * Sealed   It probes with the canary of the envelope and calls on_return() once, when the vault says yes.
+ * Sealed   It probes with the canary of the envelope and calls on_return() once, when the vault says yes. Where the data, not the key, was in the way, it waits before
+ *          that, longer after each try; in SMK mode, where there is nothing to ask, it only waits.
  * After    Either call is its last word: it probes no more, since the image is replaced. A key that comes back while the node seals is found by the next one.
  * Disk     What must survive a restart (last success, state, cause) is written to the state directory when the machine says so.
  * Threads  keyloop_revalidate() and keyloop_status() from any thread; the callbacks run in the prober's thread.
@@ -46,7 +47,7 @@ bool keyloop_watch(struct keyloop *k, struct handoff *why);
 RC keyloop_change_begin(struct keyloop *k, struct err *e);
 void keyloop_change_end(struct keyloop *k, bool changed, int64_t grace_ms);
 
-/* keyloop_status(): {state, since, cause, lastProbe {class, at, error}, nextProbe, nextFollow, gracePeriod {total, left, from}} fields. */
+/* keyloop_status(): {state, since, cause, storage {error, code, codeName, tries, nextTry}, lastProbe {class, at, error}, nextProbe, nextFollow, gracePeriod {total, left, from}} fields. */
 void keyloop_status(struct keyloop *k, struct bw *w);
 /* keyloop_times(): for the sealed answer. */
 void keyloop_times(struct keyloop *k, int64_t *since_ms, int64_t *next_probe_ms);

@@ -76,7 +76,7 @@ RC keyops_show(void *ctx, struct bdoc args, struct bw *w, struct err *e)
         bw_date(w, "wrapped", st->wrapped_s * 1000);
         bw_doc_end(w);
     }
-    if (keyloop_is_active(s->loop))
+    if (keyloop_is_active(s->loop) || !s->custody)
         keyloop_status(s->loop, w);
     else
         bw_str(w, "state", key_state_name(KEY_READY));

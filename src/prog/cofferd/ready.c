@@ -67,6 +67,7 @@ struct ready {
     bool dog_loose, dog_done; /* guarded by dog_lock */
     struct keyloop *watched;  /* guarded by dog_lock: the loop, while it may be looked at */
 
+    bool opening; /* of the start: what fails now concerns the data and its keys */
     atomic_bool stop, seal, reopen, replace; /* asked for; the main thread looks after SIGUSR1 */
     _Atomic uint64_t fatal_us; /* monotonic: when the engine stopped; 0 while it runs */
     atomic_bool sealing;       /* requests are refused from now on */
@@ -428,8 +429,10 @@ static RC start_rotator(struct ready *r, struct err *e)
 
 static RC start(struct ready *r, struct err *e)
 {
+    r->opening = true;
     TRY(open_data(r, e));
     TRY(open_node(r, e));
+    r->opening = false;
     r->keys.custody = r->custody;
     r->keys.store = r->store;
     r->ops =
@@ -574,6 +577,28 @@ static enum run_end wait_sealed(struct ready *r, const struct err *e)
     return sealed_run(r->p, &why);
 }
 
+/* The key is there, and the disk will not have it. An image that follows another one does not end over that: the next one waits, without a key in its memory, and
+ * tries again. A start by hand ends with the error instead: whoever starts a node sees it, and nothing was served yet. */
+static void wait_for_storage(struct ready *r, struct err *e)
+{
+    struct handoff *before = &r->p->handoff;
+    struct handoff why = { .mode = HANDOFF_SEALED,
+                           .since_ms = before->since_ms ? before->since_ms : clock_real_ms(),
+                           .cause = e->code,
+                           .storage_tries = MIN(before->storage_tries, INT32_MAX - 1) + 1,
+                           .n_fds = before->n_fds,
+                           .lock_fd = r->p->lock_fd };
+    struct kv kv[] = { KV_I64("tries", why.storage_tries) };
+    log_err(EV_STORAGE_UNAVAILABLE, e, kv, ARRAY_LEN(kv));
+    secret_arena_wipe();
+    snprintf(why.cause_text, sizeof(why.cause_text), "%s", e->msg);
+    memcpy(why.fds, before->fds, sizeof(why.fds));
+    err_reset(e);
+    if (handoff_exec(r->p->self_fd, r->p->argv, &why, e).failed)
+        log_err(EV_BACKGROUND_ERROR, e, NULL, 0);
+    raise(SIGKILL);
+}
+
 enum run_end ready_run(struct process *p)
 {
     struct ready *r = NEW(struct ready);
@@ -589,6 +614,8 @@ enum run_end ready_run(struct process *p)
         mem_free(r);
         return end;
     }
+    if (rc.failed && r->opening && p->handoff.mode == HANDOFF_READY && file_may_pass(&e))
+        wait_for_storage(r, &e);
     if (rc.failed) {
         log_err(EV_START_FAILED, &e, NULL, 0);
         fprintf(stderr, "cofferd: %s\n", e.msg);

@@ -70,7 +70,8 @@ static void on_newer(void *arg, const char *version)
 static void describe(void *arg, struct cmd_seal *out)
 {
     struct sealed *s = arg;
-    *out = (struct cmd_seal){ .state = key_state_name(KEY_INACCESSIBLE) };
+    *out = (struct cmd_seal){ .state = key_state_name(KEY_INACCESSIBLE),
+                              .storage = s->why.storage_tries > 0 };
     keyloop_times(s->loop, &out->since_ms, &out->next_probe_ms);
 }
 
@@ -117,6 +118,7 @@ static void replace_image(struct sealed *s)
 {
     struct handoff h = { .mode = HANDOFF_READY,
                          .since_ms = s->why.since_ms,
+                         .storage_tries = s->why.storage_tries,
                          .lock_fd = s->p->lock_fd };
     struct err e = { 0 };
     bool back = !atomic_load(&s->replace);
@@ -140,7 +142,8 @@ enum run_end sealed_run(struct process *p, const struct handoff *why)
     s->why = *why;
     s->main_thread = pthread_self();
     keyctl_init(&s->keys, p);
-    log_event(EV_KEY_SEALED, KV_STR("cause", why->cause_text), KV_I64("code", why->cause));
+    if (!why->storage_tries) /* else the image before has said what is in the way */
+        log_event(EV_KEY_SEALED, KV_STR("cause", why->cause_text), KV_I64("code", why->cause));
     rc_t rc = start(s, &e);
     if (rc.failed) {
         log_err(EV_START_FAILED, &e, NULL, 0);

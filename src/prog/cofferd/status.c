@@ -74,13 +74,13 @@ void status_write(const struct status_source *s, struct bw *w)
     bw_str(w, "mode", key_mode_name(process_mode(s->process)));
     bw_str(w, "algorithm", "AES-256-GCM");
     bw_str(w, "engine", crypto_engine());
-    if (keyloop_is_active(s->loop)) {
+    if (keyloop_is_active(s->loop) || !s->custody) {
         keyloop_status(s->loop, w);
         /* Decided, but the image with the keys is still there; the next one does not say so any more. */
         if (s->custody && !keyloop_is_ready(s->loop))
             bw_bool(w, "sealing", true);
     } else {
-        bw_str(w, "state", key_state_name(s->custody ? KEY_READY : KEY_INACCESSIBLE));
+        bw_str(w, "state", key_state_name(KEY_READY));
     }
     if (s->custody)
         write_custody(s, w);

@@ -217,11 +217,9 @@ rc_t open_engine(const struct store_config *c, struct store *s, struct err *e)
                               space_options(static_cast<enum store_space>(i), c, s));
     st =
         TransactionDB::Open(db_options(c, s), txn_db_options(), c->dir, families, &handles, &s->db);
+    /* read again, it worked: the engine takes that for direct I/O, which is never asked for */
     if (st.IsInvalidArgument() && st.ToString().find("Direct I/O") != std::string::npos)
-        FAIL(
-            e, ERR_IO,
-            /* read again, it worked: the engine takes that for direct I/O, which is never asked for */
-            "could not read CURRENT at first");
+        return file_err(e, EIO, "read at first", (s->shared->dir + "/CURRENT").c_str());
     if (!st.ok())
         return store_rocks::from_status(st, "open the store", e);
     for (size_t i = 0; i < handles.size(); i++)

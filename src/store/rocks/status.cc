@@ -1,4 +1,5 @@
-/* status.cc - errors. Ours cross the engine as text "E9900002: ..." inside its Status, since that is all that it carries through. */
+/* status.cc - errors. Ours cross the engine as text "E9900002: ..." inside its Status, since that is all that it carries through; "E9900000/5: ..." when the
+ * system said why. */
 #include "rocks.h"
 
 #include <stdio.h>
@@ -10,7 +11,10 @@ rocksdb::IOStatus to_io(const struct err &e, bool as_io)
 {
     char code[32];
 
-    snprintf(code, sizeof(code), "E%d", static_cast<int>(e.code));
+    if (e.sys)
+        snprintf(code, sizeof(code), "E%d/%d", static_cast<int>(e.code), e.sys);
+    else
+        snprintf(code, sizeof(code), "E%d", static_cast<int>(e.code));
     switch (e.code) {
     case ERR_NONE: return rocksdb::IOStatus::OK();
     case ERR_NOT_FOUND: return rocksdb::IOStatus::PathNotFound(code, e.msg);
@@ -32,15 +36,18 @@ rocksdb::IOStatus to_io(const struct err &e, bool as_io)
     }
 }
 
-/* The code that to_io() put into a text, or ERR_NONE; *rest is what follows it. */
-static enum err_code carried(const std::string &text, std::string *rest)
+/* The code that to_io() put into a text, or ERR_NONE; *sys is the errno with it, or 0; *rest is what follows. */
+static enum err_code carried(const std::string &text, int *sys, std::string *rest)
 {
+    *sys = 0;
     for (size_t at = text.find('E'); at != std::string::npos; at = text.find('E', at + 1)) {
         char *end;
         long n = strtol(text.c_str() + at + 1, &end, 10);
 
         if (n != ERR_DISK_FULL && (n < ERR_COFFER_FIRST || n > ERR_COFFER_FIRST + 999))
             continue;
+        if (*end == '/')
+            *sys = static_cast<int>(strtol(end + 1, &end, 10));
         *rest = *end == ':' ? std::string(end + 1) : std::string(end);
         if (!rest->empty() && (*rest)[0] == ' ')
             rest->erase(0, 1);
@@ -74,10 +81,10 @@ static enum err_code code_of(const rocksdb::Status &st)
 }
 
 /* Texts of the engine go to the client only when they are ours: its own may hold keys. The log gets its code and sub-code. */
-rc_t from_status(const rocksdb::Status &st, const char *what, struct err *e)
+static rc_t raise(const rocksdb::Status &st, enum err_code own, const std::string &rest,
+                  const char *what, struct err *e)
 {
-    std::string rest;
-    enum err_code own = carried(st.ToString(), &rest), code = own != ERR_NONE ? own : code_of(st);
+    enum err_code code = own != ERR_NONE ? own : code_of(st);
 
     if (st.severity() >= rocksdb::Status::Severity::kFatalError &&
         (own == ERR_NONE || own == ERR_IO || own == ERR_DISK_FULL))
@@ -95,6 +102,19 @@ rc_t from_status(const rocksdb::Status &st, const char *what, struct err *e)
         FAIL(e, code, "could not %s: %s", what, rest.c_str());
     FAIL(e, code, "could not %s (engine status %d/%d)", what, static_cast<int>(st.code()),
          static_cast<int>(st.subcode()));
+}
+
+rc_t from_status(const rocksdb::Status &st, const char *what, struct err *e)
+{
+    std::string rest;
+    bool first = e && !err_is(e);
+    int sys;
+    enum err_code own = carried(st.ToString(), &sys, &rest);
+    rc_t rc = raise(st, own, rest, what, e);
+
+    if (first)
+        e->sys = sys;
+    return rc;
 }
 
 } /* namespace store_rocks */

@@ -30,6 +30,9 @@ bool path_same_device(const char *a, const char *b);
 bool path_same_file(const char *a, const char *b);
 /* file_err(): turn errno value sys into an error about path. */
 RC file_err(struct err *e, int sys, const char *what, const char *path);
+/* file_may_pass(): the system would not do what was asked of it (no room, no memory, no descriptors, no permission, read-only, the device does not answer), and may
+ * do it later, unchanged. Not: what is missing, of the wrong kind, or damaged; nor anything that says no errno. */
+bool file_may_pass(const struct err *e);
 void fd_close(int fd);   /* negative is fine */
 void fd_closep(int *fd); /* AUTO(fd_closep) int fd = -1; */
 

@@ -104,11 +104,12 @@ void cmd_client_park(struct cmd_client *c, enum park_on on, uint64_t key, uint64
 void cmd_client_signal(enum park_on on, uint64_t key);
 void cmd_client_set_signal_fn(void (*fn)(void *arg, enum park_on on, uint64_t key), void *arg);
 
-/* What clients are told while the keys are out of reach (docs/sealed-state.md). */
+/* What clients are told while the node holds no keys (docs/sealed-state.md). */
 struct cmd_seal {
     const char *state;     /* "Inaccessible" */
     int64_t since_ms;      /* Unix time */
     int64_t next_probe_ms; /* Unix time; 0 = unknown */
+    bool storage;          /* not the key is in the way: the data cannot be opened */
 };
 /* cmd_write_sealed(): the whole error document {ok: 0, errmsg, code, codeName, state, since, nextProbe}. */
 void cmd_write_sealed(const struct cmd_seal *s, struct buf *out);

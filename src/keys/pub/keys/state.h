@@ -53,8 +53,14 @@ struct ks_config {
                          .overdue_us = 10000000,                                                   \
                          .jitter_pct = 10 })
 
-enum ks_cause { KS_CAUSE_NONE, KS_CAUSE_DENIED, KS_CAUSE_GRACE };
-const char *ks_cause_name(enum ks_cause c); /* "", "denied", "gracePeriod" */
+enum ks_cause {
+    KS_CAUSE_NONE,
+    KS_CAUSE_DENIED,
+    KS_CAUSE_GRACE,
+    /* the key was in order, and the data could not be opened; of this image alone: never saved */
+    KS_CAUSE_STORAGE
+};
+const char *ks_cause_name(enum ks_cause c); /* "", "denied", "gracePeriod", "storage" */
 
 struct key_machine {
     struct ks_config cfg;
@@ -108,6 +114,10 @@ unsigned ks_overdue(struct key_machine *m, struct ks_time now);
 void ks_revalidate(struct key_machine *m, struct ks_time now);
 void ks_returned(struct key_machine *m, struct ks_time now);
 void ks_return_failed(struct key_machine *m, struct ks_time now);
+/* ks_storage_failed(): of a machine that is Inaccessible from the start: an image before tried to come back, in vain for the tries-th time (1 is the first), since the
+ * disk would not have it. The next probe, and with it the next try, waits for the sealed interval, twice as long after each try, a minute at the most. A
+ * denial that is seen meanwhile is the cause from then on. */
+void ks_storage_failed(struct key_machine *m, unsigned tries, struct ks_time now);
 
 /* ks_grace_left_us(): counted down in the open; 0 when it is over, the whole of it right after an OK. */
 uint64_t ks_grace_left_us(const struct key_machine *m, struct ks_time now);
