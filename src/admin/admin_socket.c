@@ -372,17 +372,43 @@ static RC raise_answer(struct bdoc d, struct err *e)
     FAIL(e, (enum err_code)code, "%.*s", (int)t.len, (const char *)t.p);
 }
 
+enum { CONNECT_AGAIN_US = 20000 };
+
+/* Until somebody listens, or patience is over. The file is missing (ENOENT) or is nobody's any more (ECONNREFUSED) while a node replaces its image. */
+static RC connect_to(const char *path, uint64_t patience_ms, int *out, struct err *e)
+{
+    uint64_t deadline = clock_mono_us() + patience_ms * 1000;
+    struct sockaddr_un addr;
+    *out = -1;
+    TRY(socket_address(path, &addr, e));
+    for (;;) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            return file_err(e, errno, "make the socket", path);
+        if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0) {
+            *out = fd;
+            return RC_OK;
+        }
+        int sys = errno;
+        fd_close(fd);
+        if ((sys != ENOENT && sys != ECONNREFUSED) || clock_mono_us() >= deadline)
+            FAIL(e, ERR_NOT_FOUND, "no node listens on \"%s\": %s", path, strerror(sys));
+        clock_sleep_us(CONNECT_AGAIN_US);
+    }
+}
+
 RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a,
               struct bdoc *out, struct err *e)
 {
+    return admin_call_patiently(path, request, timeout_ms, /* patience_ms= */ 0, a, out, e);
+}
+
+RC admin_call_patiently(const char *path, struct bdoc request, uint64_t timeout_ms,
+                        uint64_t patience_ms, struct arena *a, struct bdoc *out, struct err *e)
+{
+    AUTO(fd_closep) int fd = -1;
     *out = BDOC_EMPTY;
-    struct sockaddr_un addr;
-    TRY(socket_address(path, &addr, e));
-    AUTO(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return file_err(e, errno, "make the socket", path);
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-        FAIL(e, ERR_NOT_FOUND, "no node listens on \"%s\": %s", path, strerror(errno));
+    TRY(connect_to(path, patience_ms, &fd, e));
     AUTO(buf_fini) struct buf text = BUF_INIT;
     bval_to_json(bval_of_doc(request, BT_DOCUMENT), &text);
     buf_push_u8(&text, '\n');

@@ -1,11 +1,13 @@
 """What may happen just while a node changes its state: signals, a key that comes back, a stop, a restore."""
+import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
-from processes import FAST_KEYS, wait_until
+from processes import FAST_KEYS, binary, wait_until
 from sealing import INACCESSIBLE, fill, sealed_error, serves
 from wire import op_msg
 
@@ -174,3 +176,49 @@ def test_no_other_process_gets_the_directory_between_two_images(make_node, vault
             assert time.monotonic() < deadline
     os.close(directory)
     assert got == 0
+
+
+def ask(node, *more):
+    return subprocess.Popen([binary("coffer"), "cluster", "key", "show", "--admin-socket=" + node.admin_socket, "-o", "json", *more],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_command_that_meets_a_node_between_two_images_is_answered(make_node, vault):
+    """The socket is away for a moment; and a node that is not there at all is a clear error."""
+    node = make_node(FAST_KEYS, vault=vault)
+    os.rename(node.admin_socket, node.admin_socket + ".away")
+    asked = ask(node)
+    time.sleep(0.5)
+    assert asked.poll() is None, asked.communicate()
+    os.rename(node.admin_socket + ".away", node.admin_socket)
+    out, err = asked.communicate(timeout=30)
+    assert asked.returncode == 0 and json.loads(out)["state"] == "Ready", err
+    os.unlink(node.admin_socket)
+    asked = ask(node)
+    out, err = asked.communicate(timeout=30)
+    assert asked.returncode != 0 and "no node listens on" in err and node.admin_socket in err
+
+
+def test_commands_while_the_node_changes_its_state_all_the_time(make_node, vault):
+    node = make_node(FAST_KEYS, vault=vault)
+    answered = 0
+    for change, state in ((vault.disable, "Inaccessible"), (vault.enable, "Ready")) * 4:
+        change()
+        while True:
+            asked = ask(node)
+            out, err = asked.communicate(timeout=30)
+            node.check_alive()
+            assert "no node listens" not in err, err
+            if asked.returncode == 0:
+                answered += 1
+                shown = json.loads(out)
+                if shown["state"] == state and not node_is_sealing(node):
+                    break
+    assert answered >= 8
+
+
+def node_is_sealing(node):
+    try:
+        return node.admin("status").get("sealing")
+    except (OSError, ValueError):
+        return True

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 static char dir[64], path[80];
 
@@ -137,7 +139,90 @@ static void rows_say_where_they_are_offered(void **state)
     assert_int_equal(calls, 2);
 }
 
+struct late {
+    struct admin_ops ops;
+    struct admin_server *server;
+    int after_ms;
+};
+
+static void *listen_late(void *arg)
+{
+    struct late *l = arg;
+    struct err e = { 0 };
+    clock_sleep_us((uint64_t)l->after_ms * 1000);
+    CHECK_RC_OK(admin_listen(path, &l->ops, &l->server, &e), &e);
+    return NULL;
+}
+
+static RC call_patiently(struct arena *a, uint64_t patience_ms, struct bdoc *out, struct err *e)
+{
+    struct bdoc request;
+    TRY(bdoc_from_json(a, "{\"op\": \"echo\"}", &request, e));
+    return admin_call_patiently(path, request, 5000, patience_ms, a, out, e);
+}
+
+/* What an image that was replaced leaves: a file that nobody listens on. */
+static void leave_a_dead_socket(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    memcpy(addr.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    close(fd);
+}
+
+static void a_socket_that_comes_late_is_waited_for(void **state)
+{
+    (void)state;
+    for (int dead = 0; dead < 2; dead++) {
+        AUTO(arena_freep) struct arena *a = arena_new(0);
+        struct err e = { 0 };
+        int calls = 0;
+        struct late l = { .ops = ops_of(&calls, false), .after_ms = 200 };
+        struct bdoc out;
+        if (dead)
+            leave_a_dead_socket();
+        CHECK_RC_FAILS(call_patiently(a, 0, &out, &e), &e, ERR_NOT_FOUND);
+        CHECK_RC_FAILS(call_patiently(a, 50, &out, &e), &e, ERR_NOT_FOUND);
+        pthread_t t = thread_start("late", listen_late, &l);
+        CHECK_RC_OK(call_patiently(a, 60000, &out, &e), &e);
+        thread_join(t);
+        assert_int_equal(calls, 1);
+        admin_close(l.server);
+    }
+}
+
+static void *accept_and_drop(void *arg)
+{
+    char byte;
+    for (int fd; (fd = accept(*(int *)arg, NULL, NULL)) >= 0; close(fd))
+        (void)!recv(fd, &byte, 1, 0);
+    return NULL;
+}
+
+/* The request may have been carried out: it is not made twice. */
+static void what_was_sent_is_not_sent_again(void **state)
+{
+    (void)state;
+    AUTO(arena_freep) struct arena *a = arena_new(0);
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct err e = { 0 };
+    struct bdoc out;
+    memcpy(addr.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    pthread_t t = thread_start("drops", accept_and_drop, &fd);
+    CHECK_RC_FAILS(call_patiently(a, 60000, &out, &e), &e, ERR_TIMEOUT);
+    shutdown(fd, SHUT_RDWR);
+    thread_join(t);
+    close(fd);
+    unlink(path);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_socket_that_comes_late_is_waited_for),
+    cmocka_unit_test(what_was_sent_is_not_sent_again),
     cmocka_unit_test(operations_answer),
     cmocka_unit_test(bad_input_ends_only_its_connection),
     cmocka_unit_test(rows_say_where_they_are_offered),

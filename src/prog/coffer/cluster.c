@@ -66,7 +66,7 @@ static void describe_cluster(const struct coffer *c, const char *name, struct bw
     bw_init(&request, &space);
     bw_str(&request, "op", "status");
     bw_str(w, "name", name);
-    if (talk(c, name, bw_finish(&request), LIST_TIMEOUT_MS, a, &answer, &why).failed) {
+    if (talk_once(c, name, bw_finish(&request), LIST_TIMEOUT_MS, a, &answer, &why).failed) {
         bw_str(w, "state", silent_state(c, name));
         err_reset(&why);
         return;

@@ -174,7 +174,7 @@ static bool is_sealed(const struct drill *d)
 
     bw_init(&w, &space);
     bw_str(&w, "op", "status");
-    if (talk(d->c, d->cluster, bw_finish(&w), STATUS_TIMEOUT_MS, a, &answer, &why).failed) {
+    if (talk_once(d->c, d->cluster, bw_finish(&w), STATUS_TIMEOUT_MS, a, &answer, &why).failed) {
         err_reset(&why);
         return false;
     }

@@ -8,6 +8,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 
+/* A node that replaces its image has its socket back much sooner. */
+enum { PATIENCE_MS = 3000 };
+
 /* A cluster's name becomes part of a path. */
 static bool is_name(const char *s)
 {
@@ -47,21 +50,33 @@ static RC does_not_run(const struct coffer *c, const char *cluster, struct err *
         cluster, c->home, cluster);
 }
 
-RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
-        struct arena *a, struct bdoc *answer, struct err *e)
+static RC ask(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
+              uint64_t patience_ms, struct arena *a, struct bdoc *answer, struct err *e)
 {
     AUTO(mem_freep) char *socket = NULL;
     struct err why = { 0 };
 
     *answer = BDOC_EMPTY;
     TRY(talk_socket(c, cluster, &socket, e));
-    if (!admin_call(socket, request, timeout_ms, a, answer, &why).failed)
+    if (!admin_call_patiently(socket, request, timeout_ms, patience_ms, a, answer, &why).failed)
         return RC_OK;
     bool there = path_exists(socket) || (!cluster && *settings_str(c->settings, CS_ADMIN_SOCKET));
     if (why.code != ERR_NOT_FOUND || there)
         return err_take(e, &why);
     err_reset(&why);
     return does_not_run(c, cluster, e);
+}
+
+RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
+        struct arena *a, struct bdoc *answer, struct err *e)
+{
+    return ask(c, cluster, request, timeout_ms, PATIENCE_MS, a, answer, e);
+}
+
+RC talk_once(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
+             struct arena *a, struct bdoc *answer, struct err *e)
+{
+    return ask(c, cluster, request, timeout_ms, /* patience_ms= */ 0, a, answer, e);
 }
 
 RC talk_put_setting(const struct coffer *c, int row, struct bw *w, struct err *e)

@@ -10,7 +10,10 @@
 /* talk_socket(): where the node of a cluster is spoken to: the setting admin-socket, or the cluster's own under the installation. cluster NULL: the
  * one that the setting node names. ERR_NOT_FOUND when the installation has no such cluster. */
 RC talk_socket(const struct coffer *c, const char *cluster, char **out, struct err *e);
-/* talk(): request is {op: ..., fields}; the answer lives in a. */
+/* talk(): request is {op: ..., fields}; the answer lives in a. A node that has no socket just now, since it replaces its image, is waited for a few seconds.
+ * talk_once(): not waited for: for whoever asks many, or again and again. */
+RC talk_once(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
+             struct arena *a, struct bdoc *answer, struct err *e);
 RC talk(const struct coffer *c, const char *cluster, struct bdoc request, uint64_t timeout_ms,
         struct arena *a, struct bdoc *answer, struct err *e);
 /* talk_put_setting(): a setting as a field of a request, under its own name, when it was given. Who answers has another working directory than we do, so paths

@@ -35,5 +35,9 @@ void admin_close(struct admin_server *s);
  * ok false is an error with its code and message. */
 RC admin_call(const char *path, struct bdoc request, uint64_t timeout_ms, struct arena *a,
               struct bdoc *answer, struct err *e);
+/* admin_call_patiently(): the same, for a node that may be replacing its image and has no socket for a moment: while nobody listens it tries again, for patience_ms.
+ * Only to connect: once a byte may have been sent, the operation may have been done, and is not asked for twice. */
+RC admin_call_patiently(const char *path, struct bdoc request, uint64_t timeout_ms,
+                        uint64_t patience_ms, struct arena *a, struct bdoc *answer, struct err *e);
 
 #endif
