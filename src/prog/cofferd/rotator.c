@@ -49,11 +49,11 @@ struct rotator {
 
     struct mutex lock;
     struct cond wake;
-    bool stopping;      /* guarded by lock */
-    struct wish wish;   /* guarded by lock */
-    bool working;       /* guarded by lock: an old generation is still there */
-    uint64_t completed; /* guarded by lock: generations destroyed since the start */
-    char error[160];    /* guarded by lock: of the last try, "" when it worked */
+    bool stopping;           /* guarded by lock */
+    struct wish wish;        /* guarded by lock */
+    bool working;            /* guarded by lock: an old generation is still there */
+    uint64_t completed;      /* guarded by lock: generations destroyed since the start */
+    char error[ERR_MSG_MAX]; /* guarded by lock: of the last try, "" when it worked */
 };
 
 /* ---- what survives a stop ---------------------------------------------------------------------------------------- */
