@@ -33,7 +33,7 @@ RC vault__audit_write(struct vault_service *s, struct slice text, bool lasting, 
 void vault__audit_skip(struct vault_service *s);
 
 /* ---- vault_audit_refused.c: refusals at a bounded cost. [any] ---- */
-enum refused_by { REFUSED_STRANGER, REFUSED_KNOWN, REFUSED_NR };
+enum refused_by { REFUSED_STRANGER, REFUSED_KNOWN, REFUSED_TOKEN, REFUSED_NR };
 void vault__refused_open(struct vault_service *s);
 void vault__refused_close(struct vault_service *s); /* writes what was counted */
 /* vault__refused_take(): true: this refusal has a record of its own, which the caller writes; false: vault__refused_count() must follow. */

@@ -3,7 +3,8 @@
  * Whoever reaches the port can be refused as often as he likes, and each record takes room that only the owner can give back. So refusals draw on a
  * bucket: while there is something in it a refusal has a record of its own; past that it is counted, by its status and where it came from, and the
  * counts are written as one record at each look of the rotator's. Principals that the vault knows have a bucket of their own, so that strangers do not
- * hide what they do. At most a day: 17,280 records of strangers, 86,400 of principals, 1,440 sums (with the default rotation-check).
+ * hide what they do, and so have requests for tokens. At most a day: 17,280 records of strangers, as many of requests for tokens, 86,400 of principals,
+ * 1,440 sums (with the default rotation-check).
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static const struct {
 } buckets[REFUSED_NR] = {
     [REFUSED_STRANGER] = { 200, 5000000 },
     [REFUSED_KNOWN] = { 1000, 1000000 },
+    [REFUSED_TOKEN] = { 200, 5000000 },
 };
 
 struct vault_refusals {

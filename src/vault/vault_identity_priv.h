@@ -144,6 +144,7 @@ const char *vault__issuer(struct vault_service *s, const char *tenant_id, bool v
                           size_t len);
 struct token_claims {
     char object_id[UUID_LEN + 1], client_id[UUID_LEN + 1], tenant[UUID_LEN + 1];
+    char uti[UUID_LEN + 1]; /* the token's name in the audit log */
     /* of a token that was refused: a new one would be taken, and its client says that it can be told so */
     bool stale;
 };
@@ -157,6 +158,7 @@ void vault__subject_of(const struct identity *who, struct arena *a, struct token
 struct token_wish {
     const struct token_subject *who;
     const char *audience;
+    const char *id;    /* of the request: the token's uti */
     const char *proof; /* "1": a secret, "2": a certificate, an assertion or the platform */
     bool cae;          /* the client declared "cp1" */
     int64_t now_s;
@@ -169,6 +171,41 @@ RC vault__token_issue(struct vault_service *s, const struct token_wish *w, struc
  * 401 answer. */
 bool vault__token_check(struct vault_service *s, struct slice token, const char *tenant_id,
                         int64_t now_s, struct token_claims *out, char *why, size_t why_len);
+
+/* ---- vault_sign_in.c: requests for tokens, on record ---- */
+struct sign_in {
+    struct vault_service *s;
+    struct http_request *q;
+    /* "imds", "app-service", "token" */
+    const char *endpoint;
+    /* "local-user", "identity-header", "client-secret", "client-assertion"; "": none yet */
+    const char *proof;
+    /* id of the secret or certificate, name of the federation; "" */
+    const char *credential;
+    /* of the request: ours, and the client's when it gave one */
+    char id[UUID_LEN + 1], correlation[UUID_LEN + 1];
+    /* who was named; that it is him holds of a token that was given */
+    struct token_subject who;
+    bool managed;
+    const char *name, *resource;
+    /* the local user at the other end */
+    bool uid_known;
+    uint32_t uid;
+    /* the client only wants to know whether there is an endpoint: no line in the log of events */
+    bool probe;
+    bool ready;
+    uint64_t started_us;
+};
+void vault__sign_in_begin(struct sign_in *in, struct vault_service *s, struct http_request *q,
+                          const char *endpoint);
+/* vault__sign_in_is(): with the lock held, or of a copy. */
+void vault__sign_in_is(struct sign_in *in, const struct identity *who);
+/* vault__sign_in_ready(): there is room for the record; else no token may be made. vault__sign_in_granted() or _refused() must follow. */
+bool vault__sign_in_ready(struct sign_in *in);
+/* vault__sign_in_granted(): false: the record could not be written, and the token is not given. */
+bool vault__sign_in_granted(struct sign_in *in);
+/* vault__sign_in_refused(): error is static; code: the number in it, 0: none. */
+void vault__sign_in_refused(struct sign_in *in, int status, const char *error, int code);
 
 /* ---- vault_issuer.c: managed identities' endpoints; vault_issuer_oauth.c: client credentials, discovery, key sets ---- */
 void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
@@ -190,9 +227,10 @@ bool vault__refuse(struct oauth_refusal *why, int status, const char *error, int
 
 /* ---- vault_issuer_assertion.c: client assertions ---- */
 /* vault__assertion_proves(): the assertion comes from one of the application's certificates, or from an issuer that the principal
- * trusts. who is a copy: an issuer may have to be asked. [net] */
+ * trusts. who is a copy: an issuer may have to be asked. *credential: which of its own it was; as long as who. [net] */
 bool vault__assertion_proves(struct vault_service *s, const struct identity *who,
-                             struct slice assertion, int64_t now_s, struct oauth_refusal *why);
+                             struct slice assertion, int64_t now_s, const char **credential,
+                             struct oauth_refusal *why);
 
 /* ---- vault_federation.c: the keys of other issuers ---- */
 struct federation_cache;

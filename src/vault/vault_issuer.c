@@ -29,28 +29,41 @@
 
 enum { PROC_NET_MAX = 16 << 20 };
 
-static void token_error(struct http_reply *r, int status, const char *error,
-                        const char *description)
+static void answer_error(struct http_reply *r, const char *id, int status, const char *error,
+                         const char *description)
 {
-    AUTO(kjson_freep) json_t *j =
-        json_pack("{s:s,s:s}", "error", error, "error_description", description);
+    AUTO(kjson_freep) json_t *j = json_pack("{s:s,s:s,s:s}", "error", error, "error_description",
+                                            description, "correlation_id", id);
 
     http_reply_json(r, status, j);
+    http_reply_header(r, "x-ms-request-id", id);
 }
 
-/* As token_error(), and on record: somebody who should not have asked. */
-static void turn_away(struct http_reply *r, int status, const char *error, const char *description)
+static void turn_away(struct sign_in *in, struct http_reply *r, int status, const char *error,
+                      const char *description)
 {
-    token_error(r, status, error, description);
-    log_event(EV_VAULT_TOKEN_REFUSED, KV_STR("error", error), KV_I64("code", status),
-              KV_STR("why", description));
+    answer_error(r, in->correlation, status, error, description);
+    vault__sign_in_refused(in, status, error, 0);
+}
+
+/* A token that is not on record is not given. */
+static void withhold(const struct sign_in *in, struct http_reply *r)
+{
+    answer_error(r, in->correlation, 500, "server_error",
+                 "The audit log cannot take the record of a token");
 }
 
 void vault__token_on_error(struct http_request *q, struct http_reply *r, int status,
                            const char *why)
 {
-    (void)q;
-    token_error(r, status, status == 404 ? "not_found" : "invalid_request", why);
+    const char *error = status == 404 ? "not_found" : "invalid_request";
+    char id[UUID_LEN + 1];
+    struct err e = { 0 };
+
+    if (vault__random_uuid(id, &e).failed)
+        log_err(EV_VAULT_FAILED, &e, NULL, 0);
+    answer_error(r, id, status, error, why);
+    vault__record_stray(http_ctx(q), q, status, error, id);
 }
 
 /* "0100007F:9AA7 0100007F:8D18" as the kernel prints the client's end of the connection in /proc/net/tcp. */
@@ -91,12 +104,14 @@ bool vault__peer_uid(const struct sockaddr *peer, const struct sockaddr *local, 
     return true;
 }
 
-static bool peer_is_served(struct vault_service *s, struct http_request *q)
+static bool peer_is_served(struct vault_service *s, struct sign_in *in)
 {
     uint32_t uid;
 
-    if (!vault__peer_uid(http_peer(q), http_local(q), &uid))
+    in->uid_known = vault__peer_uid(http_peer(in->q), http_local(in->q), &in->uid);
+    if (!in->uid_known)
         return false;
+    uid = in->uid;
     if (uid == 0 || uid == geteuid())
         return true;
     for (int i = 0; i < s->n_token_uids; i++)
@@ -187,10 +202,9 @@ static void answer_token(struct http_reply *r, const char *api_version, const st
     http_reply_json(r, 200, j);
 }
 
-/* Who gets a token, copied; credential as in issue(). */
-static bool subject_of(struct vault_service *s, struct http_request *q, const char *which,
-                       const char *value, const uint8_t *credential, struct token_subject *out,
-                       const char **name)
+/* Who gets a token; credential as in issue(). */
+static bool subject_of(struct vault_service *s, struct sign_in *in, const char *which,
+                       const char *value, const uint8_t *credential)
 {
     mutex_lock(&s->lock);
     const struct identity *who = pick(s, which, value);
@@ -198,54 +212,57 @@ static bool subject_of(struct vault_service *s, struct http_request *q, const ch
         const struct identity *owner = owner_of(s, credential);
         who = !value || who == owner ? owner : NULL;
     }
-    if (who) {
-        vault__subject_of(who, http_arena(q), out);
-        *name = arena_strdup(http_arena(q), who->name);
-    }
+    if (who)
+        vault__sign_in_is(in, who);
     mutex_unlock(&s->lock);
     return who != NULL;
 }
 
 /* credential: NULL at the IMDS endpoint, whose callers were let in already. */
-static void issue(struct vault_service *s, struct http_request *q, struct http_reply *r,
-                  const uint8_t *credential)
+static void issue(struct sign_in *in, struct http_reply *r, const uint8_t *credential)
 {
+    struct vault_service *s = in->s;
+    struct http_request *q = in->q;
     AUTO(buf_wipe) struct buf token = BUF_INIT;
     struct err e = { 0 };
-    const char *resource = http_query(q, "resource"), *which = NULL, *name = "";
+    const char *resource = http_query(q, "resource"), *which = NULL;
     bool several;
     const char *value = selector(q, &which, &several);
     char audience_buf[VAULT_AUDIENCE_MAX];
-    struct token_subject who;
 
     if (!http_query(q, "api-version"))
-        return token_error(r, 400, "invalid_request",
-                           "Required query variable 'api-version' is missing");
+        return turn_away(in, r, 400, "invalid_request",
+                         "Required query variable 'api-version' is missing");
     if (!resource || !*resource)
-        return token_error(r, 400, "invalid_request",
-                           "Required query variable 'resource' is missing");
+        return turn_away(in, r, 400, "invalid_request",
+                         "Required query variable 'resource' is missing");
     if (several)
-        return token_error(r, 400, "invalid_request",
-                           "Only one of client_id, object_id and msi_res_id may be given");
+        return turn_away(in, r, 400, "invalid_request",
+                         "Only one of client_id, object_id and msi_res_id may be given");
     const char *audience = vault__audience_asked(s, resource, audience_buf, sizeof audience_buf);
     if (!audience)
-        return token_error(r, 400, "invalid_resource",
-                           "AADSTS500011: The resource principal was not found in the tenant.");
-    if (!subject_of(s, q, which, value, credential, &who, &name))
-        return token_error(r, 400, "invalid_request", "Identity not found");
-    struct token_wish w = { .who = &who,
+        return turn_away(in, r, 400, "invalid_resource",
+                         "AADSTS500011: The resource principal was not found in the tenant.");
+    if (!subject_of(s, in, which, value, credential))
+        return turn_away(in, r, 400, "invalid_request", "Identity not found");
+    struct token_wish w = { .who = &in->who,
                             .audience = audience,
+                            .id = in->id,
                             .proof = "2",
                             .cae = http_query(q, "xms_cc") != NULL,
                             .now_s = clock_real_s(),
                             .lifetime_s = s->token_lifetime_s };
+    in->resource = audience;
+    if (!vault__sign_in_ready(in))
+        return withhold(in, r);
     if (vault__token_issue(s, &w, &token, &e).failed) {
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
-        return token_error(r, 500, "server_error", "the token could not be made");
+        return turn_away(in, r, 500, "server_error", "The token could not be made");
     }
+    if (!vault__sign_in_granted(in))
+        return withhold(in, r);
     answer_token(r, http_query(q, "api-version"), &w, &token);
-    log_event(EV_VAULT_TOKEN, KV_STR("identity", name),
-              KV_STR("endpoint", credential ? "app-service" : "imds"));
+    http_reply_header(r, "x-ms-request-id", in->id);
 }
 
 static bool forwarded(struct http_request *q)
@@ -254,20 +271,35 @@ static bool forwarded(struct http_request *q)
            http_header(q, "X-Forwarded-Host") || http_header(q, "Via");
 }
 
+/* MSAL sends its own id for the request in this header. */
+static void begin(struct sign_in *in, struct vault_service *s, struct http_request *q,
+                  const char *endpoint)
+{
+    const char *given = http_header(q, "x-ms-client-request-id");
+
+    vault__sign_in_begin(in, s, q, endpoint);
+    if (given && vault__valid_uuid(given))
+        memcpy(in->correlation, given, sizeof in->correlation);
+}
+
 static void imds_token(struct http_request *q, struct http_reply *r)
 {
     struct vault_service *s = http_ctx(q);
     const char *metadata = http_header(q, "Metadata");
+    struct sign_in in;
 
+    begin(&in, s, q, "imds");
+    in.probe = !metadata;
     if (!metadata || strcasecmp(metadata, "true") != 0)
-        return token_error(r, 400, "bad_request_102", "Required metadata header not specified");
+        return turn_away(&in, r, 400, "bad_request_102", "Required metadata header not specified");
     if (forwarded(q))
-        return turn_away(r, 403, "forbidden", "Forwarded requests are refused");
-    if (!peer_is_served(s, q))
+        return turn_away(&in, r, 403, "forbidden", "Forwarded requests are refused");
+    if (!peer_is_served(s, &in))
         return turn_away(
-            r, 403, "forbidden",
+            &in, r, 403, "forbidden",
             "This local user may not ask for tokens here: use the App Service endpoint");
-    issue(s, q, r, NULL);
+    in.proof = "local-user";
+    issue(&in, r, NULL);
 }
 
 static void app_service_token(struct http_request *q, struct http_reply *r)
@@ -276,21 +308,26 @@ static void app_service_token(struct http_request *q, struct http_reply *r)
     const char *secret = http_header(q, "X-IDENTITY-HEADER");
     uint8_t hash[SHA256_LEN];
     struct err e = { 0 };
-    bool known = false;
+    struct sign_in in;
 
+    begin(&in, s, q, "app-service");
     if (!secret)
         secret = http_header(q, "Secret"); /* 2017-09-01 */
     struct slice part = slice_str(secret);
     if (forwarded(q))
-        return turn_away(r, 403, "forbidden", "Forwarded requests are refused");
+        return turn_away(&in, r, 403, "forbidden", "Forwarded requests are refused");
     if (!secret || sha256(&part, 1, hash, &e).failed)
-        return turn_away(r, 401, "unauthorized_client", "The identity header is missing");
+        return turn_away(&in, r, 401, "unauthorized_client", "The identity header is missing");
     mutex_lock(&s->lock);
-    known = owner_of(s, hash) != NULL;
+    const struct identity *owner = owner_of(s, hash);
+    if (owner)
+        vault__sign_in_is(&in, owner);
     mutex_unlock(&s->lock);
-    if (!known) /* a credential whose identity was deleted ends here too */
-        return turn_away(r, 401, "unauthorized_client", "The identity header is not known here");
-    issue(s, q, r, hash);
+    if (!owner) /* a credential whose identity was deleted ends here too */
+        return turn_away(&in, r, 401, "unauthorized_client",
+                         "The identity header is not known here");
+    in.proof = "identity-header";
+    issue(&in, r, hash);
 }
 
 const struct http_route vault__token_routes[] = {

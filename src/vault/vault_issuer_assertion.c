@@ -69,11 +69,14 @@ static bool addressed_to_us(struct vault_service *s, const struct identity *who,
 }
 
 static bool certificate_proves(struct vault_service *s, const struct identity *who,
-                               const struct jwt *t, int64_t now_s, struct oauth_refusal *why)
+                               const struct jwt *t, int64_t now_s, const char **credential,
+                               struct oauth_refusal *why)
 {
     const char *sub = kjson_str(t->claims, "sub");
     const struct app_certificate *c = certificate_of(who, t);
 
+    if (c)
+        *credential = c->id;
     if (!sub || strcasecmp(sub, who->client_id) != 0)
         return vault__refuse(
             why, 401, "invalid_client", 700021,
@@ -98,7 +101,7 @@ static bool certificate_proves(struct vault_service *s, const struct identity *w
 
 /* ---- by another issuer ---- */
 
-static bool federation_fits(const struct identity *who, const struct jwt *t)
+static const struct federation *federation_of(const struct identity *who, const struct jwt *t)
 {
     const char *iss = kjson_str(t->claims, "iss"), *sub = kjson_str(t->claims, "sub");
 
@@ -106,24 +109,27 @@ static bool federation_fits(const struct identity *who, const struct jwt *t)
         const struct federation *f = &who->federations[i];
         if (sub && strcmp(f->issuer, iss) == 0 && strcmp(f->subject, sub) == 0 &&
             vault__jwt_has_audience(t, f->audience))
-            return true;
+            return f;
     }
-    return false;
+    return NULL;
 }
 
 static bool federation_proves(struct vault_service *s, const struct identity *who,
-                              const struct jwt *t, int64_t now_s, struct oauth_refusal *why)
+                              const struct jwt *t, int64_t now_s, const char **credential,
+                              struct oauth_refusal *why)
 {
+    const struct federation *f = federation_of(who, t);
     const char *iss = kjson_str(t->claims, "iss"), *sub = kjson_str(t->claims, "sub");
     char reason[200];
 
-    if (!federation_fits(who, t))
+    if (!f)
         return vault__refuse(
             why, 400, "invalid_request", 70021,
             "No matching federated identity record found for presented assertion. Assertion Issuer: "
             "'%.100s'. Assertion Subject: '%.100s'. The issuer, the subject and the audience must all match "
             "exactly.",
             iss, sub ? sub : "");
+    *credential = f->name;
     if (!dates_fit(t, now_s, /* limited= */ false, why))
         return false;
     switch (vault__federation_holds(s->federation, iss, t, reason, sizeof reason)) {
@@ -144,7 +150,8 @@ static bool federation_proves(struct vault_service *s, const struct identity *wh
 }
 
 bool vault__assertion_proves(struct vault_service *s, const struct identity *who,
-                             struct slice assertion, int64_t now_s, struct oauth_refusal *why)
+                             struct slice assertion, int64_t now_s, const char **credential,
+                             struct oauth_refusal *why)
 {
     struct jwt t;
     bool ok;
@@ -154,9 +161,9 @@ bool vault__assertion_proves(struct vault_service *s, const struct identity *who
         ok = vault__refuse(why, 401, "invalid_client", 700027,
                            "Client assertion is not a signed token.");
     else if (strcasecmp(iss, who->client_id) == 0)
-        ok = certificate_proves(s, who, &t, now_s, why);
+        ok = certificate_proves(s, who, &t, now_s, credential, why);
     else
-        ok = federation_proves(s, who, &t, now_s, why);
+        ok = federation_proves(s, who, &t, now_s, credential, why);
     vault__jwt_fini(&t);
     return ok;
 }

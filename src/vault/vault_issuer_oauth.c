@@ -31,7 +31,8 @@ struct oauth_call {
     struct http_request *q;
     struct http_reply *r;
     bool v2;
-    char correlation[UUID_LEN + 1], trace[UUID_LEN + 1];
+    struct sign_in in;
+    bool unrecorded; /* the audit log has failed: nothing more is written there */
     const char *names[FIELDS_MAX], *values[FIELDS_MAX]; /* of the form; in the request's arena */
     int n_fields;
     char tenant[UUID_LEN + 1];
@@ -102,7 +103,7 @@ static void stamp(char *out, size_t len)
     (void)strftime(out, len, "%Y-%m-%d %H:%M:%SZ", &tm);
 }
 
-static void refuse(struct oauth_call *c, const struct oauth_refusal *why)
+static void answer_refusal(struct oauth_call *c, const struct oauth_refusal *why)
 {
     char at[32];
 
@@ -110,17 +111,22 @@ static void refuse(struct oauth_call *c, const struct oauth_refusal *why)
     const char *known = utf8_valid(slice_str(why->text)) ? why->text : "The request is malformed.";
     const char *text =
         arena_printf(http_arena(c->q), "AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
-                     why->code, known, c->trace, c->correlation, at);
+                     why->code, known, c->in.id, c->in.correlation, at);
     AUTO(kjson_freep) json_t *j =
         json_pack("{s:s,s:s,s:[i],s:s,s:s,s:s}", "error", why->error, "error_description", text,
-                  "error_codes", why->code, "timestamp", at, "trace_id", c->trace, "correlation_id",
-                  c->correlation);
+                  "error_codes", why->code, "timestamp", at, "trace_id", c->in.id, "correlation_id",
+                  c->in.correlation);
     INVARIANT(j != NULL);
     if (why->status == 503)
         http_reply_header(c->r, "Retry-After", "1");
     http_reply_json(c->r, why->status, j);
-    log_event(EV_VAULT_TOKEN_REFUSED, KV_STR("error", why->error), KV_I64("code", why->code),
-              KV_STR("correlationId", c->correlation));
+}
+
+static void refuse(struct oauth_call *c, const struct oauth_refusal *why)
+{
+    answer_refusal(c, why);
+    if (!c->unrecorded)
+        vault__sign_in_refused(&c->in, why->status, why->error, why->code);
 }
 
 bool vault__refuse(struct oauth_refusal *why, int status, const char *error, int code,
@@ -143,8 +149,10 @@ static bool find_tenant(struct oauth_call *c, struct oauth_refusal *why)
 
     mutex_lock(&c->s->lock);
     const struct tenant *t = *asked ? vault__find_tenant(c->s, asked) : NULL;
-    if (t)
+    if (t) {
         memcpy(c->tenant, t->id, sizeof c->tenant);
+        memcpy(c->in.who.tenant, t->id, sizeof c->tenant);
+    }
     mutex_unlock(&c->s->lock);
     if (t)
         return true;
@@ -169,8 +177,10 @@ static bool find_client(struct oauth_call *c, struct identity **out, struct oaut
     if (p && strcasecmp(p->tenant, c->tenant) == 0)
         *out = vault__identity_dup(p);
     mutex_unlock(&c->s->lock);
-    if (*out)
+    if (*out) {
+        vault__sign_in_is(&c->in, *out);
         return true;
+    }
     return vault__refuse(
         why, 400, "unauthorized_client", 700016,
         "Application with identifier '%.100s' was not found in the directory '%s'. This can happen if the "
@@ -179,7 +189,7 @@ static bool find_client(struct oauth_call *c, struct identity **out, struct oaut
 }
 
 static bool secret_proves(const struct identity *who, const char *secret, int64_t now_s,
-                          struct oauth_refusal *why)
+                          const char **credential, struct oauth_refusal *why)
 {
     struct slice part = slice_str(secret);
     uint8_t hash[SHA256_LEN];
@@ -190,6 +200,7 @@ static bool secret_proves(const struct identity *who, const char *secret, int64_
     for (int i = 0; i < who->n_secrets; i++) {
         if (!ct_equal(who->secrets[i].sha256, hash, SHA256_LEN))
             continue;
+        *credential = who->secrets[i].id;
         if (now_s >= who->secrets[i].until_s)
             return vault__refuse(
                 why, 401, "invalid_client", 7000222,
@@ -213,14 +224,15 @@ static bool client_proves(struct oauth_call *c, const struct identity *who, int6
             why, 401, "invalid_client", 7000216,
             "'client_assertion' or 'client_secret' is required for the 'client_credentials' grant type, and only "
             "one of them.");
+    c->in.proof = secret ? "client-secret" : "client-assertion";
     if (secret)
-        return secret_proves(who, secret, now_s, why);
+        return secret_proves(who, secret, now_s, &c->in.credential, why);
     if (!type || strcmp(type, ASSERTION_TYPE) != 0)
         return vault__refuse(
             why, 400, "invalid_request", 900144,
             "The request body must contain the following parameter: 'client_assertion_type', "
             "'" ASSERTION_TYPE "'.");
-    return vault__assertion_proves(c->s, who, slice_str(assertion), now_s, why);
+    return vault__assertion_proves(c->s, who, slice_str(assertion), now_s, &c->in.credential, why);
 }
 
 static bool find_audience(struct oauth_call *c, char *out, size_t len, struct oauth_refusal *why)
@@ -306,6 +318,14 @@ static bool check_grant(struct oauth_call *c, struct oauth_refusal *why)
     return true;
 }
 
+/* A token that is not on record is not given. */
+static bool withhold(struct oauth_call *c, struct oauth_refusal *why)
+{
+    c->unrecorded = true;
+    return vault__refuse(why, 503, "temporarily_unavailable", 90033,
+                         "The audit log cannot take the record of a token. Try again.");
+}
+
 static bool grant(struct oauth_call *c, const struct identity *who, struct oauth_refusal *why)
 {
     AUTO(buf_wipe) struct buf token = BUF_INIT;
@@ -314,6 +334,7 @@ static bool grant(struct oauth_call *c, const struct identity *who, struct oauth
     struct err e = { 0 };
     struct token_wish w = { .who = &subject,
                             .audience = audience,
+                            .id = c->in.id,
                             .proof = field(c, "client_secret") ? "1" : "2",
                             .cae = declares_cae(c),
                             .now_s = clock_real_s(),
@@ -322,13 +343,16 @@ static bool grant(struct oauth_call *c, const struct identity *who, struct oauth
     if (!client_proves(c, who, w.now_s, why) || !find_audience(c, audience, sizeof audience, why))
         return false;
     vault__subject_of(who, http_arena(c->q), &subject);
+    c->in.resource = audience;
+    if (!vault__sign_in_ready(&c->in))
+        return withhold(c, why);
     if (vault__token_issue(c->s, &w, &token, &e).failed) {
         log_err(EV_VAULT_FAILED, &e, NULL, 0);
         return vault__refuse(why, 500, "server_error", 90033, "The token could not be made.");
     }
+    if (!vault__sign_in_granted(&c->in))
+        return withhold(c, why);
     answer(c, &w, &token);
-    log_event(EV_VAULT_TOKEN, KV_STR("identity", who->name),
-              KV_STR("endpoint", w.proof[0] == '1' ? "client-secret" : "client-assertion"));
     return true;
 }
 
@@ -336,17 +360,14 @@ static bool grant(struct oauth_call *c, const struct identity *who, struct oauth
 static void choose_ids(struct oauth_call *c)
 {
     const char *given = http_query(c->q, "client-request-id");
-    struct err e = { 0 };
 
     if (!given)
         given = field(c, "client-request-id");
     if (!given)
         given = http_header(c->q, "client-request-id");
-    if (vault__random_uuid(c->trace, &e).failed || vault__random_uuid(c->correlation, &e).failed)
-        log_err(EV_VAULT_FAILED, &e, NULL, 0);
     if (given && vault__valid_uuid(given))
-        (void)snprintf(c->correlation, sizeof c->correlation, "%s", given);
-    http_reply_header(c->r, "x-ms-request-id", c->trace);
+        (void)snprintf(c->in.correlation, sizeof c->in.correlation, "%s", given);
+    http_reply_header(c->r, "x-ms-request-id", c->in.id);
 }
 
 static void token(struct http_request *q, struct http_reply *r, bool v2)
@@ -355,6 +376,8 @@ static void token(struct http_request *q, struct http_reply *r, bool v2)
     struct oauth_refusal why = { 0 };
     struct identity *who = NULL;
 
+    vault__sign_in_begin(&c.in, c.s, q, "token");
+    c.in.managed = false;
     bool sound = read_form(&c);
     choose_ids(&c);
     if (!sound)
@@ -362,9 +385,9 @@ static void token(struct http_request *q, struct http_reply *r, bool v2)
                             "The request body is not a form.");
     bool done = sound && find_tenant(&c, &why) && check_grant(&c, &why) &&
                 find_client(&c, &who, &why) && grant(&c, who, &why);
-    vault__identity_free(who);
     if (!done)
         refuse(&c, &why);
+    vault__identity_free(who);
 }
 
 static void token_v2(struct http_request *q, struct http_reply *r)
@@ -379,14 +402,17 @@ static void token_v1(struct http_request *q, struct http_reply *r)
 
 /* ---- discovery ---- */
 
+/* Nobody asks for a token here: what is refused is a request like any other. */
 static bool tenant_of_path(struct oauth_call *c)
 {
     struct oauth_refusal why;
 
+    vault__sign_in_begin(&c->in, c->s, c->q, "discovery");
     if (find_tenant(c, &why))
         return true;
     choose_ids(c);
-    refuse(c, &why);
+    answer_refusal(c, &why);
+    vault__record_stray(c->s, c->q, why.status, why.error, c->in.id);
     return false;
 }
 

@@ -423,6 +423,8 @@ void vault__record_log(const struct rest_call *c, uint64_t started_us);
 void vault__record_own(struct vault_service *s, const char *operation, const char *by,
                        const char *vault, const char *key, const char *version,
                        const char *refusal);
+/* vault__header_or_empty(): a header that may stand in a record: UTF-8 of at most 200 bytes; else "". */
+const char *vault__header_or_empty(struct http_request *q, const char *name);
 bool vault__is_version(const char *text); /* up to 32 hex digits; "" is one */
 
 json_t *vault__bundle_json(struct rest_call *c, const char *key, const struct key_version *v);

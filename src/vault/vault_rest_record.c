@@ -46,9 +46,9 @@ static const char *who_is_it(struct rest_call *c)
     return name;
 }
 
-static const char *header_or_empty(struct rest_call *c, const char *name)
+const char *vault__header_or_empty(struct http_request *q, const char *name)
 {
-    const char *v = http_header(c->q, name);
+    const char *v = http_header(q, name);
 
     return v && strlen(v) <= 200 && utf8_valid(slice_str(v)) ? v : "";
 }
@@ -85,14 +85,16 @@ static json_t *audit_json(struct rest_call *c, uint64_t started_us)
     clock_iso8601(clock_real_ms(), at, sizeof at);
     (void)snprintf(status, sizeof status, "%d", c->status);
     vault__address_text(http_peer(c->q), from, sizeof from);
-    json_t *who = json_pack("{s:s,s:s,s:s,s:s}", "oid", c->who.object_id, "appid", c->who.client_id,
-                            "tid", c->who.tenant, "name", who_is_it(c));
+    json_t *who =
+        json_pack("{s:s,s:s,s:s,s:s,s:s}", "oid", c->who.object_id, "appid", c->who.client_id,
+                  "tid", c->who.tenant, "name", who_is_it(c), "uti", c->who.uti);
     const char *base = c->props ? vault__rest_base(c) : "", *path = readable_path(c->q);
     json_t *what =
         json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s}", "vault", vault, "key", sound ? c->key : "",
-                  "version", version, "clientInfo", header_or_empty(c, "User-Agent"),
-                  "clientRequestId", header_or_empty(c, "x-ms-client-request-id"), "httpStatusCode",
-                  c->status, "requestUri", *path ? arena_printf(a, "%s%s", base, path) : "", "id",
+                  "version", version, "clientInfo", vault__header_or_empty(c->q, "User-Agent"),
+                  "clientRequestId", vault__header_or_empty(c->q, "x-ms-client-request-id"),
+                  "httpStatusCode", c->status, "requestUri",
+                  *path ? arena_printf(a, "%s%s", base, path) : "", "id",
                   *base && *c->key && sound ? arena_printf(a, "%s/keys/%s%s%s", base, c->key,
                                                            *version ? "/" : "", version)
                                             : "");

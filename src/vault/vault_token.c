@@ -51,16 +51,17 @@ const char *vault__issuer(struct vault_service *s, const char *tenant_id, bool v
     return out;
 }
 
-/* Opaque texts that the reference service's tokens have; nobody reads them, some tools expect them. */
-static RC add_opaque(json_t *claims, struct err *e)
+/* Texts that the reference service's tokens have and some tools expect: opaque, but for uti, which names the token in the audit log. */
+static RC add_opaque(json_t *claims, const char *uti, struct err *e)
 {
-    static const char *const names[] = { "aio", "rh", "uti" };
+    static const char *const names[] = { "aio", "rh" };
     char text[33];
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         TRY(vault__random_hex(text, 32, e));
         json_object_set_new(claims, names[i], json_string(text));
     }
+    json_object_set_new(claims, "uti", json_string(uti));
     return RC_OK;
 }
 
@@ -79,7 +80,7 @@ RC vault__token_issue(struct vault_service *s, const struct token_wish *w, struc
                   w->proof, "idp", issuer, "idtyp", "app", "oid", who->object_id, "sub",
                   who->object_id, "tid", who->tenant, "ver", "1.0");
     INVARIANT(c != NULL);
-    TRY(add_opaque(c, e));
+    TRY(add_opaque(c, w->id, e));
     if (who->resource_id)
         json_object_set_new(c, "xms_mirid", json_string(who->resource_id));
     if (w->cae)
@@ -125,7 +126,8 @@ static bool audience_fits(struct vault_service *s, const json_t *c, char *why, s
 static bool claims_fit(struct vault_service *s, const json_t *c, const char *tenant_id,
                        int64_t now_s, struct token_claims *out, char *why, size_t why_len)
 {
-    const char *oid = kjson_str(c, "oid"), *appid = kjson_str(c, "appid");
+    const char *oid = kjson_str(c, "oid"), *appid = kjson_str(c, "appid"),
+               *uti = kjson_str(c, "uti");
     int64_t nbf, exp;
 
     if (!issuer_fits(s, c, tenant_id, why, why_len) || !audience_fits(s, c, why, why_len))
@@ -139,6 +141,7 @@ static bool claims_fit(struct vault_service *s, const json_t *c, const char *ten
     memcpy(out->object_id, oid, UUID_LEN + 1);
     memcpy(out->client_id, appid, UUID_LEN + 1);
     (void)snprintf(out->tenant, sizeof out->tenant, "%s", tenant_id);
+    (void)snprintf(out->uti, sizeof out->uti, "%s", uti ? uti : "");
     return true;
 }
 

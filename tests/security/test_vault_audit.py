@@ -1,6 +1,9 @@
 """The audit log of the embedded vault: each operation that the SDK's protocol has leaves one record, nothing changes the log unseen, nothing is done
 that cannot be put on record."""
+import base64
+import json
 import os
+import uuid
 
 import pytest
 import requests
@@ -49,8 +52,8 @@ def test_each_operation_leaves_one_record(vault):
                         timeout=10).status_code == 401
 
     records = vault.audit()
-    first = records[0]["seq"]  # behind what the start made
-    assert [r["seq"] for r in records] == list(range(first, first + len(done) + 1))
+    whole = [r["seq"] for r in vault.audit(start=True, tokens=True)]
+    assert whole == list(range(1, len(whole) + 1)) and len(records) == len(done) + 1
     objects = {name: vault.facts()["identities"][name]["objectId"] for name in ("customer", "node")}
     for record, (operation, who, status, request_id) in zip(records, done):
         claim, what = record["identity"]["claim"], record["properties"]
@@ -62,7 +65,7 @@ def test_each_operation_leaves_one_record(vault):
             assert what["version"] == key
     assert records[-1]["resultDescription"] == "Unauthorized" and records[-1]["identity"]["claim"]["oid"] == ""
     assert "c2VjcmV0" not in str(records)
-    assert vault.administer("audit", "--verify") == {"records": records[-1]["seq"], "first": 1, "since": vault.audit(start=True)[0]["time"],
+    assert vault.administer("audit", "--verify") == {"records": whole[-1], "first": 1, "since": vault.audit(start=True)[0]["time"],
                                                      "verdict": "every record is whole and in its place"}
 
 
@@ -161,6 +164,142 @@ def test_refusals_are_on_record(vault):
         ("RequestRefused", "413", "RequestEntityTooLarge"), ("KeyGet", "403", "ForbiddenByFirewall")]
 
 
+def claims_of(token):
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def login(vault, form, **options):
+    tenant = vault.facts()["tenantId"]
+    return requests.post(f"https://127.0.0.1:{vault.port}/{tenant}/oauth2/v2.0/token", data=form, timeout=10, verify=vault.ca_file,
+                         headers={"Host": f"login.localhost:{vault.port}"}, **options)
+
+
+def test_each_token_is_on_record(vault):
+    """Who got it, by what, from where; and each use of it names it."""
+    facts, own = vault.facts(), str(uuid.uuid4())
+    with open(facts["identities"]["node"]["secretFile"], encoding="ascii") as f:
+        header = f.read()
+    vault.administer("app", "create", "tool")
+    made = vault.administer("app", "secret", "tool", "--label=one")
+    with open(made["file"], encoding="ascii") as f:
+        secret = f.read().strip()
+    tool = vault.administer("identity", "show", "tool")["principals"][0]
+    asked = {"api-version": "2019-08-01", "resource": facts["audience"]}
+    form = {"grant_type": "client_credentials", "client_id": tool["clientId"], "client_secret": secret, "scope": facts["audience"] + "/.default"}
+    tokens = [vault.token("customer"),
+              requests.get(facts["appServiceEndpoint"], params=asked, headers={"X-IDENTITY-HEADER": header}, timeout=10).json()["access_token"],
+              login(vault, form, params={"client-request-id": own}).json()["access_token"]]
+    assert vault.call("GET", "/keys/data/", token=tokens[1]).status_code == 200
+    got = vault.audit(tokens=True)
+    records = [r for r in got if r["category"].endswith("SignInLogs")]
+    assert [(r["category"], r["properties"]["endpoint"], r["properties"]["proof"], r["properties"]["credential"], r["identity"]["claim"]["name"])
+            for r in records] == [("ManagedIdentitySignInLogs", "imds", "local-user", "", "customer"),
+                                  ("ManagedIdentitySignInLogs", "app-service", "identity-header", "", "node"),
+                                  ("ServicePrincipalSignInLogs", "token", "client-secret", made["id"], "tool")]
+    for token, record in zip(tokens, records):
+        claims, claim = claims_of(token), record["identity"]["claim"]
+        assert (claim["oid"], claim["appid"], claim["tid"]) == (claims["oid"], claims["appid"], claims["tid"])
+        assert record["properties"]["id"] == claims["uti"] and record["properties"]["resourceId"] == claims["aud"]
+        assert (record["operationName"], record["resultType"], record["resultSignature"], record["resultDescription"]) == (
+            "Sign-in activity", "Success", "200", "")
+        assert record["callerIpAddress"] == "127.0.0.1" and record["properties"]["errorCode"] == 0
+        assert token not in str(got) and token.split(".")[2] not in str(got)
+    assert records[0]["properties"]["uid"] == os.geteuid() and records[2]["correlationId"] == own
+    assert got[-1]["operationName"] == "KeyGet" and got[-1]["identity"]["claim"]["uti"] == claims_of(tokens[1])["uti"]
+    assert secret not in str(got) and header not in str(got)
+    vault.administer("audit", "--verify")
+
+
+def test_each_refused_request_for_a_token_is_on_record(vault):
+    facts = vault.facts()
+    vault.administer("app", "create", "tool")
+    tool = vault.administer("identity", "show", "tool")["principals"][0]
+    asked = {"api-version": "2018-02-01", "resource": facts["audience"]}
+    form = {"grant_type": "client_credentials", "client_id": tool["clientId"], "client_secret": "my-canary", "scope": facts["audience"] + "/.default"}
+    metadata, nobody = {"Metadata": "true"}, str(uuid.uuid4())
+    cases = [  # endpoint, what is sent, status, error, number, who
+        ("imds", {"params": asked}, 400, "bad_request_102", 0, ""),
+        ("imds", {"params": {"resource": "x"}, "headers": metadata}, 400, "invalid_request", 0, ""),
+        ("imds", {"params": {**asked, "resource": "https://my-canary"}, "headers": metadata}, 400, "invalid_resource", 0, ""),
+        ("imds", {"params": {**asked, "client_id": nobody}, "headers": metadata}, 400, "invalid_request", 0, ""),
+        ("imds", {"params": asked, "headers": {**metadata, "Forwarded": "for=1"}}, 403, "forbidden", 0, ""),
+        ("app-service", {"params": asked}, 401, "unauthorized_client", 0, ""),
+        ("app-service", {"params": asked, "headers": {"X-IDENTITY-HEADER": "my-canary"}}, 401, "unauthorized_client", 0, ""),
+        ("token", {}, 400, "invalid_request", 900144, ""),
+        ("token", {**form, "client_id": nobody}, 400, "unauthorized_client", 700016, ""),
+        ("token", form, 401, "invalid_client", 7000215, "tool"),
+    ]
+    ids = []
+    for endpoint, sent, status, *_ in cases:
+        if endpoint == "token":
+            answer = login(vault, sent)
+            ids.append(answer.json()["correlation_id"])
+        else:
+            answer = requests.get(facts["imdsEndpoint" if endpoint == "imds" else "appServiceEndpoint"], timeout=10, **sent)
+            ids.append(answer.json()["correlation_id"])
+            assert answer.headers["x-ms-request-id"] == ids[-1]
+        assert answer.status_code == status, answer.text
+    records = [r for r in vault.audit(tokens=True) if r["category"].endswith("SignInLogs")]
+    assert [(r["properties"]["endpoint"], r["properties"]["httpStatusCode"], r["resultDescription"], r["properties"]["errorCode"],
+             r["identity"]["claim"]["name"]) for r in records] == [(case[0], *case[2:]) for case in cases]
+    assert [r["correlationId"] for r in records] == ids and {r["resultType"] for r in records} == {"Failed"}
+    assert "my-canary" not in str(records)
+    for path, status in (("/nothing", 404), ("/x/.well-known/openid-configuration", 400)):
+        answer = requests.get(f"https://127.0.0.1:{vault.port}{path}", headers={"Host": f"login.localhost:{vault.port}"}, timeout=10,
+                              verify=vault.ca_file)
+        assert answer.status_code == status
+        stray = vault.audit()[-1]
+        assert (stray["operationName"], stray["correlationId"]) == ("RequestRefused", answer.headers["x-ms-request-id"])
+    # the SDKs' probe for an endpoint is on record, and no event that anybody has to look at
+    events = vault.events("vaultTokenRefused")
+    assert [e["correlationId"] for e in events] == ids[1:]
+    vault.administer("audit", "--verify")
+
+
+def test_refused_requests_for_tokens_cannot_fill_the_disk(programs, tmp_path):
+    vault = programs.add(Vault(tmp_path / "vault", {"rotation-check": "100ms"})).start()
+    endpoint = vault.facts()["appServiceEndpoint"]
+    with requests.Session() as session:
+        for _ in range(600):
+            assert session.get(endpoint, timeout=10).status_code == 401
+        # who floods that endpoint hides nothing of the other
+        assert requests.get(f"https://127.0.0.1:{vault.port}/keys/data/", params={"api-version": "7.4"}, verify=vault.ca_file,
+                            timeout=10).status_code == 401
+    assert any(r["operationName"] == "KeyGet" for r in vault.audit())
+
+    def single():
+        return sum(r["category"].endswith("SignInLogs") for r in vault.audit(tokens=True))
+
+    def counted():
+        return sum(r["properties"]["count"] for r in vault.audit() if r["operationName"] == "RequestsRefused")
+    wait_until(lambda: counted() + single() == 600, "each refusal is on record, or in a sum")
+    assert 200 <= single() < 500
+    vault.administer("audit", "--verify")
+
+
+@pytest.mark.parametrize("fault", ["audit.room", "audit.write"])
+def test_no_token_is_given_without_a_record(vault, fault):
+    facts = vault.facts()
+    vault.administer("app", "create", "tool")
+    with open(vault.administer("app", "secret", "tool")["file"], encoding="ascii") as f:
+        secret = f.read().strip()
+    client_id = vault.administer("identity", "show", "tool")["principals"][0]["clientId"]
+    vault.stop()
+    vault.env["COFFER_FAULTS"] = f"{fault}=ENOSPC:0:2"
+    vault.start()
+    refused = requests.get(facts["imdsEndpoint"], headers={"Metadata": "true"}, timeout=10, params={
+        "api-version": "2018-02-01", "resource": facts["audience"], "client_id": vault.client_id("node")})
+    assert refused.status_code == 500 and refused.json()["error"] == "server_error" and "access_token" not in refused.text
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret, "scope": facts["audience"] + "/.default"}
+    refused = login(vault, form)
+    assert refused.status_code == 503 and refused.headers["Retry-After"] and "access_token" not in refused.text
+    assert refused.json()["error"] == "temporarily_unavailable"
+    assert login(vault, form).status_code == 200
+    assert [r["resultType"] for r in vault.audit(tokens=True) if r["category"].endswith("SignInLogs")] == ["Success"]
+    vault.administer("audit", "--verify")
+
+
 def test_strangers_cannot_fill_the_disk(programs, tmp_path):
     vault = programs.add(Vault(tmp_path / "vault", {"rotation-check": "100ms"})).start()
     with requests.Session() as session:
@@ -185,14 +324,14 @@ def test_old_records_go_and_the_rest_proves_itself(programs, tmp_path):
     vault = programs.add(Vault(tmp_path / "vault", {"rotation-check": "100ms"})).start()
     for _ in range(5):
         assert vault.call("GET", "/keys/data/", identity="node").status_code == 200
-    kept = vault.audit()[-1]  # what a careful owner keeps elsewhere
+    kept = vault.audit(tokens=True)[-1]  # what a careful owner keeps elsewhere
     vault.settings["audit-keep"] = "1s"
     vault.restart()
     wait_until(lambda: vault.administer("audit", "--verify")["first"] > 5, "the old records have gone")
     vault.settings["audit-keep"] = "0"
     vault.restart()
     assert vault.call("GET", "/keys/data/", identity="node").status_code == 200
-    said, records = vault.administer("audit", "--verify"), vault.audit()
+    said, records = vault.administer("audit", "--verify"), vault.audit(start=True, tokens=True)
     assert said["first"] == records[0]["seq"] and said["since"] == records[0]["time"] and said["records"] == records[-1]["seq"]
     assert f"from number {said['first']} on" in said["verdict"]
     if said["first"] == kept["seq"] + 1:
@@ -245,11 +384,12 @@ def test_what_is_done_to_the_log_is_found(vault, harm):
 
 
 def test_a_full_disk_refuses_operations_until_there_is_room(vault):
+    token = vault.token()
     vault.stop()
     vault.env["COFFER_FAULTS"] = "audit.room=ENOSPC:0:3"
     vault.start()
     for method, path in (("DELETE", "/keys/data"), ("GET", "/keys/data/"), ("POST", "/keys/data//wrapkey")):
-        refused = vault.call(method, path, WRAP if method == "POST" else None)
+        refused = vault.call(method, path, WRAP if method == "POST" else None, token=token)
         assert refused.status_code == 500 and refused.json()["error"]["innererror"]["code"] == "AuditLogUnavailable"
         assert "audit" in refused.json()["error"]["message"]
     assert vault.call("GET", "/keys/data/").status_code == 200  # it was not deleted, and is served again

@@ -125,7 +125,7 @@ def test_the_audit_log_is_what_the_page_says(vault):
     vault.stop()
     vault.start()
     vault.call("GET", "/keys/data/", identity="node")
-    lines = vault.audit(start=True)
+    lines = vault.audit(start=True, tokens=True)
     vault.stop()
     root_file, state_dir = vault.settings["root-key-file"], vault.settings["state-dir"]
     opener = Opener(read(root_file))

@@ -335,11 +335,11 @@ class Vault(Program):
         answer.raise_for_status()
         return answer.json()["access_token"]
 
-    def call(self, method, path, body=None, identity="customer"):
-        """One request as that identity; path begins behind the vault's address."""
+    def call(self, method, path, body=None, identity="customer", token=None):
+        """One request as that identity, or with that token; path begins behind the vault's address."""
         # By number, so that these tests do not hang on how names resolve; the SDK tests use the name.
         return requests.request(method, f"https://127.0.0.1:{self.port}{path}", params={"api-version": "7.4"}, json=body, timeout=10,
-                                headers={"Authorization": "Bearer " + self.token(identity)}, verify=self.ca_file)
+                                headers={"Authorization": "Bearer " + (token or self.token(identity))}, verify=self.ca_file)
 
     def enable(self, enabled=True, key=None):
         answer = self.call("PATCH", f"/keys/{key or self.key}/", {"attributes": {"enabled": enabled}})
@@ -355,12 +355,13 @@ class Vault(Program):
         assert not check or done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
-    def audit(self, start=False):
-        """The records of the audit log; with start also of what the start itself made."""
+    def audit(self, start=False, tokens=False):
+        """The records of the audit log; with start also of what the start itself made, with tokens of requests for tokens."""
         done = subprocess.run([binary("coffer"), "vault", "audit", "--admin-socket=" + self.path("state", "admin.sock")],
                               capture_output=True, text=True, timeout=60, check=True, cwd=self.dir)
         records = [json.loads(line) for line in done.stdout.splitlines()]
-        return [r for r in records if start or r.get("identity", {}).get("claim", {}).get("by") != "start"]
+        return [r for r in records if (start or r.get("identity", {}).get("claim", {}).get("by") != "start")
+                and (tokens or not r["category"].endswith("SignInLogs"))]
 
 
 def node_error(client, database="admin", command="ping"):
