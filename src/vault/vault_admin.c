@@ -414,6 +414,25 @@ RC vault_credential_remove(struct vault_service *s, const char *tenant, const ch
     return change(s, tenant, principal, remove_credential, which, e);
 }
 
+/* A second is the finest that a token tells: those of this one are taken back too, and new ones name the next (vault__token_issue()). */
+static rc_t take_tokens_back(struct identity *p, void *arg, struct err *e)
+{
+    (void)e;
+    p->tokens_from_s = MAX(clock_real_s(), p->tokens_from_s) + 1;
+    *(int64_t *)arg = p->tokens_from_s;
+    return RC_OK;
+}
+
+RC vault_tokens_revoke(struct vault_service *s, const char *tenant, const char *principal,
+                       int64_t *from_s, struct err *e)
+{
+    *from_s = 0;
+    if (!change(s, tenant, principal, take_tokens_back, from_s, e).failed)
+        return RC_OK;
+    *from_s = 0;
+    return RC_FAILED;
+}
+
 /* ---- telling ---- */
 
 static json_t *principal_facts(struct vault_service *s, const struct identity *p)
@@ -449,6 +468,8 @@ static json_t *principal_facts(struct vault_service *s, const struct identity *p
                   "certificates", certificates, "federations", federations);
     if (p->resource_id)
         json_object_set_new(o, "resourceId", json_string(p->resource_id));
+    if (p->tokens_from_s)
+        json_object_set_new(o, "tokensFrom", json_integer(p->tokens_from_s));
     return o;
 }
 

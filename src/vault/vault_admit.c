@@ -61,7 +61,7 @@ bool vault__admit_permission(struct rest_call *c)
 {
     mutex_lock(&c->s->lock);
     const struct keyvault *v = vault__find_vault(c->s, c->vault);
-    /* a deleted one keeps its token until it expires */
+    /* it may be deleted while the request is under way */
     bool known = vault__identity_by_object(c->s, c->who.object_id) != NULL;
     bool allowed = v && known && vault__allowed(v, c->who.object_id, c->op->perm, c->key);
     bool by_role = !v || v->props->rbac;

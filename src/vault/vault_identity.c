@@ -123,6 +123,7 @@ void vault__subject_of(const struct identity *who, struct arena *a, struct token
     memcpy(out->client_id, who->client_id, sizeof out->client_id);
     memcpy(out->object_id, who->object_id, sizeof out->object_id);
     memcpy(out->tenant, who->tenant, sizeof out->tenant);
+    out->tokens_from_s = who->tokens_from_s;
     out->resource_id = who->resource_id ? arena_strdup(a, who->resource_id) : NULL;
 }
 
@@ -192,11 +193,12 @@ static json_t *federations_json(const struct identity *p)
 
 json_t *vault__identity_json(const struct identity *p)
 {
-    json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:o}", "name", p->name, "kind",
-                          p->kind == VAULT_APPLICATION ? "application" : "managed", "tenant",
-                          p->tenant, "client", p->client_id, "object", p->object_id, "created",
-                          (json_int_t)p->created, "secrets", credentials_json(p), "certificates",
-                          certificates_json(p), "federations", federations_json(p));
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o}", "name", p->name, "kind",
+                  p->kind == VAULT_APPLICATION ? "application" : "managed", "tenant", p->tenant,
+                  "client", p->client_id, "object", p->object_id, "created", (json_int_t)p->created,
+                  "tokensFrom", (json_int_t)p->tokens_from_s, "secrets", credentials_json(p),
+                  "certificates", certificates_json(p), "federations", federations_json(p));
 
     if (p->kind == VAULT_MANAGED_IDENTITY) {
         json_object_set_new(o, "resource", json_string(p->resource_id));
@@ -278,7 +280,9 @@ static bool read_kind(struct vault_service *s, struct identity *p, const json_t 
         return false;
     p->kind = strcmp(kind, "managed") == 0 ? VAULT_MANAGED_IDENTITY : VAULT_APPLICATION;
     return vault__get_text(o, "tenant", p->tenant, sizeof p->tenant) &&
-           kjson_i64(o, "created", &p->created) && read_list(p, o, "secrets", read_secret) &&
+           kjson_i64(o, "created", &p->created) &&
+           (format < 6 || kjson_i64(o, "tokensFrom", &p->tokens_from_s)) &&
+           read_list(p, o, "secrets", read_secret) &&
            read_list(p, o, "certificates", read_certificate) &&
            read_list(p, o, "federations", read_federation);
 }

@@ -61,6 +61,7 @@ struct identity {
     char tenant[UUID_LEN + 1];
     char client_id[UUID_LEN + 1], object_id[UUID_LEN + 1];
     int64_t created;
+    int64_t tokens_from_s;     /* Unix seconds: tokens issued before are refused; 0: none is */
     char *resource_id;         /* ARM id; NULL: an application */
     uint8_t secret_sha256[32]; /* managed identities: of the App Service header */
     struct app_secret secrets[CREDENTIALS_MAX];
@@ -151,6 +152,7 @@ struct token_claims {
 /* Who gets a token: copied out of an identity, so that it is made without the lock. */
 struct token_subject {
     char client_id[UUID_LEN + 1], object_id[UUID_LEN + 1], tenant[UUID_LEN + 1];
+    int64_t tokens_from_s;
     const char *resource_id; /* NULL: none; as long as whoever made the subject says */
 };
 struct arena;

@@ -27,7 +27,7 @@ enum {
     KEYS_MAX = 10000,   /* of one vault */
     VAULTS_MAX = 64,
     STATE_BYTES_MAX = 256 << 20,
-    VAULT_STATE_FORMAT = 5,    /* of the text in it: docs/formats/vault.md 4 */
+    VAULT_STATE_FORMAT = 6,    /* of the text in it: docs/formats/vault.md 4 */
     BACKUP_BODY_MAX = 4 << 20, /* of a request that brings a backup: 500 versions of 4096 bits */
 };
 

@@ -75,10 +75,10 @@ RC vault__token_issue(struct vault_service *s, const struct token_wish *w, struc
     vault__issuer(s, who->tenant, /* v2= */ false, issuer, sizeof issuer);
     AUTO(kjson_freep) json_t *c =
         json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "aud", w->audience,
-                  "iss", issuer, "iat", (json_int_t)w->now_s, "nbf", (json_int_t)w->now_s, "exp",
-                  (json_int_t)w->now_s + w->lifetime_s, "appid", who->client_id, "appidacr",
-                  w->proof, "idp", issuer, "idtyp", "app", "oid", who->object_id, "sub",
-                  who->object_id, "tid", who->tenant, "ver", "1.0");
+                  "iss", issuer, "iat", (json_int_t)MAX(w->now_s, who->tokens_from_s), "nbf",
+                  (json_int_t)w->now_s, "exp", (json_int_t)w->now_s + w->lifetime_s, "appid",
+                  who->client_id, "appidacr", w->proof, "idp", issuer, "idtyp", "app", "oid",
+                  who->object_id, "sub", who->object_id, "tid", who->tenant, "ver", "1.0");
     INVARIANT(c != NULL);
     TRY(add_opaque(c, w->id, e));
     if (who->resource_id)
@@ -145,6 +145,23 @@ static bool claims_fit(struct vault_service *s, const json_t *c, const char *ten
     return true;
 }
 
+/* The principal is there still, and has not taken back what it was given until then. */
+static bool principal_stands(struct vault_service *s, const json_t *c, const char *object_id,
+                             char *why, size_t why_len)
+{
+    int64_t iat;
+
+    mutex_lock(&s->lock);
+    const struct identity *p = vault__identity_by_object(s, object_id);
+    int64_t from_s = p ? p->tokens_from_s : 0;
+    mutex_unlock(&s->lock);
+    if (!p)
+        return refuse(why, why_len, "AKV10045: The token's principal does not exist.");
+    if (!kjson_i64(c, "iat", &iat) || iat < from_s)
+        return refuse(why, why_len, "AKV10048: The token was taken back.");
+    return true;
+}
+
 /* xms_cc: its client asks for a new one when it is told that this one does no more (continuous access evaluation). */
 static bool client_can_renew(const json_t *claims)
 {
@@ -176,11 +193,15 @@ static bool check(struct vault_service *s, struct jwt *t, struct slice token, co
     }
     if (!vault__jwt_holds(t, &pub, "RS256"))
         return refuse(why, why_len, "AKV10001: The token's signature does not hold.");
-    if (claims_fit(s, t->claims, tenant_id, now_s, out, why, why_len))
+    if (!claims_fit(s, t->claims, tenant_id, now_s, out, why, why_len)) {
+        int64_t exp;
+        out->stale = kjson_i64(t->claims, "exp", &exp) && exp < now_s - TOKEN_SKEW_S &&
+                     client_can_renew(t->claims);
+        return false;
+    }
+    if (principal_stands(s, t->claims, out->object_id, why, why_len))
         return true;
-    int64_t exp;
-    out->stale = kjson_i64(t->claims, "exp", &exp) && exp < now_s - TOKEN_SKEW_S &&
-                 client_can_renew(t->claims);
+    out->stale = client_can_renew(t->claims);
     return false;
 }
 

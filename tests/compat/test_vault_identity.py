@@ -175,13 +175,52 @@ REVOKED = textwrap.dedent("""
 """)
 
 
-def test_clients_go_on_when_their_tokens_are_taken_back(vault, owner, ways):
-    """The signing key is compromised: every token that it signed is worthless, and the SDKs, which keep them, are told so by a claims challenge."""
-    rotate = f"{binary('coffer')} vault signing-key rotate --compromised --admin-socket={vault.path('state', 'admin.sock')}"
+@pytest.mark.parametrize("how", ["signing key", "principals"])
+def test_clients_go_on_when_their_tokens_are_taken_back(vault, owner, ways, tmp_path, how):
+    """The signing key is compromised, or a credential had leaked: every token that it signed, or that the principal was given, is worthless, and the
+    SDKs, which keep them, are told so by a claims challenge."""
+    verbs = ["signing-key rotate --compromised"] if how == "signing key" else ["identity revoke-tokens node", "app revoke-tokens backup-tool"]
+    script = tmp_path / "take-back"
+    script.write_text("set -e\n" + "".join(f"{binary('coffer')} vault {verb} --admin-socket={vault.path('state', 'admin.sock')}\n" for verb in verbs))
+    rotate = f"sh {script}"
     done = subprocess.run([sys.executable, "-c", REVOKED], env={**os.environ, **ways.env, "ROTATE": rotate}, capture_output=True, text=True,
                           timeout=180, check=False)
     assert done.returncode == 0 and "all done" in done.stdout, done.stdout + done.stderr
     run_node_tests("revoked.test.mjs", {**ways.env, "ROTATE": rotate})
+
+
+def test_tokens_of_one_principal_are_taken_back(vault, owner):
+    """All that it was given until then, at any endpoint, and nobody else's; over restarts; and a token that comes after is good at once."""
+    app = owner("app", "create", "leaky")["principals"][0]
+    with open(owner("app", "secret", "leaky")["file"], encoding="ascii") as f:
+        secret = f.read()
+    owner("role", "assign", "crypto-user", "--vault=main", "--principal=leaky")
+
+    def fresh():
+        return ask(vault, app["clientId"], client_secret=secret).json()["access_token"]
+
+    def status(token):
+        answer = vault.call("GET", "/keys/data/", token=token)
+        return answer.status_code, answer.json().get("error", {}).get("message", "")[:8]
+    mine, theirs = [fresh(), fresh()], vault.token("customer")
+    assert [status(t) for t in (*mine, theirs)] == [(200, "")] * 3
+    assert "tokensFrom" not in show(owner, "leaky")
+    said = owner("app", "revoke-tokens", "leaky")["tokensFrom"]
+    assert show(owner, "leaky")["tokensFrom"] == said
+    after = fresh()
+    assert [status(t) for t in mine] == [(401, "AKV10048")] * 2 and status(after) == status(theirs) == (200, "")
+    vault.restart()
+    assert [status(t) for t in mine] == [(401, "AKV10048")] * 2 and status(after) == status(theirs) == (200, "")
+    owner("identity", "revoke-tokens", "customer")
+    assert status(theirs) == (401, "AKV10048") and status(after) == (200, "") and status(vault.token("customer")) == (200, "")
+    owner("app", "delete", "leaky")
+    assert status(after) == (401, "AKV10045"), "of somebody who is no more"
+    owner("app", "create", "leaky")
+    assert status(after) == (401, "AKV10045"), "the name alone is not him"
+    assert "no principal" in owner("app", "revoke-tokens", "nobody", check=False)
+    records = [(r["operationName"], r["resultType"], r["properties"]) for r in vault.audit() if r["operationName"] == "TokensRevoke"]
+    assert records == [("TokensRevoke", "Success", {"name": "leaky"}), ("TokensRevoke", "Success", {"name": "customer"}),
+                       ("TokensRevoke", "Failed", {"name": "nobody"})]
 
 
 def test_the_claims_challenge(vault, owner):
@@ -201,6 +240,11 @@ def test_the_claims_challenge(vault, owner):
         return answer.headers.get("WWW-Authenticate", "")
     assert challenge(able) == "" and challenge(plain) == "" and "claims" not in challenge(None)
     assert "claims" not in challenge(able[:-8] + "AAAAAAAA"), "a forged signature of a key that signs"
+    owner("app", "revoke-tokens", "cautious")
+    assert "claims" not in challenge(plain) and "insufficient_claims" in challenge(able)
+    able, plain = (ask(vault, app["clientId"], client_secret=secret, **more).json()["access_token"] for more in (
+        {"claims": '{"access_token":{"xms_cc":{"values":["cp1"]}}}'}, {}))
+    assert challenge(able) == "" and challenge(plain) == ""
     owner("signing-key", "rotate", "--compromised")
     assert "claims" not in challenge(plain)
     header = challenge(able)

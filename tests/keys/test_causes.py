@@ -115,6 +115,28 @@ def test_an_identity_made_again_is_another_one(programs, make_node, tmp_path):
     wait_until(lambda: serves(node, N), "the data is back")
 
 
+def test_a_node_whose_tokens_are_taken_back_goes_on(programs, make_node, tmp_path):
+    """Its credential is good: it comes with a new token, and nothing is revoked. When the credential is replaced too, it is denied, and seals."""
+    vault = programs.add(Vault(tmp_path / "vault")).start()
+    own_copy = str(tmp_path / "credential")
+    shutil.copy(vault.node_settings()["token-secret-file"], own_copy)
+    node = make_node({**FAST_KEYS, "token-secret-file": own_copy}, vault=vault)
+    fill(node, N)
+    vault.administer("identity", "revoke-tokens", "node")
+
+    def refused_and_served():
+        used = [r["resultSignature"] for r in vault.audit() if r["operationName"] == "KeyUnwrap"]
+        return "401" in used and used[-1] == "200" and used.index("401") < len(used) - 2
+    wait_until(refused_and_served, "its old token was refused, and its new one is taken")
+    assert serves(node, N) and not node.events("keySealed")
+    vault.administer("identity", "credential", "node")
+    vault.administer("identity", "revoke-tokens", "node")
+    node.wait_event("keySealed")
+    node.wait_state("Inaccessible")
+    shutil.copy(vault.node_settings()["token-secret-file"], own_copy)
+    wait_until(lambda: serves(node, N), "the data is back")
+
+
 @pytest.mark.parametrize("broken", ["gone", "empty", "unreadable"])
 def test_a_credential_that_is_gone_is_told_as_that(broken, make_node, vault, tmp_path):
     credential = str(tmp_path / "credential")

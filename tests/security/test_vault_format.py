@@ -82,6 +82,7 @@ class Opener:
 
 
 def test_the_files_are_what_the_page_says(vault):
+    taken_back = vault.administer("identity", "revoke-tokens", "node")["tokensFrom"]
     wrapped = vault.call("POST", "/keys/data//wrapkey", {"alg": "RSA-OAEP-256", "value": "c2VjcmV0"}, identity="node").json()
     policy = {"lifetimeActions": [{"trigger": {"timeAfterCreate": "P90D"}, "action": {"type": "Rotate"}}], "attributes": {"expiryTime": "P1Y"}}
     assert vault.call("PUT", "/keys/data/rotationpolicy", policy).status_code == 200
@@ -93,7 +94,7 @@ def test_the_files_are_what_the_page_says(vault):
     assert opener.pin(read(root_file + ".pin")) == (store_id, counter)
     assert sorted(os.listdir(state_dir)) == ["audit", "lock", "vault.state"] and read(os.path.join(state_dir, "lock")) == b""
 
-    assert state["format"] == 5
+    assert state["format"] == 6
     assert state["caCertificate"].encode() == read(vault.settings["ca-file"])
     serialization.load_der_private_key(opener.private(state["caKey"], "", "authority", ""), None)
     for signer in state["signers"]:
@@ -112,12 +113,13 @@ def test_the_files_are_what_the_page_says(vault):
 
     assert key["rotation"]["lifetimeActions"][0] == policy["lifetimeActions"][0] and key["rotation"]["attributes"]["expiryTime"] == "P1Y"
     copy = opener.backup(backup)
-    assert copy == {"format": 5, "vault": "main", "subscription": main["settings"]["subscriptionId"], "geography": main["settings"]["geography"],
+    assert copy == {"format": 6, "vault": "main", "subscription": main["settings"]["subscriptionId"], "geography": main["settings"]["geography"],
                     "key": key}
 
     for identity in state["identities"]:
         secret = read(os.path.join(vault.settings["credential-dir"], identity["name"]))
         assert hashlib.sha256(secret).digest() == b64u(identity["secretSha256"])
+        assert identity["tokensFrom"] == (taken_back if identity["name"] == "node" else 0)
 
 
 def test_the_audit_log_is_what_the_page_says(vault):

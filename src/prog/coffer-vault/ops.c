@@ -197,6 +197,16 @@ static RC credential_remove(void *ctx, struct bdoc args, struct bw *w, struct er
     return RC_OK;
 }
 
+static RC tokens_revoke(void *ctx, struct bdoc args, struct bw *w, struct err *e)
+{
+    FIELDS(f, 1, "name", "tenant");
+    int64_t from_s;
+
+    TRY(vault_tokens_revoke(vault_of(ctx), f.v[1], f.v[0], &from_s, e));
+    bw_i64(w, "tokensFrom", from_s);
+    return RC_OK;
+}
+
 static RC signing_key_rotate(void *ctx, struct bdoc args, struct bw *w, struct err *e)
 {
     bool compromised;
@@ -408,6 +418,8 @@ static const struct admin_op rows[] = {
       "takes a secret, a certificate or a federation away", credential_remove },
     { "principalDelete", "name,tenant", CHANGES, "deletes an identity or an application",
       principal_delete },
+    { "tokensRevoke", "name,tenant", CHANGES,
+      "refuses the tokens that an identity or an application was given until now", tokens_revoke },
     { "keyImport", "name,vault,pem", CHANGES, "takes a private key from a PEM file into a vault",
       key_import },
     { "access", "vault", ADMIN_OP_LOCAL, "who may what in a vault, and from where", access_show },

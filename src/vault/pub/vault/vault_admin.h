@@ -55,6 +55,11 @@ RC vault_federation_add(struct vault_service *s, const char *tenant, const char 
 RC vault_credential_remove(struct vault_service *s, const char *tenant, const char *principal,
                            const char *id_or_name, struct err *e);
 
+/* vault_tokens_revoke(): every token that the principal was given until now is refused from now on; clients that can are told to come with a new one. What
+ * it proves itself by stays: replace a credential that has leaked first. *from_s: Unix seconds; tokens issued before are refused. */
+RC vault_tokens_revoke(struct vault_service *s, const char *tenant, const char *principal,
+                       int64_t *from_s, struct err *e);
+
 /* vault_principals(): JSON {"tenants": [...], "principals": [...]}; name NULL: all. */
 RC vault_principals(struct vault_service *s, const char *tenant, const char *name, struct buf *out,
                     struct err *e);
