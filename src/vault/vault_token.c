@@ -162,11 +162,14 @@ static bool principal_stands(struct vault_service *s, const json_t *c, const cha
     return true;
 }
 
-/* xms_cc: its client asks for a new one when it is told that this one does no more (continuous access evaluation). */
+/* Its client asks for a new one when it is told that this one does no more (continuous access evaluation): it has declared so (xms_cc), or has a managed
+ * identity's token (xms_mirid). Those clients keep tokens for a day and declare nothing, and a claims challenge is what has them ask past their cache. */
 static bool client_can_renew(const json_t *claims)
 {
     const json_t *list = kjson_arr(claims, "xms_cc");
 
+    if (kjson_str(claims, "xms_mirid"))
+        return true;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *v = json_string_value(json_array_get(list, i));
         if (v && strcasecmp(v, "cp1") == 0)

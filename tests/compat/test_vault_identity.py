@@ -158,14 +158,21 @@ def test_every_credential_of_the_node_sdk(ways):
 
 REVOKED = textwrap.dedent("""
     import os, shlex, subprocess
-    from azure.identity import ClientSecretCredential, WorkloadIdentityCredential
+    from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
     from azure.keyvault.keys import KeyClient
 
     e = os.environ
+
     private = {"authority": e["AUTHORITY"], "disable_instance_discovery": True}
-    for credential in (ClientSecretCredential(e["TENANT"], e["APP_CLIENT_ID"], e["APP_SECRET"], **private),
-                       WorkloadIdentityCredential(tenant_id=e["TENANT"], client_id=e["NODE_CLIENT_ID"], token_file_path=e["FEDERATED_FILE"],
-                                                  **private)):
+
+    def credentials():  # one after the other: a managed identity's reads its surroundings at each request
+        yield ClientSecretCredential(e["TENANT"], e["APP_CLIENT_ID"], e["APP_SECRET"], **private)
+        yield WorkloadIdentityCredential(tenant_id=e["TENANT"], client_id=e["NODE_CLIENT_ID"], token_file_path=e["FEDERATED_FILE"], **private)
+        e["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = e["IMDS"]
+        yield ManagedIdentityCredential(client_id=e["NODE_CLIENT_ID"])
+        e["IDENTITY_ENDPOINT"], e["IDENTITY_HEADER"] = e["APP_SERVICE_ENDPOINT"], e["APP_SERVICE_HEADER"]
+        yield ManagedIdentityCredential(client_id=e["NODE_CLIENT_ID"])
+    for credential in credentials():
         keys = KeyClient(e["VAULT_URL"], credential)
         keys.get_key("data")
         subprocess.run(shlex.split(e["ROTATE"]), check=True, capture_output=True)
@@ -218,6 +225,10 @@ def test_tokens_of_one_principal_are_taken_back(vault, owner):
     owner("app", "create", "leaky")
     assert status(after) == (401, "AKV10045"), "the name alone is not him"
     assert "no principal" in owner("app", "revoke-tokens", "nobody", check=False)
+    # managed identities' clients declare nothing, and are told all the same
+    answer = requests.get(f"https://127.0.0.1:{vault.port}/keys/data/", params={"api-version": "7.4"}, verify=vault.ca_file, timeout=10,
+                          headers={"Authorization": "Bearer " + theirs})
+    assert answer.status_code == 401 and 'error="insufficient_claims"' in answer.headers["WWW-Authenticate"]
     records = [(r["operationName"], r["resultType"], r["properties"]) for r in vault.audit() if r["operationName"] == "TokensRevoke"]
     assert records == [("TokensRevoke", "Success", {"name": "leaky"}), ("TokensRevoke", "Success", {"name": "customer"}),
                        ("TokensRevoke", "Failed", {"name": "nobody"})]
