@@ -700,8 +700,11 @@ RC store__file_generation(const char *path, enum store__role role, uint32_t *gen
     return RC_OK;
 }
 
+/* The archive comes last: a journal that moves there meanwhile is met there, if not before. Met twice, it holds its generation for one look more; missed, it
+ * would be left behind under a generation that is destroyed. */
 RC store__dir_census(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e)
 {
+    AUTO(mem_freep) char *archive = NULL;
     struct store__listing names = { 0 };
     rc_t rc = store__list_dir(dir, &names, e);
 
@@ -713,10 +716,10 @@ RC store__dir_census(const char *dir, struct store_census_row *rows, int max, in
         if (m.kind == STORE__K_SEALED || m.kind == STORE__K_TEMP)
             rc = census_file(path, m.role, rows, max, n, e);
         else if (m.kind == STORE__K_ARCHIVE)
-            rc = store__dir_census(path, rows, max, n, e);
+            archive = TAKE(path);
     }
     store__listing_fini(&names);
-    return rc;
+    return archive && !rc.failed ? store__dir_census(archive, rows, max, n, e) : rc;
 }
 
 RC store_census_dir(const char *dir, struct store_census_row *rows, int max, int *n, struct err *e)
