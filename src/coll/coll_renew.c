@@ -55,6 +55,19 @@ static RC put_in_place(struct build *b, const int at[INDEXES_MAX], struct err *e
     return RC_OK;
 }
 
+/* The error of a duplicate tells what is in the documents, and this one goes to the log of a start. */
+static RC without_data(const struct build *b, const struct catalog_index *was, struct err *e)
+{
+    if (e->code != ERR_DUPLICATE_KEY)
+        return RC_FAILED;
+    err_reset(e);
+    FAIL(
+        e, ERR_CONFIG,
+        "two keys of a unique index are equal to this node's version of ICU (%s), and were not to the one that made them (%.*s): start a node with that one, "
+        "and remove one of them or the index",
+        b->made[0]->collator_version, (int)MIN(was->collator.len, 40u), was->collator.p);
+}
+
 static RC renew(struct build *b, const int at[INDEXES_MAX], struct err *e)
 {
     for (int i = 0; i < b->n_made; i++)
@@ -91,6 +104,8 @@ static RC renew_collection(struct catalog_coll *x, int *n, struct err *e)
         coll_indexes_unref(b.rt->kept);
         b.rt->kept = coll__indexes_ref(b.rt->indexes);
     }
+    if (rc.failed && b.n_made)
+        rc = without_data(&b, &x->indexes[at[0]], e);
     for (int i = 0; i < b.n_made; i++) {
         atomic_store(&b.made[i]->dropped, rc.failed);
         index_def_unref(b.made[i]);

@@ -64,8 +64,8 @@ struct coll_build {
     int n_before, n_after; /* out */
 };
 RC coll_create_indexes(struct catalog_coll *x, struct coll_build *b, struct err *e);
-/* coll_renew_indexes(): builds anew each index whose strings another build of ICU keyed; *n: how many. Before anything else uses the collections. An index that is
- * unique may have duplicates now: ERR_DUPLICATE_KEY. */
+/* coll_renew_indexes(): builds anew each index whose strings another build of ICU keyed; *n: how many. Before anything else uses the collections. A unique
+ * one may have duplicates now: ERR_CONFIG, which says nothing of what is in them. */
 RC coll_renew_indexes(struct catalog *c, int *n, struct err *e);
 /* coll_drop_indexes(): names given, each once; ERR_INDEX_NOT_FOUND, ERR_INVALID_OPTIONS for _id_. n < 0: all but _id_. Named all and alone, the indexes of a build
  * that goes on: it is given up; named in part: ERR_INDEX_NOT_FOUND. */
