@@ -36,7 +36,7 @@ static void round_trip(struct arena *a, struct bval v, int desc)
     struct slice rest;
     struct err e = { 0 };
 
-    index_encode(&key, &tags, v, desc);
+    index_encode(NULL, &key, &tags, v, desc);
     if (index_decode(def_of(desc), buf_view(&key), buf_view(&tags), a, back, &rest, &e).failed ||
         rest.len)
         abort();
@@ -48,8 +48,8 @@ static void compare(struct bval x, struct bval y)
 {
     AUTO(buf_fini) struct buf a = BUF_INIT, b = BUF_INIT;
 
-    index_encode(&a, NULL, x, false);
-    index_encode(&b, NULL, y, false);
+    index_encode(NULL, &a, NULL, x, false);
+    index_encode(NULL, &b, NULL, y, false);
     int c = slice_cmp(buf_view(&a), buf_view(&b)), want = bval_cmp(x, y);
     if ((c > 0) - (c < 0) != (want > 0) - (want < 0))
         abort();

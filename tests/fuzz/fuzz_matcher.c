@@ -55,7 +55,7 @@ static void match(struct qctx *q, struct bdoc filter, struct bdoc doc)
         return;
     }
     (void)match_equalities(m, note, NULL, &e).failed;
-    if (!match_implies(m, m) && m->root->n_children == 0)
+    if (!match_implies(q, m, m) && m->root->n_children == 0)
         abort();
     err_reset(&e);
     struct bdoc text = match_to_bson(m, q->arena);

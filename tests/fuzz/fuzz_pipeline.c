@@ -97,12 +97,11 @@ static void coll_close(struct doc_source *s)
 }
 
 static RC open_collection(void *env, struct qctx *q, struct slice coll, struct bdoc filter,
-                          struct bval sort, struct doc_source **out, struct err *e)
+                          struct doc_source **out, struct err *e)
 {
     struct match *m = NULL;
 
     (void)coll;
-    (void)sort;
     *out = NULL;
     if (filter.len > 5)
         TRY(match_parse(q, filter, MATCH_IN_AGG, &m, e));
@@ -135,8 +134,7 @@ static int run(struct bdoc spec, const struct coll *c, size_t memory, int *n_sta
     if (!pipeline_parse(&q, bval_doc(bdoc_get(spec, "p")), 0, &env, &p, &e).failed) {
         for (*n_stages = 0; pipeline_stage_name(p, *n_stages);)
             ++*n_stages;
-        ok = !open_collection(env.env, &q, SLICE_LIT("c"), BDOC_EMPTY, BVAL_MISSING, &in, &e)
-                  .failed &&
+        ok = !open_collection(env.env, &q, SLICE_LIT("c"), BDOC_EMPTY, &in, &e).failed &&
              !pipeline_run(p, &q, &env, in, 0, &top, &e).failed;
     }
     while (ok && n < RESULTS_MAX) {

@@ -40,8 +40,10 @@ def settled(node, n=2000):
 @needs_root
 def test_the_disk_fills_up_during_a_rotation(programs, tmp_path):
     with small_disk(str(tmp_path / "node" / "data"), MEGABYTES) as disk:
-        node = programs.add(Node(tmp_path / "node", {**SMALL, "rotation-rate": "64KB"})).start().add_admin()
+        node = programs.add(Node(tmp_path / "node", {**SMALL, "rotation-rate": "256KB"})).start().add_admin()
         fill(node)
+        with node.client() as client:  # what is compressed is written anew before anybody can say stop
+            client.t.noise.insert_many([{"r": os.urandom(1000)} for _ in range(2000)])
         rotate(node)
         assert node.admin("rotationPause", paused=True)["ok"]
         assert generations(node) == [(1, "live"), (2, "live")], "it is under way"
@@ -110,7 +112,7 @@ def test_a_rewrap_meets_a_directory_that_is_read_only(make_node, vault, where):
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_erased_during_a_rotation(make_node, paused):
-    node = make_node({"rotation-rate": "64KB", "memtable-size": "1MB"})
+    node = make_node({"rotation-rate": "1KB", "memtable-size": "1MB"})
     fill(node)
     rotate(node)
     if paused:

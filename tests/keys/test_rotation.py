@@ -187,7 +187,7 @@ def test_a_pause_survives_a_restart(make_node):
     assert node.admin("rotationPause")["state"] == "paused"
     rotate(node)  # whoever rotates goes on
     wait_alone(node, 2)
-    node.settings["rotation-rate"] = "64KB"
+    node.settings["rotation-rate"] = "1KB"
     node.restart()
     rotate(node)
     assert node.admin("rotationPause", paused=True)["ok"]
