@@ -148,8 +148,8 @@ def test_preflight_lists_all_that_is_wrong_with_a_key_of_another_type(cmk_node, 
     due = set()  # while a look is under way no next one is told
 
     def looked():
-        due.add(op(cmk_node, "keyShow").get("nextFollow"))
-        return len(due - {None}) > 2
+        due.add(str(op(cmk_node, "keyShow").get("nextFollow")))
+        return len(due - {"None"}) > 2
     wait_until(looked, "it was looked for newer versions")
     assert not op(cmk_node, "keyFollow")["ok"]
     assert op(cmk_node, "keyShow")["key"] == before and serves(cmk_node)
